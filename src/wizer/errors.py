@@ -1,0 +1,94 @@
+"""Every error that Wizer raises, in one hierarchy.
+
+A message names the item (an index, a name, a byte offset) and the way out. What lies behind it is in
+``causes``, outermost first, the way the Rust tools print it::
+
+    the `wizer-initialize` function trapped
+
+    Caused by:
+        0: error while executing at wasm backtrace:
+        1: wasm trap: wasm `unreachable` instruction executed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class WizerError(Exception):
+    """The base of all errors of this package.
+
+    Attributes:
+        message: what failed, in one line, with the item's name.
+        causes: why, outermost first; each may have several lines.
+    """
+
+    def __init__(self, message: str, causes: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.causes = tuple(causes)
+
+    def __str__(self) -> str:
+        if not self.causes:
+            return self.message
+        if len(self.causes) == 1:
+            return f"{self.message}\n\nCaused by:\n" + _indent(self.causes[0], "    ")
+        numbered = (_indent(c, f"{i:>5}: ") for i, c in enumerate(self.causes))
+        return f"{self.message}\n\nCaused by:\n" + "\n".join(numbered)
+
+
+def _indent(text: str, first: str) -> str:
+    """Put ``first`` before the first line and as much blank space before the others."""
+    return first + text.replace("\n", "\n" + " " * len(first))
+
+
+class ParseError(WizerError):
+    """The input is not a WebAssembly binary, or not one that this version can read.
+
+    Attributes:
+        offset: where in the input, in bytes from its start.
+    """
+
+    def __init__(self, message: str, offset: int) -> None:
+        super().__init__(f"{message} (at offset {offset:#x})")
+        self.offset = offset
+
+
+class InvalidError(WizerError):
+    """The input is well-formed, but the engine finds it invalid or needs a feature that is off."""
+
+
+class OptionError(WizerError):
+    """An option, or the combination of some, makes no sense for this input."""
+
+
+class LinkError(WizerError):
+    """The module could not be instantiated: an import is of another type, or a resource is missing."""
+
+
+class TrapError(WizerError):
+    """Initialisation trapped, or a host function raised."""
+
+
+class ExitError(TrapError):
+    """The guest left through ``proc_exit``.
+
+    Attributes:
+        code: the guest's exit status.
+    """
+
+    def __init__(self, message: str, code: int, causes: Sequence[str] = ()) -> None:
+        super().__init__(message, causes)
+        self.code = code
+
+
+class LimitError(TrapError):
+    """Initialisation took more time, fuel or memory than it was given."""
+
+
+class StateError(WizerError):
+    """The instance holds state that no module can express; the message names the place."""
+
+
+class OutputError(WizerError):
+    """The output could not be written; nothing of it is left behind."""
