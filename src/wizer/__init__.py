@@ -1,0 +1,1 @@
+"""Wizer: the WebAssembly pre-initialiser."""

@@ -1,0 +1,208 @@
+"""External types (limits, tables, memories, globals, tags), and the import and export sections.
+
+https://webassembly.github.io/spec/core/binary/types.html#external-types
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from wizer.binary.leb128 import encode_unsigned
+from wizer.binary.reader import Reader
+from wizer.binary.types import (
+    RefType,
+    ValType,
+    encode_valtype,
+    read_mutability,
+    read_reftype,
+    read_valtype,
+)
+
+ExternKind: TypeAlias = Literal["func", "table", "memory", "global", "tag"]
+KINDS: tuple[ExternKind, ...] = ("func", "table", "memory", "global", "tag")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The size range of a table in elements or of a memory in pages."""
+
+    minimum: int
+    maximum: int | None = None
+    is64: bool = False
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TableType:
+    """A table type."""
+
+    element: RefType
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryType:
+    """A memory type; a page is ``2 ** page_size_log2`` bytes."""
+
+    limits: Limits
+    page_size_log2: int = 16
+
+    @property
+    def page_size(self) -> int:
+        """The size of a page in bytes."""
+        return 1 << self.page_size_log2
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalType:
+    """A global type."""
+
+    valtype: ValType
+    mutable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FuncIndex:
+    """The type of a function or tag: an index into the type index space."""
+
+    typeidx: int
+
+
+ExternType: TypeAlias = "FuncIndex | TableType | MemoryType | GlobalType"
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """An import."""
+
+    module: str
+    name: str
+    kind: ExternKind
+    type: ExternType
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """An export."""
+
+    name: str
+    kind: ExternKind
+    index: int
+
+
+def _read_limits(reader: Reader, allowed: int) -> tuple[Limits, int]:
+    start = reader.pos
+    flags = reader.byte()
+    if flags & ~allowed:
+        raise reader.fail(f"malformed limits flags {flags:#04x}", start)
+    integer = Reader.u64 if flags & 4 else Reader.u32
+    minimum = integer(reader)
+    maximum = integer(reader) if flags & 1 else None
+    return Limits(minimum, maximum, bool(flags & 4), bool(flags & 2)), flags
+
+
+def read_tabletype(reader: Reader) -> TableType:
+    """Read a table type."""
+    element = read_reftype(reader)
+    return TableType(element, _read_limits(reader, 0b0101)[0])
+
+
+def read_memorytype(reader: Reader) -> MemoryType:
+    """Read a memory type; bit 3 of its flags announces a page size (custom-page-sizes)."""
+    limits, flags = _read_limits(reader, 0b1111)
+    log2 = 16
+    if flags & 8:
+        start = reader.pos
+        log2 = reader.u32()
+        if log2 > 16:
+            raise reader.fail(f"invalid custom page size 2^{log2}", start)
+    return MemoryType(limits, log2)
+
+
+def read_globaltype(reader: Reader) -> GlobalType:
+    """Read a global type."""
+    return GlobalType(read_valtype(reader), read_mutability(reader))
+
+
+def read_tagtype(reader: Reader) -> FuncIndex:
+    """Read a tag type; its attribute is 0, an exception."""
+    if reader.byte() != 0:
+        raise reader.fail("malformed tag attribute", reader.pos - 1)
+    return FuncIndex(reader.u32())
+
+
+def _read_functype(reader: Reader) -> FuncIndex:
+    return FuncIndex(reader.u32())
+
+
+_EXTERN_READERS = (_read_functype, read_tabletype, read_memorytype, read_globaltype, read_tagtype)
+
+
+def read_kind(reader: Reader) -> ExternKind:
+    """Read the kind of an import or export."""
+    code = reader.byte()
+    if code >= len(KINDS):
+        raise reader.fail(f"malformed import or export kind {code:#04x}", reader.pos - 1)
+    return KINDS[code]
+
+
+def read_import(reader: Reader) -> Import:
+    """Read an entry of the import section."""
+    module, name = reader.name(), reader.name()
+    kind = read_kind(reader)
+    return Import(module, name, kind, _EXTERN_READERS[KINDS.index(kind)](reader))
+
+
+def read_export(reader: Reader) -> Export:
+    """Read an entry of the export section."""
+    return Export(reader.name(), read_kind(reader), reader.u32())
+
+
+def _encode_limits(limits: Limits, extra_flags: int = 0) -> bytes:
+    flags = extra_flags | limits.is64 << 2 | limits.shared << 1 | (limits.maximum is not None)
+    out = bytes((flags,)) + encode_unsigned(limits.minimum)
+    return out if limits.maximum is None else out + encode_unsigned(limits.maximum)
+
+
+def encode_tabletype(tabletype: TableType) -> bytes:
+    """Encode a table type."""
+    return encode_valtype(tabletype.element) + _encode_limits(tabletype.limits)
+
+
+def encode_memorytype(memorytype: MemoryType) -> bytes:
+    """Encode a memory type."""
+    if memorytype.page_size_log2 == 16:
+        return _encode_limits(memorytype.limits)
+    return _encode_limits(memorytype.limits, 8) + encode_unsigned(memorytype.page_size_log2)
+
+
+def encode_globaltype(globaltype: GlobalType) -> bytes:
+    """Encode a global type."""
+    return encode_valtype(globaltype.valtype) + bytes((globaltype.mutable,))
+
+
+def encode_name(name: str) -> bytes:
+    """Encode a name."""
+    utf8 = name.encode("utf-8")
+    return encode_unsigned(len(utf8)) + utf8
+
+
+def encode_import(imported: Import) -> bytes:
+    """Encode an entry of the import section."""
+    head = encode_name(imported.module) + encode_name(imported.name)
+    match imported.type:
+        case TableType():
+            return head + b"\x01" + encode_tabletype(imported.type)
+        case MemoryType():
+            return head + b"\x02" + encode_memorytype(imported.type)
+        case GlobalType():
+            return head + b"\x03" + encode_globaltype(imported.type)
+        case FuncIndex():
+            code = b"\x04\x00" if imported.kind == "tag" else b"\x00"
+            return head + code + encode_unsigned(imported.type.typeidx)
+
+
+def encode_export(export: Export) -> bytes:
+    """Encode an entry of the export section."""
+    return encode_name(export.name) + bytes((KINDS.index(export.kind),)) + encode_unsigned(export.index)

@@ -1,0 +1,38 @@
+"""LEB128, the variable-length integers of the binary format.
+
+https://webassembly.github.io/spec/core/binary/values.html#integers
+"""
+
+from __future__ import annotations
+
+
+def encode_unsigned(value: int) -> bytes:
+    """Return the shortest unsigned LEB128 of ``value``, which is not negative."""
+    if value < 0x80:
+        return bytes((value,))
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def encode_signed(value: int) -> bytes:
+    """Return the shortest signed LEB128 of ``value``."""
+    out = bytearray()
+    while not -0x40 <= value < 0x40:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value & 0x7F)
+    return bytes(out)
+
+
+def encode_i32(bits: int) -> bytes:
+    """Return ``bits``, the 32 bits of an integer taken as unsigned, as the immediate of ``i32.const``."""
+    return encode_signed(bits - (1 << 32) if bits >> 31 else bits)
+
+
+def encode_i64(bits: int) -> bytes:
+    """Return ``bits``, the 64 bits of an integer taken as unsigned, as the immediate of ``i64.const``."""
+    return encode_signed(bits - (1 << 64) if bits >> 63 else bits)

@@ -1,0 +1,129 @@
+"""A cursor over the input that knows where it is and says so when something is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from wizer.errors import ParseError
+
+T = TypeVar("T")
+
+
+class Reader:
+    """Reads the primitive values of the binary format from ``wasm[pos:end]``.
+
+    Every method raises `ParseError` with the byte offset where it stopped making sense; none allocates by a
+    length that it has not compared with what is left.
+    """
+
+    __slots__ = ("end", "pos", "wasm")
+
+    def __init__(self, wasm: bytes, pos: int = 0, end: int | None = None) -> None:
+        self.wasm = wasm
+        self.pos = pos
+        self.end = len(wasm) if end is None else end
+
+    @property
+    def at_end(self) -> bool:
+        """Whether nothing is left."""
+        return self.pos >= self.end
+
+    def fail(self, message: str, pos: int | None = None) -> ParseError:
+        """Return the error to raise about the bytes at ``pos``, by default the next ones."""
+        return ParseError(message, self.pos if pos is None else pos)
+
+    def byte(self) -> int:
+        """Read one byte."""
+        if self.pos >= self.end:
+            raise self.fail("unexpected end")
+        value = self.wasm[self.pos]
+        self.pos += 1
+        return value
+
+    def u32(self) -> int:
+        """Read an unsigned integer of 32 bits."""
+        pos = self.pos
+        if pos < self.end and self.wasm[pos] < 0x80:
+            self.pos = pos + 1
+            return self.wasm[pos]
+        return self._unsigned(32)
+
+    def u64(self) -> int:
+        """Read an unsigned integer of 64 bits."""
+        return self._unsigned(64)
+
+    def s32(self) -> int:
+        """Read a signed integer of 32 bits."""
+        return self._signed(32)
+
+    def s33(self) -> int:
+        """Read a signed integer of 33 bits, as heap types and block types use them."""
+        return self._signed(33)
+
+    def s64(self) -> int:
+        """Read a signed integer of 64 bits."""
+        return self._signed(64)
+
+    def _unsigned(self, bits: int) -> int:
+        start, value, shift = self.pos, 0, 0
+        while True:
+            byte = self.byte()
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+            if shift >= bits:
+                raise self.fail("integer representation too long", start)
+        if value >> bits:
+            raise self.fail("integer too large", start)
+        return value
+
+    def _signed(self, bits: int) -> int:
+        start, value, shift = self.pos, 0, 0
+        while True:
+            byte = self.byte()
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+            if shift >= bits:
+                raise self.fail("integer representation too long", start)
+        if byte & 0x40:
+            value -= 1 << shift
+        if not -(1 << bits - 1) <= value < 1 << bits - 1:
+            raise self.fail("integer too large", start)
+        return value
+
+    def raw(self, length: int) -> bytes:
+        """Read ``length`` bytes."""
+        if length > self.end - self.pos:
+            raise self.fail(f"unexpected end: {length} bytes announced, {self.end - self.pos} left")
+        self.pos += length
+        return self.wasm[self.pos - length : self.pos]
+
+    def skip(self, length: int) -> None:
+        """Pass over ``length`` bytes."""
+        if length > self.end - self.pos:
+            raise self.fail(f"unexpected end: {length} bytes announced, {self.end - self.pos} left")
+        self.pos += length
+
+    def name(self) -> str:
+        """Read a name: a vector of bytes that are valid UTF-8."""
+        start = self.pos
+        try:
+            return self.raw(self.u32()).decode("utf-8")
+        except UnicodeDecodeError:
+            raise self.fail("malformed UTF-8 encoding", start) from None
+
+    def count(self) -> int:
+        """Read the length of a vector; each of its items takes a byte at least."""
+        start = self.pos
+        count = self.u32()
+        if count > self.end - self.pos:
+            raise self.fail(f"unexpected end: {count} items announced in {self.end - self.pos} bytes", start)
+        return count
+
+    def vector(self, item: Callable[[Reader], T]) -> tuple[T, ...]:
+        """Read a vector whose items ``item`` reads."""
+        return tuple([item(self) for _ in range(self.count())])

@@ -1,0 +1,119 @@
+"""Sections: cutting a module into them, and putting them together again.
+
+https://webassembly.github.io/spec/core/binary/modules.html#sections
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from wizer.binary.leb128 import encode_unsigned
+from wizer.binary.reader import Reader
+from wizer.errors import ParseError
+
+MAGIC: Final = b"\0asm"
+MODULE_VERSION: Final = b"\x01\0\0\0"
+COMPONENT_VERSION: Final = b"\x0d\0\x01\0"
+
+CUSTOM, TYPE, IMPORT, FUNCTION, TABLE, MEMORY, GLOBAL, EXPORT, START, ELEMENT, CODE, DATA, DATA_COUNT, TAG = (
+    range(14)
+)
+
+# The order in which sections stand, which is not the order of their ids.
+ORDER: Final = {
+    section: place
+    for place, section in enumerate(
+        (TYPE, IMPORT, FUNCTION, TABLE, MEMORY, TAG, GLOBAL, EXPORT, START, ELEMENT, DATA_COUNT, CODE, DATA)
+    )
+}
+TITLES: Final = {
+    CUSTOM: "custom",
+    TYPE: "type",
+    IMPORT: "import",
+    FUNCTION: "function",
+    TABLE: "table",
+    MEMORY: "memory",
+    GLOBAL: "global",
+    EXPORT: "export",
+    START: "start",
+    ELEMENT: "element",
+    CODE: "code",
+    DATA: "data",
+    DATA_COUNT: "data count",
+    TAG: "tag",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section of the input.
+
+    Attributes:
+        id: its id.
+        start, end: where its contents stand in the input.
+        name: the name of a custom section, whose contents begin after it.
+    """
+
+    id: int
+    start: int
+    end: int
+    name: str = ""
+
+    def reader(self, wasm: bytes) -> Reader:
+        """Return a reader over the contents."""
+        return Reader(wasm, self.start, self.end)
+
+
+def is_component(wasm: bytes) -> bool:
+    """Whether ``wasm`` has the header of a component."""
+    return wasm[:4] == MAGIC and wasm[4:8] == COMPONENT_VERSION
+
+
+def split_sections(wasm: bytes) -> Iterator[Section]:
+    """Yield the sections of a module in their order, checking header, sizes, order and uniqueness."""
+    _check_header(wasm)
+    reader, place = Reader(wasm, 8), -1
+    while not reader.at_end:
+        start = reader.pos
+        section_id, size = reader.byte(), reader.u32()
+        title = TITLES.get(section_id)
+        if title is None:
+            raise ParseError(f"malformed section id {section_id}", start)
+        if size > reader.end - reader.pos:
+            left = reader.end - reader.pos
+            raise ParseError(f"the {title} section is truncated: {size} bytes announced, {left} left", start)
+        section = Section(section_id, reader.pos, reader.pos + size)
+        if section_id == CUSTOM:
+            contents = section.reader(wasm)
+            name = contents.name()
+            section = Section(CUSTOM, contents.pos, section.end, name)
+        elif ORDER[section_id] <= place:
+            raise ParseError(f"the {title} section is out of order, or there are two", start)
+        else:
+            place = ORDER[section_id]
+        yield section
+        reader.pos = section.end
+
+
+def _check_header(wasm: bytes) -> None:
+    if wasm[:4] != MAGIC:
+        raise ParseError("this is not WebAssembly: the magic number is missing", 0)
+    if wasm[4:8] == COMPONENT_VERSION:
+        raise ParseError("this is a component where a core module is expected", 4)
+    if wasm[4:8] != MODULE_VERSION:
+        raise ParseError(f"unknown binary version {wasm[4:8].hex(' ') or '(missing)'}", 4)
+
+
+def section_header(section_id: int, size: int) -> bytes:
+    """Encode what stands before the contents of a section of ``size`` bytes."""
+    return bytes((section_id,)) + encode_unsigned(size)
+
+
+def encode_vector_section(section_id: int, items: list[bytes]) -> bytes:
+    """Encode a section that is a vector; nothing where the vector is empty."""
+    if not items:
+        return b""
+    contents = encode_unsigned(len(items)) + b"".join(items)
+    return section_header(section_id, len(contents)) + contents

@@ -1,0 +1,154 @@
+"""Element and data segments.
+
+https://webassembly.github.io/spec/core/binary/modules.html#element-section
+https://webassembly.github.io/spec/core/binary/modules.html#data-section
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from wizer.binary.expr import END, Expr, encode_const, encode_ref_func, read_expr
+from wizer.binary.leb128 import encode_unsigned
+from wizer.binary.reader import Reader
+from wizer.binary.types import FUNCREF, RefType, encode_valtype, read_reftype
+
+Mode: TypeAlias = Literal["active", "passive", "declarative"]
+
+
+@dataclass(frozen=True, slots=True)
+class ElementSegment:
+    """An element segment.
+
+    Attributes:
+        mode: active, passive or declarative.
+        reftype: the type of its elements.
+        items: function indices where the segment is written with them, otherwise expressions.
+        tableidx: the table of an active segment.
+        offset: where an active segment goes.
+        code: the segment's bytes as they stand in the input.
+    """
+
+    mode: Mode
+    reftype: RefType
+    items: tuple[int, ...] | tuple[Expr, ...]
+    tableidx: int
+    offset: Expr | None
+    code: bytes
+
+    def funcs(self) -> set[int]:
+        """Return the functions that the segment declares as referenceable."""
+        found: set[int] = set()
+        for item in self.items:
+            if isinstance(item, int):
+                found.add(item)
+            else:
+                found.update(item.funcs)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class DataSegment:
+    """A data segment.
+
+    Attributes:
+        mode: active or passive.
+        memidx: the memory of an active segment.
+        offset: where an active segment goes.
+        start, end: where its bytes stand in the input.
+        code_start: where the segment begins in the input; it ends at ``end``.
+    """
+
+    mode: Mode
+    memidx: int
+    offset: Expr | None
+    start: int
+    end: int
+    code_start: int
+
+
+_FUNCREF_NON_NULL = RefType(nullable=False, heap="func")
+
+
+def read_element(reader: Reader) -> ElementSegment:
+    """Read an element segment in any of its eight forms."""
+    start = reader.pos
+    flags = reader.u32()
+    if flags > 7:
+        raise reader.fail(f"malformed element segment flags {flags}", start)
+    mode: Mode = "active" if not flags & 1 else "declarative" if flags & 2 else "passive"
+    tableidx = reader.u32() if mode == "active" and flags & 2 else 0
+    offset = read_expr(reader) if mode == "active" else None
+    reftype = FUNCREF if flags & 4 else _FUNCREF_NON_NULL
+    if flags & 3:
+        if flags & 4:
+            reftype = read_reftype(reader)
+        elif reader.byte() != 0:
+            raise reader.fail("malformed element kind", reader.pos - 1)
+    items: tuple[int, ...] | tuple[Expr, ...]
+    items = reader.vector(read_expr) if flags & 4 else reader.vector(Reader.u32)
+    return ElementSegment(mode, reftype, items, tableidx, offset, reader.wasm[start : reader.pos])
+
+
+def read_data(reader: Reader) -> DataSegment:
+    """Read a data segment in any of its three forms."""
+    code_start = reader.pos
+    flags = reader.u32()
+    if flags > 2:
+        raise reader.fail(f"malformed data segment flags {flags}", code_start)
+    memidx = reader.u32() if flags == 2 else 0
+    offset = None if flags == 1 else read_expr(reader)
+    length = reader.u32()
+    start = reader.pos
+    reader.skip(length)
+    return DataSegment("passive" if flags == 1 else "active", memidx, offset, start, reader.pos, code_start)
+
+
+def encode_offset(offset: int, is64: bool) -> bytes:
+    """Encode an offset, in bytes or elements, as a constant expression."""
+    return encode_const("i64" if is64 else "i32", offset) + END
+
+
+def encode_data_header(memidx: int, offset: int, length: int, is64: bool) -> bytes:
+    """Encode an active data segment up to its bytes."""
+    flags = b"\x00" if memidx == 0 else b"\x02" + encode_unsigned(memidx)
+    return flags + encode_offset(offset, is64) + encode_unsigned(length)
+
+
+def encode_func_elements(tableidx: int, offset: int, funcs: Sequence[int], is64: bool) -> bytes:
+    """Encode an active element segment of functions, none of them null."""
+    head = b"\x00" if tableidx == 0 else b"\x02" + encode_unsigned(tableidx)
+    kind = b"" if tableidx == 0 else b"\x00"
+    body = encode_unsigned(len(funcs)) + b"".join(map(encode_unsigned, funcs))
+    return head + encode_offset(offset, is64) + kind + body
+
+
+def encode_expr_elements(
+    tableidx: int, offset: int, reftype: RefType, items: Sequence[bytes], is64: bool
+) -> bytes:
+    """Encode an active element segment of expressions, each given without its ``end``."""
+    short = tableidx == 0 and reftype == FUNCREF
+    head = b"\x04" if short else b"\x06" + encode_unsigned(tableidx)
+    kind = b"" if short else encode_valtype(reftype)
+    return head + encode_offset(offset, is64) + kind + _encode_items(items)
+
+
+def encode_passive_elements(reftype: RefType, items: Sequence[bytes]) -> bytes:
+    """Encode a passive element segment of expressions, each given without its ``end``."""
+    return b"\x05" + encode_valtype(reftype) + _encode_items(items)
+
+
+def encode_declarative(funcs: Sequence[int]) -> bytes:
+    """Encode a declarative element segment: the functions may be referred to by ``ref.func``."""
+    return b"\x03\x00" + encode_unsigned(len(funcs)) + b"".join(map(encode_unsigned, funcs))
+
+
+def func_items(funcs: Sequence[int]) -> list[bytes]:
+    """Return the expressions, without ``end``, of a segment of functions."""
+    return [encode_ref_func(func) for func in funcs]
+
+
+def _encode_items(items: Sequence[bytes]) -> bytes:
+    return encode_unsigned(len(items)) + b"".join(item + END for item in items)

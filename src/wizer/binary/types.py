@@ -1,0 +1,237 @@
+"""Types: value types, composite types, and the type section.
+
+https://webassembly.github.io/spec/core/binary/types.html
+
+A number or vector type is its name (``"i32"``, ``"v128"``); packed storage types are ``"i8"`` and ``"i16"``.
+A heap type is the name of an abstract one (``"func"``, ``"any"``) or the type index of a concrete one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from wizer.binary.leb128 import encode_signed, encode_unsigned
+from wizer.binary.reader import Reader
+
+HeapType: TypeAlias = "str | int"
+
+NUMBER_CODES = {"i32": 0x7F, "i64": 0x7E, "f32": 0x7D, "f64": 0x7C, "v128": 0x7B}
+PACKED_CODES = {"i8": 0x78, "i16": 0x77}
+HEAP_CODES = {
+    "nocont": 0x75,
+    "noexn": 0x74,
+    "nofunc": 0x73,
+    "noextern": 0x72,
+    "none": 0x71,
+    "func": 0x70,
+    "extern": 0x6F,
+    "any": 0x6E,
+    "eq": 0x6D,
+    "i31": 0x6C,
+    "struct": 0x6B,
+    "array": 0x6A,
+    "exn": 0x69,
+    "cont": 0x68,
+}
+_NUMBERS = {code: name for name, code in NUMBER_CODES.items()}
+_PACKED = {code: name for name, code in PACKED_CODES.items()}
+_HEAPS = {code: name for name, code in HEAP_CODES.items()}
+
+# The top of the hierarchy that each abstract heap type belongs to.
+# https://webassembly.github.io/spec/core/valid/matching.html#heap-types
+HIERARCHIES = {
+    **dict.fromkeys(("func", "nofunc"), "func"),
+    **dict.fromkeys(("extern", "noextern"), "extern"),
+    **dict.fromkeys(("any", "eq", "i31", "struct", "array", "none"), "any"),
+    **dict.fromkeys(("exn", "noexn"), "exn"),
+    **dict.fromkeys(("cont", "nocont"), "cont"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RefType:
+    """A reference type: ``(ref heap)`` or ``(ref null heap)``."""
+
+    nullable: bool
+    heap: HeapType
+
+    def __str__(self) -> str:
+        return f"(ref {'null ' if self.nullable else ''}{self.heap})"
+
+
+ValType: TypeAlias = "str | RefType"
+StorageType: TypeAlias = "str | RefType"
+
+FUNCREF = RefType(nullable=True, heap="func")
+
+
+@dataclass(frozen=True, slots=True)
+class FuncType:
+    """A function type, also the type of a tag."""
+
+    params: tuple[ValType, ...]
+    results: tuple[ValType, ...]
+
+    def __str__(self) -> str:
+        return f"[{' '.join(map(str, self.params))}] -> [{' '.join(map(str, self.results))}]"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldType:
+    """A field of a structure, or the element of an array."""
+
+    storage: StorageType
+    mutable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StructType:
+    """A structure type."""
+
+    fields: tuple[FieldType, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayType:
+    """An array type."""
+
+    element: FieldType
+
+
+@dataclass(frozen=True, slots=True)
+class ContType:
+    """A continuation type (stack switching); only its being one matters here."""
+
+    typeidx: int
+
+
+CompType: TypeAlias = "FuncType | StructType | ArrayType | ContType"
+
+
+@dataclass(frozen=True, slots=True)
+class SubType:
+    """An entry of the type index space."""
+
+    comp: CompType
+    supertypes: tuple[int, ...] = ()
+    final: bool = True
+
+
+def hierarchy(heap: HeapType, types: Sequence[SubType]) -> str:
+    """Return the top of the hierarchy of ``heap``: func, extern, any, exn or cont."""
+    if isinstance(heap, str):
+        return HIERARCHIES[heap]
+    match types[heap].comp:
+        case FuncType():
+            return "func"
+        case ContType():
+            return "cont"
+        case _:
+            return "any"
+
+
+def read_heaptype(reader: Reader) -> HeapType:
+    """Read a heap type."""
+    start = reader.pos
+    value = reader.s33()
+    if value >= 0:
+        return value
+    name = _HEAPS.get(value & 0x7F) if value >= -0x40 else None
+    if name is None:
+        raise reader.fail("unknown heap type", start)
+    return name
+
+
+def read_reftype(reader: Reader) -> RefType:
+    """Read a reference type."""
+    code = reader.byte()
+    if code in (0x63, 0x64):
+        return RefType(nullable=code == 0x63, heap=read_heaptype(reader))
+    if code in _HEAPS:
+        return RefType(nullable=True, heap=_HEAPS[code])
+    raise reader.fail(f"unknown reference type {code:#04x}", reader.pos - 1)
+
+
+def read_valtype(reader: Reader) -> ValType:
+    """Read a value type."""
+    code = reader.byte()
+    if code in _NUMBERS:
+        return _NUMBERS[code]
+    reader.pos -= 1
+    return read_reftype(reader)
+
+
+def _read_fieldtype(reader: Reader) -> FieldType:
+    code = reader.byte()
+    if code in _PACKED:
+        storage: StorageType = _PACKED[code]
+    else:
+        reader.pos -= 1
+        storage = read_valtype(reader)
+    return FieldType(storage, read_mutability(reader))
+
+
+def read_mutability(reader: Reader) -> bool:
+    """Read whether a global or field is mutable."""
+    flag = reader.byte()
+    if flag > 1:
+        raise reader.fail(f"malformed mutability {flag:#04x}", reader.pos - 1)
+    return flag == 1
+
+
+def _read_comptype(reader: Reader) -> CompType:
+    code = reader.byte()
+    if code == 0x60:
+        return FuncType(reader.vector(read_valtype), reader.vector(read_valtype))
+    if code == 0x5F:
+        return StructType(reader.vector(_read_fieldtype))
+    if code == 0x5E:
+        return ArrayType(_read_fieldtype(reader))
+    if code == 0x5D:
+        return ContType(reader.s33())
+    raise reader.fail(f"unknown type form {code:#04x}", reader.pos - 1)
+
+
+def _read_subtype(reader: Reader) -> SubType:
+    if reader.pos < reader.end and reader.wasm[reader.pos] in (0x50, 0x4F):
+        final = reader.byte() == 0x4F
+        supertypes = reader.vector(Reader.u32)
+        return SubType(_read_comptype(reader), supertypes, final)
+    return SubType(_read_comptype(reader))
+
+
+def read_type_section(reader: Reader) -> tuple[tuple[SubType, ...], int]:
+    """Read the type section: the types of all its groups, and how many groups there are."""
+    types: list[SubType] = []
+    groups = reader.count()
+    for _ in range(groups):
+        if reader.pos < reader.end and reader.wasm[reader.pos] == 0x4E:
+            reader.byte()
+            types.extend(reader.vector(_read_subtype))
+        else:
+            types.append(_read_subtype(reader))
+    return tuple(types), groups
+
+
+def encode_heaptype(heap: HeapType) -> bytes:
+    """Encode a heap type."""
+    return encode_signed(heap) if isinstance(heap, int) else bytes((HEAP_CODES[heap],))
+
+
+def encode_valtype(valtype: ValType) -> bytes:
+    """Encode a value type, nullable references to abstract heap types in their short form."""
+    if isinstance(valtype, str):
+        return bytes((NUMBER_CODES[valtype],))
+    if valtype.nullable and isinstance(valtype.heap, str):
+        return bytes((HEAP_CODES[valtype.heap],))
+    return bytes((0x63 if valtype.nullable else 0x64,)) + encode_heaptype(valtype.heap)
+
+
+def encode_functype(functype: FuncType) -> bytes:
+    """Encode a function type, a recursion group of its own."""
+    return b"\x60" + b"".join(
+        encode_unsigned(len(side)) + b"".join(map(encode_valtype, side))
+        for side in (functype.params, functype.results)
+    )

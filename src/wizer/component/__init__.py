@@ -1,0 +1,1 @@
+"""Components: the same stages, built on those for modules."""

@@ -1,0 +1,146 @@
+"""The state of an instance as plain data: what capture reads and rewrite writes.
+
+Nothing here holds a handle of an engine, with one exception for size: the contents of a memory stay a view
+on the live memory until they are written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number or vector. NaN payloads are bits, so everything is: an unsigned integer.
+
+    Attributes:
+        type: ``"i32"``, ``"i64"``, ``"f32"``, ``"f64"``, ``"v128"``, or packed: ``"i8"``, ``"i16"``.
+        bits: the bits, least significant first in the sense of little-endian bytes.
+    """
+
+    type: str
+    bits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Null:
+    """A null reference; its type is that of the place it is in."""
+
+
+@dataclass(frozen=True, slots=True)
+class FuncRef:
+    """A reference to a function of the module, own or imported."""
+
+    funcidx: int
+
+
+@dataclass(frozen=True, slots=True)
+class I31:
+    """An unboxed scalar, as an unsigned integer of 31 bits."""
+
+    bits: int
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRef:
+    """A reference to an object of the heap: an index into `State.heap`.
+
+    In a place of the extern hierarchy it is the object converted by ``extern.convert_any``.
+    """
+
+    object: int
+
+
+Ref: TypeAlias = "Null | FuncRef | I31 | ObjectRef"
+Value: TypeAlias = "Number | Ref"
+
+NULL = Null()
+
+
+@dataclass(frozen=True, slots=True)
+class Struct:
+    """A structure."""
+
+    typeidx: int
+    fields: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """An array.
+
+    Attributes:
+        typeidx: its type.
+        elements: the elements of an array of references, otherwise none.
+        data: the elements of an array of numbers, packed in little-endian order.
+    """
+
+    typeidx: int
+    elements: Sequence[Ref] = ()
+    data: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Exception_:
+    """An exception: its tag and payload."""
+
+    tagidx: int
+    fields: tuple[Value, ...]
+
+
+HeapObject: TypeAlias = "Struct | Array | Exception_"
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryState:
+    """A memory.
+
+    Attributes:
+        pages: its size in pages of its own page size.
+        view: its contents, a view of bytes on the live memory.
+        zeroed: whether the kernel's word that a page was never touched may be taken for its being zero.
+    """
+
+    pages: int
+    view: memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class TableState:
+    """A table.
+
+    Attributes:
+        size: its size in elements.
+        changed: the elements that differ from the table's initial value, by index in ascending order:
+            all that active segments would write, too, for those are replaced. None where the table is
+            what its segments make of it.
+    """
+
+    size: int
+    changed: Mapping[int, Ref] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What initialisation left behind. Keys are indices of the module's index spaces.
+
+    Attributes:
+        globals: the values of the globals that may differ from their initialisers.
+        memories, tables: the memories and tables whose state the module owns.
+        dropped_data, dropped_elements: passive segments that were dropped.
+        elements: for passive segments whose elements are objects, the elements.
+        heap: the objects that are reachable.
+        kept: imported memories, tables and globals, as ``(kind, index)``, whose state stays with their
+            owner.
+    """
+
+    globals: Mapping[int, Value] = field(default_factory=dict)
+    memories: Mapping[int, MemoryState] = field(default_factory=dict)
+    tables: Mapping[int, TableState] = field(default_factory=dict)
+    dropped_data: frozenset[int] = frozenset()
+    dropped_elements: frozenset[int] = frozenset()
+    elements: Mapping[int, Sequence[Ref]] = field(default_factory=dict)
+    heap: Sequence[HeapObject] = ()
+    kept: frozenset[tuple[str, int]] = frozenset()
