@@ -9,12 +9,14 @@ Literals are those of the text format: https://webassembly.github.io/spec/core/t
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from wizer.errors import OptionError
+
 
 @dataclass(frozen=True, slots=True)
 class FloatBits:
@@ -52,13 +54,10 @@ def parse_call(text: str) -> Call:
     strings. Commas inside quotes and brackets do not separate arguments.
 
     Raises:
-        OptionError: the name or an argument is missing, or a quote or bracket is left open.
+        OptionError: the name before the parenthesis, or an argument, is missing, or a quote or bracket is left open.
     """
-    text = text.strip()
-    name, parenthesis, rest = text.partition("(")
-    if not parenthesis or not text.endswith(")"):
-        if not text:
-            raise OptionError("an empty string names no function")
+    name, parenthesis, rest = text.strip().partition("(")
+    if not parenthesis or not rest.endswith(")"):
         return Call(text)
     if not name.strip():
         raise OptionError(f"the call `{text}` has no function name before its `(`")
@@ -66,7 +65,7 @@ def parse_call(text: str) -> Call:
 
 
 def _split_arguments(body: str, text: str) -> tuple[str, ...]:
-    """The arguments between the outer parentheses of the call ``text``."""
+    """Split what stands between the outer parentheses of the call ``text``."""
     if not body.strip():
         return ()
     closers = {"(": ")", "[": "]", "{": "}"}
@@ -92,7 +91,7 @@ def _split_arguments(body: str, text: str) -> tuple[str, ...]:
 
 
 def convert_args(call: Call, params: Sequence[str]) -> list[int | float | bytes | FloatBits]:
-    """The arguments of ``call`` as values of the types ``params``.
+    """Turn the arguments of ``call`` into values of the types ``params``.
 
     Args:
         call: the call, as `parse_call` returns it.
@@ -115,7 +114,7 @@ def convert_args(call: Call, params: Sequence[str]) -> list[int | float | bytes 
 
 
 def _wrong_number(call: Call, params: Sequence[str]) -> str:
-    """The message for a call whose arguments do not match; without arguments, it starts as the peers' does."""
+    """Say how to call the function; without arguments, the message starts as the peers' does."""
     form = f"`{call.name}({', '.join(f'<{p}>' for p in params)})`"
     if not call.arguments:
         kind = f"the Wasm module's `{call.name}` function export does not have type `[] -> []`"
@@ -124,7 +123,9 @@ def _wrong_number(call: Call, params: Sequence[str]) -> str:
 
 
 def _convert(literal: str, type_: str, place: str) -> int | float | bytes | FloatBits:
-    """One literal as a value of ``type_``; ``place`` says which argument it is."""
+    """Turn one literal into a value of ``type_``; ``place`` says which argument it is."""
+    if len(literal) > _LONGEST:
+        raise OptionError(f"{place} has {len(literal)} characters, which is more than any number needs")
     if type_ in ("i32", "i64"):
         return _integer(literal, int(type_[1:]), place)
     if type_ in ("f32", "f64"):
@@ -134,22 +135,25 @@ def _convert(literal: str, type_: str, place: str) -> int | float | bytes | Floa
     raise OptionError(f"{place} would have type {type_}, which has no literals: only numbers can be given")
 
 
+_LONGEST = 2000  # the exact decimal expansion of the smallest f64 has 1,077 digits
 _INTEGER = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F]+(?:_[0-9a-fA-F]+)*|[0-9]+(?:_[0-9]+)*)")
 
 
 def _integer(literal: str, width: int, place: str) -> int:
-    """A signed integer of ``width`` bits from any literal that fits it as signed or unsigned."""
+    """Read a signed integer of ``width`` bits from any literal that fits it as signed or unsigned."""
     if not _INTEGER.fullmatch(literal):
         raise OptionError(f"{place} is `{literal}`, which is no integer literal (i{width})")
     digits = literal.lstrip("+-").lower()
-    magnitude = int(digits, 16) if digits.startswith("0x") else int(digits.lstrip("0_") or "0")
+    magnitude = int(digits, 16) if digits.startswith("0x") else int(digits)
     value = -magnitude if literal.startswith("-") else magnitude
     if not -(1 << (width - 1)) <= value < 1 << width:
         raise OptionError(f"{place} is `{literal}`, which does not fit i{width}")
     return value - (1 << width) if value >= 1 << (width - 1) else value
 
 
-_DECIMAL = re.compile(r"[+-]?(?:\d+(?:_\d+)*\.?(?:\d+(?:_\d+)*)?|\.\d+(?:_\d+)*)(?:[eE][+-]?\d+(?:_\d+)*)?", re.A)
+_DECIMAL = re.compile(
+    r"[+-]?(?:\d+(?:_\d+)*\.?(?:\d+(?:_\d+)*)?|\.\d+(?:_\d+)*)(?:[eE][+-]?\d+(?:_\d+)*)?", re.A
+)
 _HEX = r"[0-9a-fA-F]+(?:_[0-9a-fA-F]+)*"
 _HEXADECIMAL = re.compile(rf"[+-]?0[xX]{_HEX}\.?(?:{_HEX})?(?:[pP][+-]?\d+(?:_\d+)*)?", re.A)
 _PAYLOAD = re.compile(rf"([+-]?)nan:0[xX]({_HEX})")
@@ -157,7 +161,7 @@ _MANTISSA = {"f32": 23, "f64": 52}
 
 
 def _float(literal: str, type_: Literal["f32", "f64"], place: str) -> float | FloatBits:
-    """The float of ``type_`` nearest to the literal, ties to even."""
+    """Read the float of ``type_`` that is nearest to the literal, ties to even."""
     if payload := _PAYLOAD.fullmatch(literal):
         return _nan(payload[1] == "-", int(payload[2], 16), type_, place)
     if literal.lstrip("+-") in ("inf", "nan") and len(literal) <= 4:
@@ -172,8 +176,8 @@ def _float(literal: str, type_: Literal["f32", "f64"], place: str) -> float | Fl
             raise OptionError(f"{place} is `{literal}`, which is no float literal ({type_})")
         value = double if type_ == "f64" or double == 0 else _nearest_f32(plain)
     except OverflowError:
-        value = float("inf")
-    if abs(value) == float("inf"):
+        value = math.inf
+    if abs(value) == math.inf:
         raise OptionError(f"{place} is `{literal}`, which is out of the range of {type_}")
     return value
 
@@ -192,26 +196,27 @@ def _nearest_f32(plain: str) -> float:
     if abs(exact) < Fraction(2) ** exponent_of_2:
         exponent_of_2 -= 1
     quantum = Fraction(2) ** (max(exponent_of_2, -126) - 23)
-    value = float(round(exact / quantum) * quantum)
-    return value if abs(value) < 2.0**128 else float("inf")
+    value = math.copysign(float(round(exact / quantum) * quantum), exact)
+    return value if abs(value) < 2.0**128 else math.inf
 
 
 def _nan(negative: bool, payload: int, type_: Literal["f32", "f64"], place: str) -> FloatBits:
-    """A NaN with the bits of its mantissa given."""
+    """Build a NaN from the bits of its mantissa."""
     width = _MANTISSA[type_]
     if not 0 < payload < 1 << width:
-        raise OptionError(f"{place} has the NaN payload {payload:#x}; {type_} takes 0x1 to {(1 << width) - 1:#x}")
+        raise OptionError(
+            f"{place} has the NaN payload {payload:#x}; {type_} takes 0x1 to {(1 << width) - 1:#x}"
+        )
     exponent = 0xFF << width if type_ == "f32" else 0x7FF << width
     sign = negative << (31 if type_ == "f32" else 63)
     return FloatBits(type_, sign | exponent | payload)
 
 
-_LANES = {"i8x16": 8, "i16x8": 16, "i32x4": 32, "i64x2": 64}
 _VECTOR = re.compile(r"(i8x16|i16x8|i32x4|i64x2|f32x4|f64x2)\s*\((.*)\)", re.S)
 
 
 def _vector(literal: str, place: str) -> bytes:
-    """A vector, as one integer of 128 bits or by lanes: ``i32x4(1, 2, 3, 4)``."""
+    """Read a vector, written as one integer of 128 bits or by lanes: ``i32x4(1, 2, 3, 4)``."""
     import struct
 
     shape = _VECTOR.fullmatch(literal)
@@ -222,7 +227,7 @@ def _vector(literal: str, place: str) -> bytes:
     if len(lanes) != int(count):
         raise OptionError(f"{place} is `{literal}`: {shape[1]} has {count} lanes, not {len(lanes)}")
     if type_[0] == "i":
-        width = _LANES[shape[1]]
+        width = 128 // int(count)
         values = [_integer(lane, width, place) % (1 << width) for lane in lanes]
         return b"".join(value.to_bytes(width // 8, "little") for value in values)
     floats = [_float(lane, "f32" if type_ == "f32" else "f64", place) for lane in lanes]
