@@ -83,14 +83,14 @@ class Array:
 
 
 @dataclass(frozen=True, slots=True)
-class Exception_:
+class Exn:
     """An exception: its tag and payload."""
 
     tagidx: int
     fields: tuple[Value, ...]
 
 
-HeapObject: TypeAlias = "Struct | Array | Exception_"
+HeapObject: TypeAlias = "Struct | Array | Exn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,6 @@ class MemoryState:
     Attributes:
         pages: its size in pages of its own page size.
         view: its contents, a view of bytes on the live memory.
-        zeroed: whether the kernel's word that a page was never touched may be taken for its being zero.
     """
 
     pages: int

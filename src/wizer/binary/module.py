@@ -118,9 +118,10 @@ class Module:
         found = {export.index for export in self.exports if export.kind == "func"}
         for element in self.elements:
             found |= element.funcs()
-        for item in (*self.globals, *self.tables):
-            if item.init is not None:
-                found.update(item.init.funcs)
+        inits = [item.init for item in self.globals] + [table.init for table in self.tables]
+        for init in inits:
+            if init is not None:
+                found.update(init.funcs)
         return frozenset(found)
 
     @cached_property
