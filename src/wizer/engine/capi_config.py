@@ -1,0 +1,62 @@
+"""What configuring and bounding a run needs of the engine's C API beyond its public Python classes.
+
+Everything here goes through ``wasmtime._ffi``, which is private: ``tests/engine/test_config.py`` names each
+symbol, so that an upgrade that moves one fails there and not in a user's run.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+
+from wasmtime import Config, WasiConfig
+from wasmtime import _ffi as ffi
+
+STRATEGIES = {"cranelift": 1, "winch": 2}
+REGISTER_ALLOCATORS = {"backtracking": 0, "single-pass": 1}
+
+
+def set_strategy(config: Config, compiler: str) -> None:
+    """Choose the compiler; the public setter knows no Winch."""
+    ffi.wasmtime_config_strategy_set(config.ptr(), STRATEGIES[compiler])
+
+
+def set_register_allocator(config: Config, algorithm: str) -> None:
+    """Choose Cranelift's register allocator."""
+    ffi.wasmtime_config_cranelift_regalloc_algorithm_set(config.ptr(), REGISTER_ALLOCATORS[algorithm])
+
+
+def set_option(config: Config, name: str, value: bool | int) -> None:
+    """Call ``wasmtime_config_<name>_set``; KeyError if this version of the engine has none."""
+    try:
+        setter = getattr(ffi, f"wasmtime_config_{name}_set")
+    except AttributeError:
+        raise KeyError(name) from None
+    setter(config.ptr(), value)
+
+
+def set_pooling(config: Config, settings: Mapping[str, int]) -> None:
+    """Use the pooling allocator; ``settings`` by the C API's names (``total_memories``…)."""
+    pool = ffi.wasmtime_pooling_allocation_config_new()
+    try:
+        for name, value in settings.items():
+            getattr(ffi, f"wasmtime_pooling_allocation_config_{name}_set")(pool, value)
+        ffi.wasmtime_pooling_allocation_strategy_set(config.ptr(), pool)
+    finally:
+        ffi.wasmtime_pooling_allocation_config_delete(pool)
+
+
+def set_stdin_bytes(wasi: WasiConfig, data: bytes) -> None:
+    """Give the guest ``data`` as its standard input."""
+    vec = ffi.wasm_byte_vec_t()
+    ffi.wasm_byte_vec_new(
+        ctypes.byref(vec), len(data), ctypes.cast(ctypes.c_char_p(data), ctypes.POINTER(ffi.wasm_byte_t))
+    )
+    ffi.wasi_config_set_stdin_bytes(wasi.ptr(), ctypes.byref(vec))
+
+
+def allow_network(wasi: WasiConfig, *, addresses: bool, names: bool) -> None:
+    """Let a component use the host's network (``addresses``) and look names up (``names``)."""
+    if addresses:
+        ffi.wasi_config_inherit_network(wasi.ptr())
+    ffi.wasi_config_allow_ip_name_lookup(wasi.ptr(), names)

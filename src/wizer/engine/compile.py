@@ -1,0 +1,133 @@
+"""Turning bytes into an executable module: which compiler, and its cache.
+
+Winch compiles several times faster than Cranelift, and initialisation runs once, so Winch goes first where
+the engine's authors vouch for it (x86-64) and Cranelift takes what Winch does not know. RATIONALE.md has
+the measurements.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import wasmtime
+
+from wizer.engine.config import Compiler, EngineConfig, engine_config, validation_config
+from wizer.engine.watchdog import causes
+from wizer.errors import InvalidError, OptionError
+
+if TYPE_CHECKING:
+    from wizer.engine.watchdog import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A module, and the engine and compiler it was made with."""
+
+    engine: wasmtime.Engine
+    module: wasmtime.Module
+    compiler: Compiler
+
+
+def compile_module(wasm: bytes, config: EngineConfig, *, simple: bool, limits: Limits) -> Compiled:
+    """Compile ``wasm`` with the compiler that ``config`` names or, for "auto", the quickest that takes it.
+
+    Args:
+        wasm: a module in the binary format.
+        config: how to compile.
+        simple: the module has only types that Winch may take: no GC, exception, tag or externref types.
+        limits: whether code must count fuel.
+
+    Raises:
+        InvalidError: the module is invalid, or uses what the compiler asked for does not know.
+        OptionError: the configuration is refused, or Winch was asked for and does not exist here.
+    """
+    if config.compiler == "winch" and not winch_exists():
+        raise OptionError("the Winch compiler does not exist for this machine; use `cranelift`")
+    if config.compiler == "winch" and not simple:
+        raise InvalidError(
+            "the module uses types (GC, exceptions or externref) that the Winch compiler does not know; "
+            "use `cranelift`"
+        )
+    if config.compiler == "winch" or (config.compiler == "auto" and simple and _winch_preferred(config)):
+        try:
+            return _compile(wasm, config, "winch", limits)
+        except InvalidError:
+            if config.compiler == "winch":
+                raise
+    return _compile(wasm, config, "cranelift", limits)
+
+
+def compile_with(compiled: Compiled, wasm: bytes) -> wasmtime.Module:
+    """Compile another module with the engine of ``compiled``.
+
+    Raises:
+        InvalidError: the module is invalid, or uses what the engine's compiler does not know.
+    """
+    return _module(compiled.engine, wasm)
+
+
+def validate_features(wasm: bytes, config: EngineConfig) -> None:
+    """Check that ``wasm`` uses no feature that the user switched off; only needed if ``config.restricts``.
+
+    Raises:
+        InvalidError: it does, or is invalid.
+    """
+    engine = wasmtime.Engine(validation_config(config))
+    try:
+        wasmtime.Module.validate(engine, wasm)
+    except wasmtime.WasmtimeError as error:
+        raise InvalidError("the module is invalid with the features switched on", causes(error)) from None
+
+
+def winch_exists() -> bool:
+    """Whether the engine has Winch for this machine."""
+    return _machine() in ("x86_64", "amd64", "aarch64", "arm64")
+
+
+def _winch_preferred(config: EngineConfig) -> bool:
+    """Whether "auto" may mean Winch: it is tier 1 here, and nothing is asked of it that it does not do."""
+    return (
+        _machine() in ("x86_64", "amd64")
+        and config.opt_level == "none"
+        and config.regalloc is None
+        and config.signals_based_traps is not False
+        and not (config.nan_canonicalization or config.debug_info or config.cranelift_flags)
+    )
+
+
+def _machine() -> str:
+    """Return the processor's name, lower case."""
+    if hasattr(os, "uname"):
+        return os.uname().machine.lower()
+    return os.environ.get("PROCESSOR_ARCHITECTURE", "").lower()
+
+
+def _compile(wasm: bytes, config: EngineConfig, compiler: Compiler, limits: Limits) -> Compiled:
+    """Make an engine and compile ``wasm`` with it."""
+    settings = engine_config(config, compiler, fuel=limits.fuel is not None)
+    _load_cache(settings, config)
+    engine = wasmtime.Engine(settings)
+    return Compiled(engine, _module(engine, wasm), compiler)
+
+
+def _module(engine: wasmtime.Engine, wasm: bytes) -> wasmtime.Module:
+    """Compile ``wasm``; the engine's complaint becomes an InvalidError."""
+    try:
+        return wasmtime.Module(engine, wasm)
+    except wasmtime.WasmtimeError as error:
+        raise InvalidError("the module does not compile", causes(error)) from None
+
+
+def _load_cache(settings: wasmtime.Config, config: EngineConfig) -> None:
+    """Switch the cache on: a default cache that cannot be used is no error, a named one is."""
+    if config.cache is False:
+        return
+    try:
+        settings.cache = config.cache
+    except wasmtime.WasmtimeError as error:
+        if isinstance(config.cache, str):
+            raise OptionError(
+                f"the cache configuration {config.cache!r} cannot be used", causes(error)
+            ) from None

@@ -1,0 +1,327 @@
+"""How a module is compiled and run: ``EngineConfig``, and the engine's configuration made from it.
+
+The engine aborts the whole process on a configuration that it does not like, so nothing reaches it
+unchecked: features are closed under what they need of each other here, and a configuration with one of
+the rarer settings is first tried in a process of its own (``probe``).
+
+Importing this module does not import the engine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+from wizer.errors import OptionError
+
+if TYPE_CHECKING:
+    import wasmtime
+
+Compiler = Literal["cranelift", "winch"]
+
+# The proposals by the names of `wasmtime -W help`, with the C API's name of the switch. The engine also
+# implements extended-const, which has no switch: it is always on.
+FEATURES: Mapping[str, str] = MappingProxyType(
+    {
+        "bulk-memory": "wasm_bulk_memory",
+        "multi-memory": "wasm_multi_memory",
+        "multi-value": "wasm_multi_value",
+        "reference-types": "wasm_reference_types",
+        "simd": "wasm_simd",
+        "relaxed-simd": "wasm_relaxed_simd",
+        "tail-call": "wasm_tail_call",
+        "threads": "wasm_threads",
+        "shared-memory": "shared_memory",
+        "memory64": "wasm_memory64",
+        "function-references": "wasm_function_references",
+        "stack-switching": "wasm_stack_switching",
+        "gc": "wasm_gc",
+        "custom-page-sizes": "wasm_custom_page_sizes",
+        "wide-arithmetic": "wasm_wide_arithmetic",
+        "branch-hinting": "wasm_branch_hinting",
+        "compact-imports": "wasm_compact_imports",
+        "exceptions": "wasm_exceptions",
+        "component-model": "wasm_component_model",
+        "component-model-async": "wasm_component_model_async",
+        "component-model-more-async-builtins": "wasm_component_model_more_async_builtins",
+        "component-model-async-stackful": "wasm_component_model_async_stackful",
+        "component-model-map": "wasm_component_model_map",
+        "component-model-implements": "wasm_component_model_implements",
+    }
+)
+
+# A Winch engine with one of these on aborts the process.
+_NOT_IN_WINCH = frozenset(
+    {"relaxed-simd", "tail-call", "function-references", "stack-switching", "gc", "exceptions"}
+)
+
+# A feature, and those that the engine insists on having with it.
+_NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "relaxed-simd": ("simd",),
+        "function-references": ("reference-types",),
+        "gc": ("function-references",),
+        "exceptions": ("reference-types",),
+        "stack-switching": ("function-references", "exceptions"),
+        "shared-memory": ("threads",),
+        "component-model-async": ("component-model", "reference-types"),
+        "component-model-more-async-builtins": ("component-model-async",),
+        "component-model-async-stackful": ("component-model-async",),
+        "component-model-map": ("component-model",),
+        "component-model-implements": ("component-model",),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """How modules are compiled and run. The defaults are for initialisation: compile fast, run once.
+
+    Attributes:
+        compiler: "auto" takes Winch where it is the faster to compile and knows all the module uses.
+        opt_level: Cranelift's; "auto" does not use Winch for anything but "none".
+        regalloc: Cranelift's register allocator; None: the quick one where nothing else is optimised.
+        cache: keep compiled code in the engine's cache: True in the user's cache folder, a path for the
+            cache settings of that TOML file.
+        features: proposals switched on or off, by the names of `wasmtime -W help`. All that the engine
+            implements are on by default. What is off is refused in the input.
+        nan_canonicalization: every NaN that an instruction makes has the canonical bits.
+        relaxed_simd_deterministic: relaxed instructions give the same results on every machine.
+        max_wasm_stack: bytes of stack for guest code.
+        async_stack_size: bytes of stack of each stackful coroutine.
+        parallel_compilation: compile on all cores.
+        native_unwind_info, debug_info, debug_verifier, signals_based_traps: the engine's switches.
+        memory_may_move, memory_reservation, memory_reservation_for_growth, memory_guard_size: layout of
+            linear memories in the host's address space, in bytes.
+        memory_init_cow: map data segments copy-on-write at instantiation instead of copying them.
+        pooling: settings of the pooling allocator by the C API's names; None: on-demand allocation.
+        cranelift_flags: further Cranelift settings; None as the value switches a flag on.
+    """
+
+    compiler: Literal["auto", "cranelift", "winch"] = "auto"
+    opt_level: Literal["none", "speed", "speed_and_size"] = "none"
+    regalloc: Literal["backtracking", "single-pass"] | None = None
+    cache: bool | str = True
+    features: Mapping[str, bool] = field(default_factory=dict)
+    nan_canonicalization: bool = False
+    relaxed_simd_deterministic: bool = False
+    max_wasm_stack: int | None = None
+    async_stack_size: int | None = None
+    parallel_compilation: bool = True
+    native_unwind_info: bool | None = None
+    debug_info: bool = False
+    debug_verifier: bool = False
+    signals_based_traps: bool | None = None
+    memory_may_move: bool | None = None
+    memory_reservation: int | None = None
+    memory_reservation_for_growth: int | None = None
+    memory_guard_size: int | None = None
+    memory_init_cow: bool = False
+    pooling: Mapping[str, int] | None = None
+    cranelift_flags: Mapping[str, str | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, on in self.features.items():
+            if name not in FEATURES:
+                raise OptionError(f"unknown WebAssembly feature `{name}`; known: {', '.join(FEATURES)}")
+            if on:
+                for need in _NEEDS.get(name, ()):
+                    if self.features.get(need) is False:
+                        raise OptionError(f"feature `{name}` is switched on and needs `{need}`, which is off")
+
+    @property
+    def restricts(self) -> bool:
+        """Whether the user switched a feature off, so that the input has to be checked for it."""
+        return not all(self.features.values())
+
+
+def feature_set(switched: Mapping[str, bool]) -> dict[str, bool]:
+    """All features, those in ``switched`` as they are there, those that need one that is off: off."""
+    on = {name: switched.get(name, True) for name in FEATURES}
+    changed = True
+    while changed:
+        changed = False
+        for name, needs in _NEEDS.items():
+            if on[name] and not all(on[n] for n in needs):
+                on[name] = False
+                changed = True
+    return on
+
+
+def engine_config(
+    config: EngineConfig, compiler: Compiler, *, fuel: bool = False, epochs: bool = True
+) -> wasmtime.Config:
+    """Make the engine's configuration for running modules with ``compiler``.
+
+    Features are all on whatever the user switched off: the accessors that this package adds to a module
+    use some, and the input itself is checked by ``validation_config``.
+
+    Args:
+        config: what the user asked for.
+        compiler: the one to use; ``config.compiler`` is not looked at.
+        fuel: compile the counting of fuel in.
+        epochs: compile the check for interruptions in.
+
+    Raises:
+        OptionError: the engine refuses a setting.
+    """
+    import wasmtime
+
+    from wizer.engine import capi_config as capi
+
+    if _unusual(config):
+        probe(config, compiler)
+    out = wasmtime.Config()
+    capi.set_strategy(out, compiler)
+    for name, switch in FEATURES.items():
+        capi.set_option(out, switch, compiler != "winch" or name not in _NOT_IN_WINCH)
+    out.cranelift_opt_level = config.opt_level
+    capi.set_register_allocator(
+        out, config.regalloc or ("single-pass" if config.opt_level == "none" else "backtracking")
+    )
+    out.cranelift_nan_canonicalization = config.nan_canonicalization
+    out.wasm_relaxed_simd_deterministic = config.relaxed_simd_deterministic
+    out.parallel_compilation = config.parallel_compilation
+    out.consume_fuel = fuel
+    out.epoch_interruption = epochs
+    out.memory_init_cow = config.memory_init_cow
+    for setting in _PLAIN:
+        value = getattr(config, setting)
+        if value is not None and value is not False:
+            capi.set_option(out, _PLAIN[setting], value)
+        elif value is False and setting not in ("debug_info", "debug_verifier"):
+            capi.set_option(out, _PLAIN[setting], False)
+    _set_stack(out, config)
+    if config.pooling is not None:
+        capi.set_pooling(out, config.pooling)
+    for flag, text in config.cranelift_flags.items():
+        if text is None:
+            out.cranelift_flag_enable(flag)
+        else:
+            out.cranelift_flag_set(flag, text)
+    return out
+
+
+# Settings that are None or a plain value, with the C API's name of the setter.
+_PLAIN: Mapping[str, str] = MappingProxyType(
+    {
+        "native_unwind_info": "native_unwind_info",
+        "debug_info": "debug_info",
+        "debug_verifier": "cranelift_debug_verifier",
+        "signals_based_traps": "signals_based_traps",
+        "memory_may_move": "memory_may_move",
+        "memory_reservation": "memory_reservation",
+        "memory_reservation_for_growth": "memory_reservation_for_growth",
+        "memory_guard_size": "memory_guard_size",
+    }
+)
+
+_DEFAULT_ASYNC_STACK = 2 << 20
+_HOST_STACK = 1 << 20
+
+
+def _set_stack(out: wasmtime.Config, config: EngineConfig) -> None:
+    """Set the stack sizes; the engine wants the coroutines' stacks no smaller than the guest's."""
+    from wizer.engine import capi_config as capi
+
+    wasm = config.max_wasm_stack
+    if wasm is not None:
+        host = _thread_stack()
+        if host is not None and wasm > host - _HOST_STACK:
+            raise OptionError(
+                f"max_wasm_stack of {wasm} bytes does not fit this thread's stack of {host} bytes "
+                f"(1 MiB of it is the host's own); raise the stack limit (`ulimit -s`) or run in a thread "
+                "with a larger one"
+            )
+        out.max_wasm_stack = wasm
+    if config.async_stack_size is not None or (wasm is not None and wasm > _DEFAULT_ASYNC_STACK):
+        capi.set_option(out, "async_stack_size", config.async_stack_size or (wasm or 0) + _HOST_STACK)
+
+
+def _thread_stack() -> int | None:
+    """Return the size in bytes of the calling thread's stack, or None where that cannot be known."""
+    import threading
+
+    if threading.current_thread() is not threading.main_thread():
+        if size := threading.stack_size():
+            return size
+        if sys.platform != "linux":
+            return None
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_STACK)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+def validation_config(config: EngineConfig) -> wasmtime.Config:
+    """Make the engine's configuration that accepts exactly what the user left switched on."""
+    import wasmtime
+
+    from wizer.engine import capi_config as capi
+
+    out = wasmtime.Config()
+    capi.set_strategy(out, "cranelift")
+    for name, on in feature_set(config.features).items():
+        capi.set_option(out, FEATURES[name], on)
+    return out
+
+
+def _unusual(config: EngineConfig) -> bool:
+    """Whether ``config`` has a setting that the engine may abort on."""
+    plain = EngineConfig()
+    return config.pooling is not None or any(
+        getattr(config, name) != getattr(plain, name)
+        for name in ("max_wasm_stack", "async_stack_size", "cranelift_flags", *_PLAIN)
+    )
+
+
+_PROBE = """
+import json, sys
+given = json.load(sys.stdin)
+sys.path[:] = given["path"]
+import wasmtime
+import wizer.engine.config as c
+c.probe = lambda *_: None
+engine = wasmtime.Engine(c.engine_config(c.EngineConfig(**given["config"]), given["compiler"]))
+wasmtime.Module(engine, b"\\0asm\\1\\0\\0\\0")
+"""
+
+
+def probe(config: EngineConfig, compiler: Compiler) -> None:
+    """Make an engine of ``config`` in a process of its own, because a refusal is an abort there.
+
+    Raises:
+        OptionError: the engine refuses it; the cause is what the engine said.
+    """
+    import subprocess
+
+    if not sys.executable:  # embedded: no interpreter to start
+        return
+    settings = {f.name: getattr(config, f.name) for f in fields(config)} | {"cache": False}
+    given = {"path": sys.path, "config": settings, "compiler": compiler}
+    tried = subprocess.run(
+        [sys.executable, "-c", _PROBE],
+        input=json.dumps(given, default=dict),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "RUST_BACKTRACE": "0"},
+    )
+    if tried.returncode:
+        raise OptionError("the engine refuses this configuration", [_reason(tried.stderr)])
+
+
+def _reason(stderr: str) -> str:
+    """Pick the sentence that explains a refusal out of an abort's output or a Python traceback."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    for line in lines:
+        if "on an `Err` value:" in line:
+            return line.partition("on an `Err` value:")[2].strip()
+    return lines[-1] if lines else "the engine aborted without a word"

@@ -1,0 +1,201 @@
+"""What a guest sees of the host through WASI: preview 1 for modules, 0.2 for components.
+
+Importing this module does not import the engine.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from wizer.errors import OptionError
+
+if TYPE_CHECKING:
+    import wasmtime
+
+HostPath = str | os.PathLike[str]
+Sink = Callable[[bytes], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wasi:
+    """What initialisation sees of the host. Nothing unless it is named here.
+
+    Attributes:
+        args: the guest's arguments, the program's name first.
+        env: environment variables of the guest.
+        inherit_env: this process's variables too; ``env`` goes before them.
+        dirs: host directories that the guest sees under the same name.
+        mapdirs: guest name -> host directory.
+        read_only: the guest cannot change anything in those directories.
+        stdin: "null", "inherit" (this process's), the input itself, or a file.
+        stdout: "null", "inherit", "stderr" (this process's standard error), a file, or a function that is
+            given what the guest writes, as it does. A file that is called like one of the words needs a
+            ``Path`` or "./".
+        stderr: the same.
+        network: the host's network, for components.
+        name_lookup: looking host names up, for components.
+        http: outgoing HTTP requests, for components.
+    """
+
+    args: Sequence[str] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    inherit_env: bool = False
+    dirs: Sequence[HostPath] = ()
+    mapdirs: Mapping[str, HostPath] = field(default_factory=dict)
+    read_only: bool = False
+    stdin: Literal["null", "inherit"] | bytes | HostPath = "null"
+    stdout: Literal["null", "inherit", "stderr"] | HostPath | Sink = "inherit"
+    stderr: Literal["null", "inherit", "stderr"] | HostPath | Sink = "inherit"
+    network: bool = False
+    name_lookup: bool = False
+    http: bool = False
+
+
+def configure(
+    wasi: Wasi, store: wasmtime.Store, on_error: Callable[[BaseException], None] | None = None
+) -> None:
+    """Give the guests of ``store`` what ``wasi`` allows.
+
+    Args:
+        wasi: what is allowed.
+        store: before any use.
+        on_error: given what a function for stdout or stderr raised, on the guest's thread; the guest itself
+            sees an I/O error. ``Watchdog.stop`` is one.
+
+    Raises:
+        OptionError: a directory or file cannot be opened, or a text cannot be passed; it is named.
+    """
+    import wasmtime
+
+    out = wasmtime.WasiConfig()
+    out.argv = [_text(arg, f"argument {arg!r}") for arg in wasi.args]
+    out.env = _environment(wasi)
+    _stdin(out, wasi.stdin)
+    for stream in ("stdout", "stderr"):
+        _output(out, stream, getattr(wasi, stream), on_error)
+    for host in wasi.dirs:
+        _directory(out, host, os.fspath(host), read_only=wasi.read_only)
+    for guest, host in wasi.mapdirs.items():
+        _directory(out, host, guest, read_only=wasi.read_only)
+    if wasi.network or wasi.name_lookup:
+        from wizer.engine import capi_config
+
+        capi_config.allow_network(out, addresses=wasi.network, names=wasi.name_lookup)
+    store.set_wasi(out)
+    if wasi.http:
+        store.set_wasi_http()
+
+
+def _environment(wasi: Wasi) -> list[tuple[str, str]]:
+    """Return the guest's variables, sorted: the order is part of what a guest can observe."""
+    merged = {**os.environ, **wasi.env} if wasi.inherit_env else wasi.env
+    for name, value in merged.items():
+        if not name or "=" in name:
+            raise OptionError(f"{name!r} cannot be the name of an environment variable")
+        _text(name + value, f"environment variable {name!r}")
+    return sorted(merged.items())
+
+
+def _stdin(out: wasmtime.WasiConfig, source: bytes | HostPath) -> None:
+    """Connect the guest's standard input."""
+    if source == "null":
+        return
+    if source == "inherit":
+        out.inherit_stdin()
+    elif isinstance(source, bytes):
+        from wizer.engine import capi_config
+
+        capi_config.set_stdin_bytes(out, source)
+    else:
+        import wasmtime
+
+        path = _path(source)
+        try:
+            out.stdin_file = path
+        except wasmtime.WasmtimeError:
+            raise OptionError(f"the file {path!r} for the guest's stdin cannot be read") from None
+
+
+def _output(
+    out: wasmtime.WasiConfig,
+    stream: str,
+    sink: HostPath | Sink,
+    on_error: Callable[[BaseException], None] | None,
+) -> None:
+    """Connect the guest's ``stream``, "stdout" or "stderr"."""
+    import wasmtime
+
+    if sink == "null":
+        return
+    if sink == "inherit" or (sink == "stderr" and stream == "stderr"):
+        getattr(out, f"inherit_{stream}")()
+    elif sink == "stderr":
+        setattr(out, f"{stream}_custom", _guarded(_to_stderr, on_error))
+    elif callable(sink):
+        setattr(out, f"{stream}_custom", _guarded(sink, on_error))
+    else:
+        path = _path(sink)
+        try:
+            setattr(out, f"{stream}_file", path)
+        except wasmtime.WasmtimeError:
+            raise OptionError(f"the file {path!r} for the guest's {stream} cannot be written") from None
+
+
+def _to_stderr(data: bytes) -> None:
+    """Write all of ``data`` to this process's standard error."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(2, left) :]
+
+
+def _guarded(sink: Sink, on_error: Callable[[BaseException], None] | None) -> Callable[[bytes], int]:
+    """Wrap ``sink`` for the engine, which can neither pass an exception on nor keep quiet about it."""
+
+    def write(data: bytes) -> int:
+        try:
+            sink(data)
+        except BaseException as error:  # KeyboardInterrupt too: the C frames above would swallow it
+            if on_error is not None:
+                on_error(error)
+            return -errno.EIO
+        return len(data)
+
+    return write
+
+
+def _directory(out: wasmtime.WasiConfig, host: HostPath, guest: str, *, read_only: bool) -> None:
+    """Let the guest see the directory ``host`` as ``guest``."""
+    import wasmtime
+
+    path = _path(host)
+    _text(guest, f"directory name {guest!r}")
+    if not Path(path).is_dir():
+        raise OptionError(
+            f"the directory {path!r} for the guest "
+            + ("is not a directory" if Path(path).exists() else "does not exist")
+        )
+    try:
+        out.preopen_dir(path, guest, not read_only)
+    except wasmtime.WasmtimeError:
+        raise OptionError(f"the directory {path!r} for the guest cannot be opened") from None
+
+
+def _path(path: HostPath) -> str:
+    """Return ``path`` as the engine takes it."""
+    return _text(os.fspath(path), f"path {os.fspath(path)!r}")
+
+
+def _text(text: str, what: str) -> str:
+    """Check that ``text`` can be passed to the engine: it takes UTF-8 without a NUL."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise OptionError(f"{what} cannot be passed to the guest: it is not UTF-8") from None
+    if "\0" in text:
+        raise OptionError(f"{what} cannot be passed to the guest: it contains a NUL") from None
+    return text

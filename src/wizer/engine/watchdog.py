@@ -1,0 +1,323 @@
+"""Bounding a run: time, fuel, memory, and Ctrl-C while guest code is running.
+
+Guest code is one long call into C for the interpreter: Python's signal handlers wait for its end. So code is
+compiled with a check for the engine's *epoch*, and a thread that waits for the time limit and for Ctrl-C
+(``signal.set_wakeup_fd``) ends the epoch, upon which the guest traps at its next loop or call.
+
+The check is in guest code only. A guest that waits inside a host function (a WASI sleep, a read from a
+terminal, an atomic wait) is not reached; ``Watchdog(hard_exit=...)`` is for programs that must end even then.
+
+Importing this module does not import the engine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from wizer.errors import LimitError, OptionError
+
+if TYPE_CHECKING:
+    import socket
+    from types import TracebackType
+
+    import wasmtime
+
+GRACE = 0.5
+"""Seconds that a stopped guest has to end by itself before ``hard_exit`` is called."""
+
+_SHORTEST_WAIT = 0.01  # seconds; an idle session at the end of its time does not keep the thread busy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds on a run; None is no bound.
+
+    Attributes:
+        timeout: seconds of wall time for all guest code of the run.
+        fuel: units of fuel, about one an instruction, for all guest code of the run.
+        max_memory: bytes, for each linear memory.
+        max_table_elements: elements, for each table.
+        max_instances, max_tables, max_memories: how many of each there may be.
+
+    Raises:
+        OptionError: a bound is negative or not a number.
+    """
+
+    timeout: float | None = None
+    fuel: int | None = None
+    max_memory: int | None = None
+    max_table_elements: int | None = None
+    max_instances: int | None = None
+    max_tables: int | None = None
+    max_memories: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1 << 63:
+                raise OptionError(f"limit `{name}` must be from 0 to 2^63-1, not {value!r}")
+
+
+class Watchdog:
+    """Applies ``limits`` to everything that runs in ``store``; a context manager around the store's use.
+
+    Guest code may run inside ``with watchdog.guard(): ...`` only. A watchdog belongs to one thread at a time,
+    like its store. It hears Ctrl-C if that is the main thread.
+
+    Args:
+        store: whose engine was compiled with epochs and, if fuel is limited, with fuel.
+        limits: the bounds.
+        hard_exit: called, on another thread, with the error that should have stopped a guest and did not
+            within ``GRACE``, because it waits inside a host function. It is expected to end the process.
+    """
+
+    def __init__(
+        self,
+        store: wasmtime.Store,
+        limits: Limits,
+        *,
+        hard_exit: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        self._store = store
+        self._engine = store.engine
+        self._limits = limits
+        self._hard_exit = hard_exit
+        self._lock = threading.Lock()
+        self._depth = 0  # of nested guards
+        self._run = 0  # counts outermost guards
+        self._started = 0.0  # of the outermost guard, on the monotonic clock
+        self._used = 0.0  # seconds in the guards before it
+        self._stop: BaseException | None = None  # why the guest is being stopped
+        self._previous_fd: int | None = None  # the wakeup fd that ours replaced
+        self._thread: threading.Thread | None = None
+        self._wake: tuple[socket.socket, socket.socket] | None = None  # the thread's end, the others' end
+        if limits.fuel is not None:
+            store.set_fuel(limits.fuel)
+        bounds = (limits.max_memory, limits.max_table_elements, limits.max_instances, limits.max_tables)
+        store.set_limits(*(-1 if bound is None else bound for bound in (*bounds, limits.max_memories)))
+        store.set_epoch_deadline(1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the thread. Afterwards the store has no bound on time; the others stay."""
+        wake, self._wake = self._wake, None
+        thread, self._thread = self._thread, None
+        if wake is not None and thread is not None:
+            wake[1].shutdown(1)  # the thread reads the end and leaves
+            thread.join()
+            for end in wake:
+                end.close()
+
+    def stop(self, error: BaseException) -> None:
+        """Have the running guest trap at its next check, and ``guard`` raise ``error``.
+
+        For host callbacks that have no way to raise through the engine; callable from any thread.
+        """
+        with self._lock:
+            self._interrupt(error)
+
+    @contextlib.contextmanager
+    def guard(self) -> Iterator[None]:
+        """Bound the guest code that runs inside; nests.
+
+        Raises:
+            LimitError: a bound was met; what the engine raised is its cause.
+            KeyboardInterrupt: Ctrl-C.
+        """
+        import wasmtime
+
+        self._enter()
+        try:
+            yield
+        except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
+            stopped = self._stop
+            if isinstance(stopped, LimitError):
+                raise LimitError(stopped.message, causes(error)) from None
+            if stopped is not None:
+                raise stopped from None
+            if (met := limit_met(error, self._limits)) is not None:
+                raise met from None
+            raise
+        finally:
+            self._leave()
+
+    def _enter(self) -> None:
+        """Start the clock, begin an epoch, and listen for Ctrl-C."""
+        with self._lock:
+            self._depth += 1
+            if self._depth > 1:
+                return
+            self._run += 1
+            self._stop = None
+            self._started = time.monotonic()
+            self._store.set_epoch_deadline(1)
+            if self._limits.timeout is not None and self._used >= self._limits.timeout:
+                self._interrupt(self._timed_out())
+        main = threading.current_thread() is threading.main_thread()
+        if self._thread is None and (main or self._limits.timeout is not None):
+            self._start()
+        if main and self._wake is not None:
+            self._listen(self._wake[1])
+
+    def _leave(self) -> None:
+        """Stop the clock, and hand signals back to whoever listened before."""
+        with self._lock:
+            self._depth -= 1
+            if self._depth:
+                return
+            self._used += time.monotonic() - self._started
+        if self._previous_fd is not None:
+            import signal
+
+            signal.set_wakeup_fd(self._previous_fd, warn_on_full_buffer=False)
+            self._previous_fd = None
+
+    def _start(self) -> None:
+        """Start the thread."""
+        import socket
+
+        self._wake = socket.socketpair()
+        for end in self._wake:
+            end.setblocking(False)
+        self._thread = threading.Thread(
+            target=self._watch, args=(self._wake[0],), name="wizer-watchdog", daemon=True
+        )
+        self._thread.start()
+
+    def _listen(self, end: socket.socket) -> None:
+        """Have the interpreter write the numbers of arriving signals to ``end``."""
+        import signal
+
+        with contextlib.suppress(ValueError):  # a subinterpreter: signals are not its business
+            self._previous_fd = signal.set_wakeup_fd(end.fileno(), warn_on_full_buffer=False)
+
+    def _watch(self, end: socket.socket) -> None:
+        """Wait for signals and for the time limit; the thread's body."""
+        import select
+        import signal
+
+        stopped = 0  # the run that was stopped last
+        while True:
+            readable, _, _ = select.select([end], [], [], self._wait(stopped))
+            signals = end.recv(4096) if readable else b""
+            if readable and not signals:
+                return
+            with self._lock:
+                self._forward(signals)
+                if self._depth == 0:
+                    continue
+                if self._run == stopped:
+                    if self._hard_exit is not None and self._stop is not None and not signals:
+                        self._hard_exit(self._stop)
+                elif signal.SIGINT in signals:
+                    self._interrupt(KeyboardInterrupt())
+                elif (left := self._time_left()) is not None and left <= 0:
+                    self._interrupt(self._timed_out())
+                if self._stop is not None:
+                    stopped = self._run
+
+    def _wait(self, stopped: int) -> float | None:
+        """Return for how many seconds nothing can happen but a signal; None: for ever.
+
+        The time left only shrinks inside guards, so it can be slept through without hearing of them.
+        """
+        with self._lock:
+            if self._run == stopped and self._depth:
+                return GRACE if self._hard_exit is not None else None
+            left = self._time_left()
+        return None if left is None else max(left, _SHORTEST_WAIT)
+
+    def _time_left(self) -> float | None:
+        """Return the seconds of guest time left, or None if they are not limited."""
+        if self._limits.timeout is None:
+            return None
+        running = time.monotonic() - self._started if self._depth else 0.0
+        return self._limits.timeout - self._used - running
+
+    def _forward(self, signals: bytes) -> None:
+        """Pass signal numbers on to whoever listened before (asyncio, say)."""
+        import os
+
+        if signals and self._previous_fd not in (None, -1):
+            with contextlib.suppress(OSError):
+                os.write(self._previous_fd or 0, signals)
+
+    def _interrupt(self, error: BaseException) -> None:
+        """End the epoch; the lock is held."""
+        if self._stop is None:
+            self._stop = error
+        self._engine.increment_epoch()
+
+    def _timed_out(self) -> LimitError:
+        """Return the error for a run out of time."""
+        return LimitError(
+            f"initialisation took longer than its limit of {self._limits.timeout:g} s",
+            ["wasm trap: interrupt"],
+        )
+
+
+_MINIMUM = re.compile(r"(?P<what>memory|table) minimum size of (?P<count>\d+ \w+) exceeds")
+_COUNT = re.compile(r"resource limit exceeded: (?P<what>\w+) count too high at (?P<count>\d+)")
+
+
+def limit_met(error: BaseException, limits: Limits) -> LimitError | None:
+    """Return the error for the bound that the engine's ``error`` tells of, or None if it is about none."""
+    text = str(error)
+    if "all fuel consumed by WebAssembly" in text:
+        return LimitError(
+            f"initialisation took more than its limit of {limits.fuel} units of fuel", causes(error)
+        )
+    if match := _MINIMUM.search(text):
+        memory = match["what"] == "memory"
+        limit = limits.max_memory if memory else limits.max_table_elements
+        if limit is None:
+            return None
+        bound = f"{limit} {'bytes' if memory else 'elements'}"
+        return LimitError(
+            f"a {match['what']} of {match['count']} exceeds the limit of {bound}", causes(error)
+        )
+    if match := _COUNT.search(text):
+        what = match["what"]
+        return LimitError(
+            f"initialisation needs {match['count']} {what} items, over the limit of one kind", causes(error)
+        )
+    return None
+
+
+def causes(error: BaseException) -> tuple[str, ...]:
+    """Split what the engine says of an error into its chain of causes, outermost first.
+
+    The engine writes a message, a blank line, `Caused by:`, and the causes: a single one indented by four
+    spaces, several numbered in a column of seven characters that their further lines leave free.
+    """
+    first, found, rest = str(error).partition("\n\nCaused by:\n")
+    chain = [first.strip()]
+    if found and _NUMBER.match(rest):
+        chain += [_dedent(part, 7) for part in _NUMBER.split(rest) if part]
+    elif found:
+        chain.append(_dedent(rest, 4))
+    return tuple(chain)
+
+
+_NUMBER = re.compile(r"^(?=[ \d]{4}\d: ) *\d+: ", re.MULTILINE)
+
+
+def _dedent(text: str, width: int) -> str:
+    """Take ``width`` columns of blank space away from each line of a cause."""
+    return "\n".join(re.sub(rf"^ {{0,{width}}}", "", line) for line in text.rstrip().split("\n"))
