@@ -1,0 +1,80 @@
+"""Putting a module together again: old sections, new contents in place of some, new sections between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+from wizer.binary import sections as sec
+from wizer.binary.leb128 import encode_unsigned
+from wizer.binary.module import Module
+from wizer.binary.sections import MAGIC, MODULE_VERSION, Section, section_header
+
+Chunk: TypeAlias = "bytes | memoryview"
+
+
+def assemble(
+    module: Module,
+    contents: Mapping[int, Sequence[Chunk] | None],
+    keep_custom: Callable[[Section], bool] = lambda _: True,
+) -> list[Chunk]:
+    """Return the chunks of ``module`` with other contents in some sections.
+
+    ``contents`` maps a section's id to its new contents, or to None where the section goes. A section that
+    the module lacks is put where the order of sections wants it, before what follows it; custom sections
+    stay between the same neighbours.
+    """
+    wasm = memoryview(module.wasm)
+    chunks: list[Chunk] = [MAGIC + MODULE_VERSION]
+    present = {section.id for section in module.sections}
+    missing = sorted(
+        (section_id for section_id in contents if section_id not in present), key=sec.ORDER.__getitem__
+    )
+    after = {section_id: _neighbour(module, section_id) for section_id in missing}
+    for number, section in enumerate(module.sections):
+        while missing and after[missing[0]] < number:
+            section_id = missing.pop(0)
+            chunks.extend(_encode(section_id, contents[section_id]))
+        if section.id in contents:
+            chunks.extend(_encode(section.id, contents[section.id]))
+        elif section.id != sec.CUSTOM or keep_custom(section):
+            chunks.append(_whole(wasm, module, number))
+    for section_id in missing:
+        chunks.extend(_encode(section_id, contents[section_id]))
+    return chunks
+
+
+def _neighbour(module: Module, section_id: int) -> int:
+    """Return the number of the section that a missing one follows, or -1 for the module's header.
+
+    That is the last section of lower order, so that trailing custom sections (names, producers) stay at the
+    end; where there is none, leading custom sections (dylink.0) still stay in front.
+    """
+    known = [number for number, section in enumerate(module.sections) if section.id != sec.CUSTOM]
+    lower = [number for number in known if sec.ORDER[module.sections[number].id] < sec.ORDER[section_id]]
+    if lower:
+        return lower[-1]
+    return known[0] - 1 if known else len(module.sections) - 1
+
+
+def _whole(wasm: memoryview, module: Module, number: int) -> memoryview:
+    """Return a section as it stands in the input, its header included."""
+    start = module.sections[number - 1].end if number else 8
+    return wasm[start : module.sections[number].end]
+
+
+def _encode(section_id: int, contents: Sequence[Chunk] | None) -> list[Chunk]:
+    if contents is None:
+        return []
+    return [section_header(section_id, sum(map(len, contents))), *contents]
+
+
+def extended(module: Module, section_id: int, items: Sequence[bytes]) -> list[Chunk]:
+    """Return the contents of a section that is a vector, with more items at its end."""
+    section = module.section(section_id)
+    if section is None:
+        return [encode_unsigned(len(items)), *items]
+    reader = section.reader(module.wasm)
+    count = reader.u32()
+    old = memoryview(module.wasm)[reader.pos : section.end]
+    return [encode_unsigned(count + len(items)), old, *items]

@@ -1,0 +1,136 @@
+"""Function bodies that Wizer appends, and the few instructions that they are made of.
+
+https://webassembly.github.io/spec/core/binary/instructions.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from wizer.binary.leb128 import encode_unsigned
+from wizer.binary.types import ValType, encode_heaptype, encode_valtype
+
+END: Final = b"\x0b"
+UNREACHABLE: Final = b"\x00"
+RETURN: Final = b"\x0f"
+DROP: Final = b"\x1a"
+ELSE: Final = b"\x05"
+BLOCK: Final = b"\x02\x40"
+LOOP: Final = b"\x03\x40"
+IF: Final = b"\x04\x40"
+REF_IS_NULL: Final = b"\xd1"
+REF_AS_NON_NULL: Final = b"\xd4"
+I32_EQZ: Final = b"\x45"
+I32_ADD: Final = b"\x6a"
+I64_ADD: Final = b"\x7c"
+I32_GE_U: Final = b"\x4f"
+I64_GE_U: Final = b"\x5a"
+THROW_REF: Final = b"\x0a"
+ARRAY_LEN: Final = b"\xfb\x0f"
+I31_GET_U: Final = b"\xfb\x1e"
+ANY_CONVERT_EXTERN: Final = b"\xfb\x1a"
+EXTERN_CONVERT_ANY: Final = b"\xfb\x1b"
+REF_I31: Final = b"\xfb\x1c"
+
+
+def block(blocktype: bytes) -> bytes:
+    """Encode the head of a ``block``."""
+    return b"\x02" + blocktype
+
+
+def op(code: bytes, *immediates: int) -> bytes:
+    """Encode an instruction whose immediates are indices or other unsigned integers."""
+    return code + b"".join(map(encode_unsigned, immediates))
+
+
+def local_get(localidx: int) -> bytes:
+    """Encode ``local.get``."""
+    return op(b"\x20", localidx)
+
+
+def local_set(localidx: int) -> bytes:
+    """Encode ``local.set``."""
+    return op(b"\x21", localidx)
+
+
+def global_get(globalidx: int) -> bytes:
+    """Encode ``global.get``."""
+    return op(b"\x23", globalidx)
+
+
+def global_set(globalidx: int) -> bytes:
+    """Encode ``global.set``."""
+    return op(b"\x24", globalidx)
+
+
+def table_get(tableidx: int) -> bytes:
+    """Encode ``table.get``."""
+    return op(b"\x25", tableidx)
+
+
+def table_set(tableidx: int) -> bytes:
+    """Encode ``table.set``."""
+    return op(b"\x26", tableidx)
+
+
+def table_size(tableidx: int) -> bytes:
+    """Encode ``table.size``."""
+    return op(b"\xfc", 16, tableidx)
+
+
+def table_fill(tableidx: int) -> bytes:
+    """Encode ``table.fill``."""
+    return op(b"\xfc", 17, tableidx)
+
+
+def table_init(elemidx: int, tableidx: int) -> bytes:
+    """Encode ``table.init``."""
+    return op(b"\xfc", 12, elemidx, tableidx)
+
+
+def memory_init(dataidx: int, memidx: int) -> bytes:
+    """Encode ``memory.init``."""
+    return op(b"\xfc", 8, dataidx, memidx)
+
+
+def data_drop(dataidx: int) -> bytes:
+    """Encode ``data.drop``."""
+    return op(b"\xfc", 9, dataidx)
+
+
+def call(funcidx: int) -> bytes:
+    """Encode ``call``."""
+    return op(b"\x10", funcidx)
+
+
+def throw(tagidx: int) -> bytes:
+    """Encode ``throw``."""
+    return op(b"\x08", tagidx)
+
+
+def br(labelidx: int) -> bytes:
+    """Encode ``br``."""
+    return op(b"\x0c", labelidx)
+
+
+def br_if(labelidx: int) -> bytes:
+    """Encode ``br_if``."""
+    return op(b"\x0d", labelidx)
+
+
+def ref_test(heap: str | int) -> bytes:
+    """Encode ``ref.test (ref heap)``."""
+    return b"\xfb\x14" + encode_heaptype(heap)
+
+
+def ref_cast(heap: str | int) -> bytes:
+    """Encode ``ref.cast (ref heap)``."""
+    return b"\xfb\x16" + encode_heaptype(heap)
+
+
+def encode_body(code: bytes, locals_: Sequence[ValType] = ()) -> bytes:
+    """Encode an entry of the code section, ``code`` given without its ``end``."""
+    declared = encode_unsigned(len(locals_)) + b"".join(b"\x01" + encode_valtype(t) for t in locals_)
+    body = declared + code + END
+    return encode_unsigned(len(body)) + body

@@ -1,0 +1,473 @@
+"""Instrument: make the state of an instance readable from outside.
+
+Before::
+
+    (module
+      (memory 1)
+      (table 4 funcref)
+      (global $g (mut i32) (i32.const 0))
+      (func $f (export "f")))
+
+After::
+
+    (module
+      (memory 1)
+      (table 4 funcref)
+      (global $g (mut i32) (i32.const 0))
+      (func $f (export "f"))
+      (export "wizer:memory0" (memory 0))
+      (func (export "wizer:globals0") (result i32) (global.get $g))
+      (func (export "wizer:functions0") (result funcref) (ref.func $f))
+      (func (export "wizer:table0.size") (result i32) (table.size 0))
+      …)
+
+Everything is appended: nothing is renumbered and no body changes. An accessor hands out its values as
+results, many at a time, since a call from the host costs more than what it reads.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from wizer.binary import code
+from wizer.binary import sections as sec
+from wizer.binary.assemble import assemble, extended
+from wizer.binary.expr import encode_const, encode_ref_func
+from wizer.binary.externs import (
+    Export,
+    ExternKind,
+    Limits,
+    MemoryType,
+    TableType,
+    encode_export,
+    encode_memorytype,
+    encode_tabletype,
+)
+from wizer.binary.leb128 import encode_signed, encode_unsigned
+from wizer.binary.module import Module
+from wizer.binary.segments import ElementSegment, encode_declarative
+from wizer.binary.types import (
+    ArrayType,
+    FuncType,
+    RefType,
+    StorageType,
+    StructType,
+    ValType,
+    encode_functype,
+    encode_valtype,
+    hierarchy,
+)
+
+# Results of one accessor. A function may have 1,000 of them; a page of raw values holds 256.
+BATCH: Final = 64
+MAX_BATCH: Final = 500
+
+# The codes of the `kind` accessor; those from FIRST_TYPE on are a type index more.
+KIND_NULL, KIND_I31, KIND_UNKNOWN, FIRST_TYPE = 0, 1, 2, 3
+
+# The codes of the `kind.exn` accessor, likewise.
+KIND_FOREIGN_TAG, FIRST_TAG = 1, 2
+
+_ANYREF: Final = RefType(nullable=True, heap="any")
+_EXTERNREF: Final = RefType(nullable=True, heap="extern")
+_EXNREF: Final = RefType(nullable=True, heap="exn")
+
+# `data.drop` and `elem.drop`, their opcode in any LEB128 of 32 bits.
+_DROPS: Final = re.compile(rb"\xfc(?:[\x09\x0d]|[\x89\x8d]\x80{0,3}\x00)")
+
+
+@dataclass(frozen=True, slots=True)
+class Accessors:
+    """What the instrumented module lets a caller read, all exported under ``prefix``.
+
+    Attributes:
+        prefix: begins no export of the original module.
+        globals: ``globals{n}`` returns the globals of the n-th tuple.
+        functions: ``functions{n}`` returns references to the functions of the n-th tuple.
+        tables: for each, ``table{i}.size``, ``.next`` (the first element from a place on that is not null),
+            ``.read`` (`BATCH` elements from a place on) and ``.get`` (one).
+        data_drops, element_drops: ``data{i}.probe`` and ``element{i}.probe`` trap where the segment, which
+            is not empty, has been dropped.
+        elements: ``element{i}.read`` returns `BATCH` elements of a passive segment from a place on.
+        heap: whether ``kind``, ``kind.extern``, ``i31``, ``length``, and for each structure or array type
+            ``struct{i}.{n}``, ``array{i}.read`` and ``array{i}.get`` are there.
+        exceptions: whether ``kind.exn`` and ``exn{tag}`` are there.
+    """
+
+    prefix: str
+    globals: tuple[tuple[int, ...], ...] = ()
+    functions: tuple[tuple[int, ...], ...] = ()
+    tables: tuple[int, ...] = ()
+    data_drops: tuple[int, ...] = ()
+    element_drops: tuple[int, ...] = ()
+    elements: tuple[int, ...] = ()
+    heap: bool = False
+    exceptions: bool = False
+
+
+def instrument(module: Module) -> tuple[bytes, Accessors]:
+    """Return ``module`` with accessors appended, and what they are."""
+    additions = _Additions(module)
+    accessors = Accessors(
+        additions.prefix,
+        globals=_add_globals(additions),
+        functions=_add_functions(additions),
+        tables=_add_tables(additions),
+        data_drops=_add_data_probes(additions),
+        element_drops=_add_element_probes(additions),
+        elements=_add_element_readers(additions),
+        heap=_add_heap(additions),
+        exceptions=_add_exceptions(additions),
+    )
+    for memidx in range(len(module.memories)):
+        additions.export(f"memory{memidx}", "memory", memidx)
+    return b"".join(additions.assemble()), accessors
+
+
+class _Additions:
+    """What is appended to a module."""
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+        self.prefix = _unused_prefix(module)
+        self.types: dict[bytes, int] = {}
+        self.functions: list[bytes] = []
+        self.bodies: list[bytes] = []
+        self.exports: list[bytes] = []
+        self.scratch: dict[RefType, int] = {}
+        self.memories: list[bytes] = []
+        self.declared: tuple[int, ...] = ()
+
+    def export(self, name: str, kind: ExternKind, index: int) -> None:
+        """Export an item under the prefix."""
+        self.exports.append(encode_export(Export(self.prefix + name, kind, index)))
+
+    def func(
+        self,
+        name: str,
+        params: Sequence[ValType],
+        results: Sequence[ValType],
+        body: bytes,
+        locals_: Sequence[ValType] = (),
+    ) -> int:
+        """Add an exported function and return its index."""
+        functype = encode_functype(FuncType(tuple(params), tuple(results)))
+        typeidx = self.types.setdefault(functype, len(self.module.types) + len(self.types))
+        funcidx = len(self.module.funcs) + len(self.functions)
+        self.functions.append(encode_unsigned(typeidx))
+        self.bodies.append(code.encode_body(body, locals_))
+        self.export(name, "func", funcidx)
+        return funcidx
+
+    def blocktype(self, results: Sequence[ValType]) -> bytes:
+        """Return the type of a block that takes nothing and leaves ``results``."""
+        if not results:
+            return b"\x40"
+        if len(results) == 1:
+            return encode_valtype(results[0])
+        functype = encode_functype(FuncType((), tuple(results)))
+        return encode_signed(self.types.setdefault(functype, len(self.module.types) + len(self.types)))
+
+    def scratch_table(self, reftype: RefType) -> int:
+        """Return a table of `BATCH` elements, made for copies from passive segments."""
+        nullable = RefType(nullable=True, heap=reftype.heap)
+        return self.scratch.setdefault(nullable, len(self.module.tables) + len(self.scratch))
+
+    def any_memory(self) -> tuple[int, bool]:
+        """Return a memory of the module, or one made for zero-length copies, and whether it is 64-bit."""
+        if self.module.memories:
+            return 0, self.module.memories[0].limits.is64
+        self.memories = [encode_memorytype(MemoryType(Limits(0)))]
+        return 0, False
+
+    def assemble(self) -> list[bytes | memoryview]:
+        """Return the chunks of the instrumented module."""
+        added: dict[int, list[bytes]] = {
+            sec.TYPE: list(self.types),
+            sec.FUNCTION: self.functions,
+            sec.TABLE: [encode_tabletype(TableType(reftype, Limits(BATCH))) for reftype in self.scratch],
+            sec.MEMORY: self.memories,
+            sec.EXPORT: self.exports,
+            sec.ELEMENT: [encode_declarative(self.declared)] if self.declared else [],
+            sec.CODE: self.bodies,
+        }
+        contents = {id_: extended(self.module, id_, items) for id_, items in added.items() if items}
+        return assemble(self.module, contents)
+
+
+def _unused_prefix(module: Module) -> str:
+    prefix = "wizer:"
+    while any(export.name.startswith(prefix) for export in module.exports):
+        prefix = "wizer" + prefix
+    return prefix
+
+
+def _places(module: Module) -> Iterator[ValType | str]:
+    """Yield the types of all places that an instance keeps values in."""
+    for global_ in module.globals:
+        yield global_.type.valtype
+    for table in module.tables:
+        yield table.type.element
+    for element in module.elements:
+        if element.mode == "passive":
+            yield element.reftype
+    for subtype in module.types:
+        if isinstance(subtype.comp, StructType):
+            yield from (field.storage for field in subtype.comp.fields)
+        elif isinstance(subtype.comp, ArrayType):
+            yield subtype.comp.element.storage
+    for tag in module.tags:
+        yield from module.type_as_func(tag).params
+
+
+def holds(module: Module, *hierarchies: str) -> bool:
+    """Whether an instance has a place for references of one of these hierarchies."""
+    return any(
+        isinstance(place, RefType) and hierarchy(place.heap, module.types) in hierarchies
+        for place in _places(module)
+    )
+
+
+def _readable(module: Module, valtype: ValType) -> bool:
+    """Whether a place is read as a value; of continuations only whether they are null is known."""
+    return isinstance(valtype, str) or hierarchy(valtype.heap, module.types) != "cont"
+
+
+def _result(module: Module, storage: StorageType) -> tuple[ValType, bytes]:
+    """Return as what type a place is handed out, and the code that makes it that."""
+    if isinstance(storage, str):
+        return ("i32" if storage in ("i8", "i16") else storage), b""
+    return (storage, b"") if _readable(module, storage) else ("i32", code.REF_IS_NULL)
+
+
+def _batches(indices: Sequence[int], size: int = MAX_BATCH) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(indices[i : i + size]) for i in range(0, len(indices), size))
+
+
+def _add_globals(additions: _Additions) -> tuple[tuple[int, ...], ...]:
+    """Read the globals that can change, and those whose objects can."""
+    module = additions.module
+    wanted = [
+        index
+        for index, global_ in enumerate(module.globals)
+        if global_.type.mutable or _may_hold_object(module, global_.type.valtype)
+    ]
+    batches = _batches(wanted)
+    for number, batch in enumerate(batches):
+        results = [_result(module, module.globals[index].type.valtype) for index in batch]
+        body = b"".join(
+            code.global_get(index) + convert for index, (_, convert) in zip(batch, results, strict=True)
+        )
+        additions.func(f"globals{number}", (), [valtype for valtype, _ in results], body)
+    return batches
+
+
+def _may_hold_object(module: Module, valtype: ValType) -> bool:
+    return isinstance(valtype, RefType) and hierarchy(valtype.heap, module.types) in ("any", "extern", "exn")
+
+
+def _add_functions(additions: _Additions) -> tuple[tuple[int, ...], ...]:
+    """Hand out every function that a reference may be to: the declared ones and the imported ones."""
+    module = additions.module
+    if not holds(module, "func"):
+        return ()
+    imported = range(module.import_counts.get("func", 0))
+    additions.declared = tuple(sorted(set(imported) - module.refs))
+    batches = _batches(sorted(module.refs | set(imported)))
+    for number, batch in enumerate(batches):
+        results = [RefType(nullable=True, heap="func")] * len(batch)
+        additions.func(f"functions{number}", (), results, b"".join(map(encode_ref_func, batch)))
+    return batches
+
+
+def _add_tables(additions: _Additions) -> tuple[int, ...]:
+    for tableidx, table in enumerate(additions.module.tables):
+        is64 = table.type.limits.is64
+        index: ValType = "i64" if is64 else "i32"
+        name = f"table{tableidx}"
+        additions.func(f"{name}.size", (), [index], code.table_size(tableidx))
+        additions.func(f"{name}.next", [index], [index], _next_body(tableidx, is64))
+        if _readable(additions.module, table.type.element):
+            element = table.type.element
+            get = code.table_get(tableidx)
+            body = b"".join(_plus(0, i, is64) + get for i in range(BATCH))
+            additions.func(f"{name}.read", [index], [element] * BATCH, body)
+            additions.func(f"{name}.get", [index], [element], code.local_get(0) + get)
+    return tuple(range(len(additions.module.tables)))
+
+
+def _plus(localidx: int, constant: int, is64: bool) -> bytes:
+    """Encode the value of a local, an index, plus a constant."""
+    if constant == 0:
+        return code.local_get(localidx)
+    add = code.I64_ADD if is64 else code.I32_ADD
+    return code.local_get(localidx) + encode_const("i64" if is64 else "i32", constant) + add
+
+
+def _next_body(tableidx: int, is64: bool) -> bytes:
+    """Encode a loop that returns the first place from local 0 on whose element is not null, or the size."""
+    at_end = code.local_get(0) + code.table_size(tableidx) + (code.I64_GE_U if is64 else code.I32_GE_U)
+    found = code.local_get(0) + code.table_get(tableidx) + code.REF_IS_NULL + code.I32_EQZ
+    step = _plus(0, 1, is64) + code.local_set(0) + code.br(0)
+    body = code.BLOCK + code.LOOP + at_end + code.br_if(1) + found + code.br_if(1) + step
+    body += code.END + code.END
+    return body + code.local_get(0)
+
+
+def _may_drop(module: Module) -> bool:
+    """Whether a body may drop a segment: whether the bytes of such an instruction occur in the code."""
+    section = module.section(sec.CODE)
+    return section is not None and _DROPS.search(module.wasm, section.start, section.end) is not None
+
+
+def _probe_operands(is64: bool) -> bytes:
+    """Encode destination 0, source 1, length 0: this traps exactly where the source is empty."""
+    return encode_const("i64" if is64 else "i32", 0) + encode_const("i32", 1) + encode_const("i32", 0)
+
+
+def _add_data_probes(additions: _Additions) -> tuple[int, ...]:
+    module = additions.module
+    if not _may_drop(module):
+        return ()
+    probed = [i for i, data in enumerate(module.data) if data.mode == "passive" and data.end > data.start]
+    for dataidx in probed:
+        memidx, is64 = additions.any_memory()
+        additions.func(
+            f"data{dataidx}.probe", (), (), _probe_operands(is64) + code.memory_init(dataidx, memidx)
+        )
+    return tuple(probed)
+
+
+def _add_element_probes(additions: _Additions) -> tuple[int, ...]:
+    module = additions.module
+    if not _may_drop(module):
+        return ()
+    probed = [i for i, element in enumerate(module.elements) if element.mode == "passive" and element.items]
+    for elemidx in probed:
+        tableidx = additions.scratch_table(module.elements[elemidx].reftype)
+        additions.func(
+            f"element{elemidx}.probe", (), (), _probe_operands(False) + code.table_init(elemidx, tableidx)
+        )
+    return tuple(probed)
+
+
+def _makes_objects(element: ElementSegment) -> bool:
+    return any(not isinstance(item, int) and item.value is None for item in element.items)
+
+
+def _add_element_readers(additions: _Additions) -> tuple[int, ...]:
+    """Read passive segments whose expressions made objects when the module was instantiated."""
+    module = additions.module
+    wanted = [
+        i
+        for i, element in enumerate(module.elements)
+        if element.mode == "passive" and _makes_objects(element)
+    ]
+    for elemidx in wanted:
+        reftype = RefType(nullable=True, heap=module.elements[elemidx].reftype.heap)
+        tableidx = additions.scratch_table(reftype)
+        copy = encode_const("i32", 0) + code.local_get(0) + code.local_get(1)
+        body = copy + code.table_init(elemidx, tableidx)
+        body += b"".join(encode_const("i32", i) + code.table_get(tableidx) for i in range(BATCH))
+        additions.func(f"element{elemidx}.read", ("i32", "i32"), [reftype] * BATCH, body)
+    return tuple(wanted)
+
+
+def _depth(module: Module, typeidx: int) -> int:
+    supertypes = module.types[typeidx].supertypes
+    return 1 + _depth(module, supertypes[0]) if supertypes else 0
+
+
+def _add_heap(additions: _Additions) -> bool:
+    """Take objects apart: ``kind`` gives the most specific type, others the contents."""
+    module = additions.module
+    if not holds(module, "any", "extern"):
+        return False
+    types = [i for i, t in enumerate(module.types) if isinstance(t.comp, StructType | ArrayType)]
+    # An object's own type is the deepest of those that it matches.
+    types.sort(key=lambda typeidx: -_depth(module, typeidx))
+    kind = additions.func("kind", [_ANYREF], ["i32"], _kind_body(types))
+    additions.func(
+        "kind.extern", [_EXTERNREF], ["i32"], code.local_get(0) + code.ANY_CONVERT_EXTERN + code.call(kind)
+    )
+    additions.func("i31", [_ANYREF], ["i32"], code.local_get(0) + code.ref_cast("i31") + code.I31_GET_U)
+    for typeidx in types:
+        comp = module.types[typeidx].comp
+        if isinstance(comp, StructType):
+            _add_struct(additions, typeidx, comp)
+        elif isinstance(comp, ArrayType):
+            _add_array(additions, typeidx, comp)
+    if any(isinstance(module.types[typeidx].comp, ArrayType) for typeidx in types):
+        body = code.local_get(0) + code.ref_cast("array") + code.ARRAY_LEN
+        additions.func("length", [_ANYREF], ["i32"], body)
+    return True
+
+
+def _kind_body(types: Sequence[int]) -> bytes:
+    def answer(test: bytes, kind: int) -> bytes:
+        return code.local_get(0) + test + code.IF + encode_const("i32", kind) + code.RETURN + code.END
+
+    body = answer(code.REF_IS_NULL, KIND_NULL) + answer(code.ref_test("i31"), KIND_I31)
+    body += b"".join(answer(code.ref_test(typeidx), FIRST_TYPE + typeidx) for typeidx in types)
+    return body + encode_const("i32", KIND_UNKNOWN)
+
+
+def _add_struct(additions: _Additions, typeidx: int, comp: StructType) -> None:
+    results = [_result(additions.module, field.storage) for field in comp.fields]
+    for number, batch in enumerate(_batches(range(len(comp.fields)))):
+        body = code.local_get(0) + code.ref_cast(typeidx) + code.local_set(1)
+        for fieldidx in batch:
+            packed = comp.fields[fieldidx].storage in ("i8", "i16")
+            get = code.op(b"\xfb\x04" if packed else b"\xfb\x02", typeidx, fieldidx)
+            body += code.local_get(1) + get + results[fieldidx][1]
+        own = RefType(nullable=True, heap=typeidx)
+        additions.func(
+            f"struct{typeidx}.{number}", [_ANYREF], [results[i][0] for i in batch], body, locals_=[own]
+        )
+
+
+def _add_array(additions: _Additions, typeidx: int, comp: ArrayType) -> None:
+    storage = comp.element.storage
+    valtype, convert = _result(additions.module, storage)
+    get = code.op(b"\xfb\x0c" if storage in ("i8", "i16") else b"\xfb\x0b", typeidx) + convert
+    cast = code.local_get(0) + code.ref_cast(typeidx) + code.local_set(2)
+    reads = b"".join(code.local_get(2) + _plus(1, i, False) + get for i in range(BATCH))
+    own = RefType(nullable=True, heap=typeidx)
+    params: tuple[ValType, ...] = (_ANYREF, "i32")
+    additions.func(f"array{typeidx}.read", params, [valtype] * BATCH, cast + reads, locals_=[own])
+    one = cast + code.local_get(2) + code.local_get(1) + get
+    additions.func(f"array{typeidx}.get", params, [valtype], one, locals_=[own])
+
+
+def _add_exceptions(additions: _Additions) -> bool:
+    """Take exceptions apart by throwing and catching them, the one way there is."""
+    module = additions.module
+    if not holds(module, "exn"):
+        return False
+    kind = code.local_get(0) + code.REF_IS_NULL + code.IF + encode_const("i32", 0) + code.RETURN + code.END
+    for tagidx in range(len(module.tags)):
+        payload = module.type_as_func(module.tags[tagidx]).params
+        blocktype = additions.blocktype(payload)
+        caught = code.block(blocktype) + _throw_and_catch(tagidx) + code.END
+        answer = code.DROP * len(payload) + encode_const("i32", FIRST_TAG + tagidx) + code.RETURN
+        kind += code.BLOCK + caught + answer + code.END
+        if all(_readable(module, valtype) for valtype in payload):
+            body = code.block(blocktype) + _throw_and_catch(tagidx) + code.END
+            additions.func(
+                f"exn{tagidx}",
+                [_EXNREF],
+                payload,
+                code.BLOCK + body + code.RETURN + code.END + code.UNREACHABLE,
+            )
+    additions.func("kind.exn", [_EXNREF], ["i32"], kind + encode_const("i32", KIND_FOREIGN_TAG))
+    return True
+
+
+def _throw_and_catch(tagidx: int) -> bytes:
+    """Encode a throw whose payload leaves by label 0, and by label 1 where the tag is another one."""
+    catches = b"\x02" + code.op(b"\x00", tagidx, 0) + code.op(b"\x02", 1)
+    throw = code.local_get(0) + code.THROW_REF
+    return b"\x1f\x40" + catches + throw + code.END + code.UNREACHABLE
