@@ -54,7 +54,7 @@ def parse_call(text: str) -> Call:
     strings. Commas inside quotes and brackets do not separate arguments.
 
     Raises:
-        OptionError: the name before the parenthesis, or an argument, is missing, or a quote or bracket is left open.
+        OptionError: the name or an argument is missing, or a quote or a bracket is left open.
     """
     name, parenthesis, rest = text.strip().partition("(")
     if not parenthesis or not rest.endswith(")"):

@@ -1,0 +1,99 @@
+"""The command line: `wizer`, a drop-in for the standalone ``wizer`` and for ``wasmtime wizer``.
+
+Before::
+
+    $ wizer app.wasm -o app.fast.wasm
+
+one file per step: ``spec`` says which options there are, ``parse`` splits a command line by it, ``options``
+gives the parts their meaning, ``run`` calls the library. ``main`` turns what comes of it into an exit status:
+
+    ====  ==================================================
+    0     the output is written
+    1     the run failed; nothing is written
+    2     the command line makes no sense
+    128+  ended by that signal (Ctrl-C: the signal itself)
+    ====  ==================================================
+
+Nothing is imported before it is needed: `wizer --version` knows neither the engine nor the compiler's name.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from wizer.cli.parse import UsageError, parse
+from wizer.errors import WizerError
+
+COMMANDS = ("demo",)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line ``argv`` (default: this process's) and return the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = _dispatch(arguments)
+        sys.stdout.flush()
+    except UsageError as error:
+        _complain(str(error))
+        return 2
+    except WizerError as error:
+        _complain(f"Error: {error}")
+        return 1
+    except MemoryError:
+        _complain("Error: out of memory")
+        return 1
+    except BrokenPipeError:
+        return _end_by_broken_pipe()
+    except KeyboardInterrupt as interrupt:
+        from wizer.cli.signals import end_by, number_of
+
+        return end_by(number_of(interrupt))
+    return status
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if arguments and arguments[0] in COMMANDS:
+        from wizer import demo
+
+        return demo.main(arguments[1:])
+    parsed = parse(arguments)
+    if parsed.has("help"):
+        from wizer.cli.help import render
+
+        sys.stdout.write(render(_version()))
+        return 0
+    if parsed.has("version"):
+        sys.stdout.write(f"wizer {_version()}\n")
+        return 0
+    from wizer.cli import run
+
+    if parsed.has("include-dir"):
+        return run.include_dir()
+    return run.main(parsed)
+
+
+def _version() -> str:
+    from wizer import __version__
+
+    return __version__
+
+
+def _complain(message: str) -> None:
+    """Write to standard error, where there is one."""
+    import contextlib
+
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(f"{message}\n")
+        sys.stderr.flush()
+
+
+def _end_by_broken_pipe() -> int:
+    """End as programs end whose reader has gone: by SIGPIPE, which Python ignores by default."""
+    import os
+    import signal
+
+    from wizer.cli.signals import end_by
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered would fail again
+    return end_by(signal.SIGPIPE) if hasattr(signal, "SIGPIPE") else 1

@@ -1,0 +1,83 @@
+"""The text of `wizer --help`."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Sequence
+
+from wizer.cli.spec import FEATURES, OPTIONS, Option, Takes
+
+_COMMANDS = (("demo", "Freeze a JavaScript engine, time both"),)
+
+_EXAMPLES = (
+    ("Run the export `wizer-initialize` and freeze what it left behind", "wizer app.wasm -o app.fast.wasm"),
+    (
+        "A WASI program that reads its configuration once, now",
+        "wizer --allow-wasi --dir conf::/etc/app -r _start=wizer.resume app.wasm -o app.fast.wasm",
+    ),
+    (
+        "A module that knows nothing of Wizer: call what it exports",
+        "wizer -f _initialize -f 'set_size(640, 480)' lib.wasm -o lib.ready.wasm",
+    ),
+    ("In a pipe, with bounds", "wizer --timeout 10s --max-memory 256MiB <in.wasm >out.wasm"),
+)
+
+_ABOUT = (
+    "Don't wait for a WebAssembly module to initialise itself every time it starts. Wizer runs its "
+    "initialisation once, now, and writes a module that starts in the state it left behind."
+)
+
+
+def render(version: str) -> str:
+    """Return the help text, filling the terminal up to 100 columns."""
+    width = max(40, min(shutil.get_terminal_size().columns, 100))
+    blocks = [
+        f"Wizer {version}, the WebAssembly pre-initialiser",
+        textwrap.fill(_ABOUT, width),
+        "Usage: wizer [OPTIONS] [INPUT]\n       wizer <COMMAND> [OPTIONS]",
+        _section("Arguments", [("[INPUT]", "Module, binary or text [default: - (stdin)]")], width),
+        _section("Commands", _COMMANDS, width),
+    ]
+    groups = dict.fromkeys(option.group for option in OPTIONS if option.group)
+    for group in groups:
+        rows = [(_flags(option), option.help) for option in OPTIONS if option.group == group]
+        blocks.append(_section(group, rows, width))
+    return "\n\n".join([*blocks, _examples(width)]) + "\n"
+
+
+def _flags(option: Option) -> str:
+    """Return the first column of an option: its names, and what it takes unless the heading says so."""
+    short = f"-{option.short}, " if option.short else "    "
+    value = f" {option.metavar}" if option.takes is Takes.VALUE else ""
+    if option.takes in (Takes.BOOL, Takes.SPACED_BOOL) and option.group != FEATURES:
+        value = "[=BOOL]"
+    return f"{short}--{option.name}{value}"
+
+
+_COLUMN = 34
+
+
+def _section(title: str, rows: Sequence[tuple[str, str]], width: int) -> str:
+    """Lay out rows of two columns under a heading; a long first column gets a line of its own."""
+    lines = [f"{title}:"]
+    for left, right in rows:
+        text = textwrap.wrap(right, width - _COLUMN, break_on_hyphens=False)
+        head = f"  {left}"
+        if len(head) > _COLUMN - 2:
+            lines.append(head)
+            head = ""
+        lines += [
+            f"{first:<{_COLUMN}}{part}" for first, part in zip([head] + [""] * len(text), text, strict=False)
+        ]
+    return "\n".join(lines)
+
+
+def _examples(width: int) -> str:
+    """Return the examples, a comment and a command each; commands are broken where a shell allows it."""
+    lines = ["Examples:"]
+    for comment, command in _EXAMPLES:
+        lines += textwrap.wrap(comment, width, initial_indent="  # ", subsequent_indent="  # ")
+        parts = textwrap.wrap(command, width - 8, break_on_hyphens=False, break_long_words=False)
+        lines += [" \\\n".join("  " + "    " * bool(i) + part for i, part in enumerate(parts)), ""]
+    return "\n".join(lines).rstrip()

@@ -1,0 +1,224 @@
+"""What a command line asks for: ``RunOptions``, made from the split arguments.
+
+Nothing here imports the engine; what is wrong is said before any work is done.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from wizer.calls import parse_call
+from wizer.cli.parse import Arguments, UsageError
+from wizer.cli.settings import Setting, collect
+from wizer.cli.spec import BY_NAME, UNSUPPORTED
+from wizer.cli.values import boolean, number, seconds, size
+from wizer.errors import OptionError, WizerError
+
+_T = TypeVar("_T")
+STDIO = "-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """A run of `wizer`.
+
+    Attributes:
+        input: a path, or ``-`` for standard input.
+        output: a path, or ``-`` for standard output; None if nothing was said, which is standard output too,
+            unless that is a terminal.
+        init_funcs: names or calls, in order.
+        keep_init_func: whether they stay exported.
+        rename: the new name of a function export -> its old name.
+        preload: module names -> paths.
+        max_data_segments: the limit, or None for the default.
+        allow_wasi: whether ``--allow-wasi`` was given; ``-S cli`` says the same.
+        wasi_options: the options given that mean nothing without WASI, for a warning.
+        inherit_env, inherit_stdio: None if nothing was said.
+        env: variables of the guest.
+        dirs: the guest's directories -> the host's.
+        timeout: seconds, or None.
+        fuel: units, or None.
+        max_memory: bytes, or None.
+        features: proposals switched by the ``--wasm-…`` options.
+        relaxed_simd_deterministic: None if nothing was said.
+        settings: the ``-W``, ``-S``, ``-C``, ``-O``, ``-D`` settings, of the TOML file first.
+        warnings: what is worth saying about the command line itself.
+    """
+
+    input: str = STDIO
+    output: str | None = None
+    init_funcs: tuple[str, ...] = ("wizer-initialize",)
+    keep_init_func: bool = False
+    rename: Mapping[str, str]
+    preload: Mapping[str, str]
+    max_data_segments: int | None = None
+    allow_wasi: bool = False
+    wasi_options: tuple[str, ...] = ()
+    inherit_env: bool | None = None
+    inherit_stdio: bool | None = None
+    env: Mapping[str, str]
+    dirs: Mapping[str, str]
+    timeout: float | None = None
+    fuel: int | None = None
+    max_memory: int | None = None
+    features: Mapping[str, bool]
+    relaxed_simd_deterministic: bool | None = None
+    settings: tuple[Setting, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def run_options(arguments: Arguments) -> RunOptions:
+    """Give the arguments of a run their meaning.
+
+    Raises:
+        UsageError: a value is not what its option takes, or an option cannot be honoured.
+        OptionError: two renames contradict each other, or the configuration file is at fault.
+    """
+    for name, reason in UNSUPPORTED.items():
+        if arguments.has(name):
+            raise UsageError(f"the argument '{BY_NAME[name].display}' is not supported: {reason}")
+    _check_target(arguments)
+    for text in arguments.values("init-func"):
+        _read("init-func", text, parse_call)
+    env, warnings = _environment(arguments)
+    return RunOptions(
+        input=arguments.input if arguments.input is not None else STDIO,
+        output=_last(arguments, "output", _path),
+        init_funcs=tuple(arguments.values("init-func")) or ("wizer-initialize",),
+        keep_init_func=_last(arguments, "keep-init-func", boolean) or False,
+        rename=_renames(arguments),
+        preload=dict(_pairs(arguments, "preload")),
+        max_data_segments=_last(arguments, "max-data-segments", number),
+        allow_wasi=arguments.has("allow-wasi"),
+        wasi_options=tuple(
+            f"--{name}" for name in ("dir", "mapdir", "env", "inherit-env") if arguments.has(name)
+        ),
+        inherit_env=_last(arguments, "inherit-env", boolean),
+        inherit_stdio=_last(arguments, "inherit-stdio", boolean),
+        env=env,
+        dirs=_directories(arguments),
+        timeout=_last(arguments, "timeout", seconds),
+        fuel=_last(arguments, "fuel", number),
+        max_memory=_last(arguments, "max-memory", size),
+        features=_features(arguments),
+        relaxed_simd_deterministic=_last(arguments, "relaxed-simd-deterministic", boolean),
+        settings=tuple(collect(arguments)),
+        warnings=warnings,
+    )
+
+
+def _read(name: str, text: str, reader: Callable[[str], _T]) -> _T:
+    """Read one value; what is wrong with it is said as clap says it."""
+    try:
+        return reader(text)
+    except (ValueError, WizerError) as error:
+        message = f"invalid value '{text}' for '{BY_NAME[name].display}'"
+        if reader is boolean:
+            raise UsageError(f"{message}\n  [possible values: true, false]") from None
+        raise UsageError(f"{message}: {error}") from None
+
+
+def _last(arguments: Arguments, name: str, reader: Callable[[str], _T]) -> _T | None:
+    """Read the value of an option; None if it was not given."""
+    text = arguments.last(name)
+    return None if text is None else _read(name, text, reader)
+
+
+def _path(text: str) -> str:
+    if not text:
+        raise UsageError(f"a value is required for '{BY_NAME['output'].display}' but none was supplied")
+    return text
+
+
+def _pair(text: str) -> tuple[str, str]:
+    left, equals, right = text.partition("=")
+    if not equals:
+        raise ValueError("must contain exactly one equals character ('=')")
+    return left, right
+
+
+def _pairs(arguments: Arguments, name: str) -> list[tuple[str, str]]:
+    return [_read(name, text, _pair) for text in arguments.values(name)]
+
+
+def _renames(arguments: Arguments) -> dict[str, str]:
+    """Collect the renames; the messages about contradictions are those of the Rust tools."""
+    renames = dict[str, str]()
+    for dst, src in _pairs(arguments, "rename-func"):
+        if dst in renames:
+            raise OptionError(f"Duplicated function rename dst {dst}")
+        if src in renames.values():
+            raise OptionError(f"Duplicated function rename src {src}")
+        renames[dst] = src
+    return renames
+
+
+def _directories(arguments: Arguments) -> dict[str, str]:
+    """Collect the guest's directories, of ``--dir`` and ``--mapdir`` alike."""
+    directories = dict[str, str]()
+    for option, text in arguments.given:
+        if option.name == "dir" and text is not None:
+            host, _, guest = text.partition("::")
+            guest = guest or host
+        elif option.name == "mapdir" and text is not None:
+            guest, host = _read("mapdir", text, _mapping)
+        else:
+            continue
+        if guest in directories:
+            raise OptionError(
+                f"two directories would be called `{guest}` in the guest: `{directories[guest]}`, `{host}`"
+            )
+        directories[guest] = host
+    return directories
+
+
+def _mapping(text: str) -> tuple[str, str]:
+    guest, colons, host = text.partition("::")
+    if not colons:
+        raise ValueError("must be of the form GUEST::HOST")
+    return guest, host
+
+
+def _environment(arguments: Arguments) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the variables of ``--env``, and a warning for each that was to be passed on and is not set."""
+    variables, warnings = dict[str, str](), list[str]()
+    for text in arguments.values("env"):
+        name, equals, value = text.partition("=")
+        if equals:
+            variables[name] = value
+        elif name in os.environ:
+            variables[name] = os.environ[name]
+        else:
+            warnings.append(f"the environment variable `{name}` of --env is not set")
+    return variables, tuple(warnings)
+
+
+def _features(arguments: Arguments) -> dict[str, bool]:
+    names = ("multi-memory", "multi-value", "bulk-memory", "simd", "relaxed-simd", "reference-types")
+    given = {name: _last(arguments, f"wasm-{name}", boolean) for name in names}
+    return {name: on for name, on in given.items() if on is not None}
+
+
+_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+_SYSTEMS = {"linux": "linux", "darwin": "darwin", "macos": "darwin", "windows": "windows"}
+
+
+def _check_target(arguments: Arguments) -> None:
+    """Refuse every target but this machine: the engine runs what it compiles."""
+    target = arguments.last("target")
+    if target is None:
+        return
+    import platform
+
+    machine = platform.machine().lower()
+    machine, system = _MACHINES.get(machine, machine), platform.system().lower()
+    parts = target.lower().split("-")
+    same_machine = _MACHINES.get(parts[0], parts[0]) == machine
+    if target != "host" and not (same_machine and any(_SYSTEMS.get(part) == system for part in parts[1:])):
+        raise UsageError(
+            f"invalid value '{target}' for '{BY_NAME['target'].display}': initialisation runs on this "
+            f"machine, which is {machine}-{system}; the output runs on every machine"
+        )

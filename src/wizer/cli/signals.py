@@ -1,0 +1,75 @@
+"""Ending at once on Ctrl-C and the like, and leaving nothing behind.
+
+A signal becomes an exception in Python code and in guest code (the engine looks for it while the guest runs),
+so files are cleaned up on the way out. A compiler or a guest that waits in a system call does not look: for
+these, a thread ends the process when the exception has had its chance.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+
+GRACE = 0.25
+"""Seconds between the signal and the end of the process."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal other than SIGINT asked the process to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def number_of(interrupt: KeyboardInterrupt) -> int:
+    """Return the number of the signal that raised ``interrupt``."""
+    return interrupt.number if isinstance(interrupt, Interrupted) else signal.SIGINT
+
+
+def end_by(number: int) -> int:
+    """End this process by the signal ``number``; return the status that says so where that is impossible."""
+    with contextlib.suppress(OSError, ValueError):  # not the main thread
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    return 128 + number
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[None]:
+    """While inside, end this process soon after a signal that asks for it, whatever it is doing."""
+    import threading
+
+    if os.name != "posix" or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    previous = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(reader,), daemon=True).start()
+    caught = [s for s in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) is signal.SIG_DFL]
+    for number in caught:
+        signal.signal(number, _interrupt)
+    try:
+        yield
+    finally:
+        for number in caught:
+            signal.signal(number, signal.SIG_DFL)
+        signal.set_wakeup_fd(previous)
+        os.close(writer)  # ends the thread
+
+
+def _interrupt(number: int, _frame: object) -> None:
+    raise Interrupted(number)
+
+
+def _watch(reader: int) -> None:
+    """Wait for the first signal; the interpreter writes its number to the pipe from the handler itself."""
+    import time
+
+    if number := os.read(reader, 1):
+        time.sleep(GRACE)
+        os._exit(128 + number[0])
+    os.close(reader)

@@ -1,0 +1,153 @@
+"""The options of `wizer`, as a table: what they are called, what they take, what they do.
+
+Both of the Rust tools' command lines are in it: the standalone ``wizer`` 11 and ``wasmtime wizer`` 49. The
+parser, the help text and the messages about wrong usage are made from this table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Takes(Enum):
+    """What follows an option."""
+
+    NOTHING = "nothing"
+    VALUE = "value"  # --name VALUE, --name=VALUE, -nVALUE, -n=VALUE
+    BOOL = "bool"  # --name or --name=true, --name=false; not followed by a separate value
+    SPACED_BOOL = "spaced bool"  # the same, and --name true, --name false
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option.
+
+    Attributes:
+        name: the long name, without dashes.
+        group: the heading in the help text under which it stands; empty: not listed.
+        help: what it does.
+        takes: what follows it.
+        metavar: what to call its value.
+        short: the short name, one letter, or empty.
+        alias: another long name, or empty.
+        repeatable: whether it may be given more than once.
+    """
+
+    name: str
+    group: str
+    help: str
+    takes: Takes = Takes.VALUE
+    metavar: str = ""
+    short: str = ""
+    alias: str = ""
+    repeatable: bool = False
+
+    @property
+    def value_form(self) -> str:
+        """How the value is written, as clap shows it: `` <FILE>`` or ``[=<true|false>]``."""
+        forms = {
+            Takes.NOTHING: "",
+            Takes.VALUE: f" <{self.metavar}>",
+            Takes.BOOL: "[=<true|false>]",
+            Takes.SPACED_BOOL: " [<true|false>]",
+        }
+        return forms[self.takes]
+
+    @property
+    def display(self) -> str:
+        """The option in a message: ``--output <OUTPUT>``."""
+        return f"--{self.name}{self.value_form}"
+
+
+INIT = "Initialisation"
+OUTPUT = "Output"
+WASI = "WASI, preview 1 (off unless asked for)"
+LIMITS = "Limits"
+ENGINE = "Engine"
+FEATURES = "WebAssembly features (each takes true or false)"
+OTHER = "Other"
+
+_KEYS = "KEY[=VAL[,..]]"
+_INIT_FUNC_HELP = (
+    "Export to run, or a call: 'setup(3, 0x10)'; several run in order [default: wizer-initialize]"
+)
+
+OPTIONS = (
+    Option("init-func", INIT, _INIT_FUNC_HELP, metavar="INIT_FUNC", short="f", repeatable=True),
+    Option("keep-init-func", INIT, "Keep the exports that were run", Takes.BOOL),
+    Option(
+        "rename-func",
+        INIT,
+        "Rename the function export src to dst",
+        metavar="dst=src",
+        short="r",
+        alias="func-rename",
+        repeatable=True,
+    ),
+    Option("preload", INIT, "Module to import from, as NAME", metavar="NAME=FILE", repeatable=True),
+    Option("output", OUTPUT, "File to write [default: standard output]", metavar="OUTPUT", short="o"),
+    Option("max-data-segments", OUTPUT, "Most data segments to write [default: 10000]", metavar="N"),
+    Option("allow-wasi", WASI, "Provide WASI; what it shows is frozen", Takes.NOTHING),
+    Option("dir", WASI, "Open a directory to the guest", metavar="HOST[::GUEST]", repeatable=True),
+    Option("mapdir", WASI, "The same, with the guest's name first", metavar="GUEST::HOST", repeatable=True),
+    Option("env", WASI, "Set a variable, or pass on the host's", metavar="NAME[=VAL]", repeatable=True),
+    Option("inherit-env", WASI, "Pass on all variables [default: false]", Takes.SPACED_BOOL),
+    Option("inherit-stdio", WASI, "Pass on stdin, stdout, stderr [default: true]", Takes.SPACED_BOOL),
+    Option("timeout", LIMITS, "Most time in guest code: 2, 1.5s, 100ms, 1m", metavar="TIME"),
+    Option("fuel", LIMITS, "Most instructions to execute, roughly", metavar="N"),
+    Option("max-memory", LIMITS, "Most bytes in a memory: 65536, 64KiB, 1GiB", metavar="SIZE"),
+    Option(
+        "wasm",
+        ENGINE,
+        "Features and limits; -W help lists the keys",
+        metavar=_KEYS,
+        short="W",
+        repeatable=True,
+    ),
+    Option("wasi", ENGINE, "WASI; -S help lists the keys", metavar=_KEYS, short="S", repeatable=True),
+    Option(
+        "codegen",
+        ENGINE,
+        "Compiler and cache; -C help lists the keys",
+        metavar=_KEYS,
+        short="C",
+        repeatable=True,
+    ),
+    Option(
+        "optimize",
+        ENGINE,
+        "Speed and memory; -O help lists the keys",
+        metavar=_KEYS,
+        short="O",
+        repeatable=True,
+    ),
+    Option("debug", ENGINE, "Debugging; -D help lists the keys", metavar=_KEYS, short="D", repeatable=True),
+    Option("config", ENGINE, "The same settings from a TOML file", metavar="FILE"),
+    Option("target", ENGINE, "Where to initialise: this machine only", metavar="TARGET"),
+    Option("wasm-multi-memory", FEATURES, "Several memories", Takes.SPACED_BOOL),
+    Option("wasm-multi-value", FEATURES, "Several results and block parameters", Takes.SPACED_BOOL),
+    Option("wasm-bulk-memory", FEATURES, "Bulk memory operations", Takes.SPACED_BOOL),
+    Option("wasm-simd", FEATURES, "Vectors of 128 bits", Takes.SPACED_BOOL),
+    Option("wasm-relaxed-simd", FEATURES, "Relaxed vector operations", Takes.SPACED_BOOL),
+    Option("wasm-reference-types", FEATURES, "References and tables of them", Takes.SPACED_BOOL),
+    Option("relaxed-simd-deterministic", FEATURES, "Relaxed, yet the same everywhere", Takes.BOOL),
+    Option("include-dir", OTHER, "Print the folder that holds wizer.h", Takes.NOTHING),
+    Option("help", OTHER, "Print this help", Takes.NOTHING, short="h"),
+    Option("version", OTHER, "Print the version", Takes.NOTHING, short="V"),
+    Option("record", "", "", metavar=_KEYS, short="R", repeatable=True),
+    Option("gdbstub", "", "", metavar="[ADDR:]PORT", short="g"),
+    Option("profile", "", "", metavar="STRATEGY"),
+    Option("allow-precompiled", "", "", Takes.NOTHING),
+)
+
+BY_NAME = {option.name: option for option in OPTIONS}
+
+UNSUPPORTED = {
+    "record": "recording an execution belongs to `wasmtime run`; initialisation has nothing to replay",
+    "gdbstub": "the engine's Python package has no debugger to attach",
+    "profile": "the engine's profilers describe compiled code that ends with this run; use `wasmtime run`",
+    "allow-precompiled": "a precompiled module holds machine code, from which no WebAssembly can be written; "
+    "give the module that it was compiled from",
+}
+"""Options of the Rust tools that cannot be honoured, and why."""

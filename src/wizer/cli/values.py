@@ -1,0 +1,68 @@
+"""Values as they are written on a command line: numbers, sizes, times."""
+
+from __future__ import annotations
+
+import re
+
+_UNITS = {"": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_SECONDS = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "µs": 1e-6,
+    "ms": 1e-3,
+    "": 1.0,
+    "s": 1.0,
+    "m": 60.0,
+    "min": 60.0,
+    "h": 3600.0,
+}
+
+
+def number(text: str) -> int:
+    """Read a whole number that is not negative: decimal or ``0x``, with underscores where one likes.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not re.fullmatch(r"0[xX][0-9a-fA-F_]+|[0-9][0-9_]*", text, re.ASCII) or len(text) > 40:
+        raise ValueError("expected a whole number")
+    return int(text, 16) if text[:2] in ("0x", "0X") else int(text.replace("_", ""))
+
+
+def size(text: str) -> int:
+    """Read a number of bytes: ``65536``, ``64KiB``, ``1G``. All units are powers of 1024.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    digits = text.rstrip("KMGBikmgb") if not text.lower().startswith("0x") else text
+    unit = text[len(digits) :].upper()
+    if unit not in _UNITS:
+        raise ValueError("expected a number of bytes, or one of KiB, MiB, GiB")
+    try:
+        return number(digits.strip()) * _UNITS[unit]
+    except ValueError:
+        raise ValueError("expected a number of bytes, or one of KiB, MiB, GiB") from None
+
+
+def seconds(text: str) -> float:
+    """Read a length of time: ``2``, ``1.5s``, ``100ms``, ``1m``, ``1h``.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([a-zµ]*)", text, re.ASCII if text.isascii() else 0)
+    if not match or match[2] not in _SECONDS:
+        raise ValueError("expected a length of time such as 2, 1.5s, 100ms or 1m")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def boolean(text: str) -> bool:
+    """Read ``true`` or ``false``.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if text not in ("true", "false"):
+        raise ValueError("expected true or false")
+    return text == "true"
