@@ -87,13 +87,13 @@ class Accessors:
         prefix: begins no export of the original module.
         globals: ``globals{n}`` returns the globals of the n-th tuple.
         functions: ``functions{n}`` returns references to the functions of the n-th tuple.
-        tables: for each, ``table{i}.size``, ``.next`` (the first element from a place on that is not null),
-            ``.read`` (`BATCH` elements from a place on) and ``.get`` (one).
+        tables: for each, ``table{i}.size``, ``.next`` (the first element from a place on that is not null)
+            and ``.read`` (`BATCH` elements from a place on, the last one again and again past the end).
         data_drops, element_drops: ``data{i}.probe`` and ``element{i}.probe`` trap where the segment, which
             is not empty, has been dropped.
         elements: ``element{i}.read`` returns `BATCH` elements of a passive segment from a place on.
         heap: whether ``kind``, ``kind.extern``, ``i31``, ``length``, and for each structure or array type
-            ``struct{i}.{n}``, ``array{i}.read`` and ``array{i}.get`` are there.
+            ``struct{i}.{n}`` or ``array{i}.read`` are there.
         exceptions: whether ``kind.exn`` and ``exn{tag}`` are there.
     """
 
@@ -286,16 +286,16 @@ def _add_functions(additions: _Additions) -> tuple[tuple[int, ...], ...]:
 def _add_tables(additions: _Additions) -> tuple[int, ...]:
     for tableidx, table in enumerate(additions.module.tables):
         is64 = table.type.limits.is64
-        index: ValType = "i64" if is64 else "i32"
+        index = "i64" if is64 else "i32"
         name = f"table{tableidx}"
         additions.func(f"{name}.size", (), [index], code.table_size(tableidx))
         additions.func(f"{name}.next", [index], [index], _next_body(tableidx, is64))
         if _readable(additions.module, table.type.element):
-            element = table.type.element
-            get = code.table_get(tableidx)
-            body = b"".join(_plus(0, i, is64) + get for i in range(BATCH))
-            additions.func(f"{name}.read", [index], [element] * BATCH, body)
-            additions.func(f"{name}.get", [index], [element], code.local_get(0) + get)
+            minus_one = encode_const(index, (1 << (64 if is64 else 32)) - 1)
+            last = code.table_size(tableidx) + minus_one + (code.I64_ADD if is64 else code.I32_ADD)
+            body = last + code.local_set(1)
+            body += b"".join(_clamped(0, i, 1, 2, is64) + code.table_get(tableidx) for i in range(BATCH))
+            additions.func(f"{name}.read", [index], [table.type.element] * BATCH, body, [index, index])
     return tuple(range(len(additions.module.tables)))
 
 
@@ -305,6 +305,13 @@ def _plus(localidx: int, constant: int, is64: bool) -> bytes:
         return code.local_get(localidx)
     add = code.I64_ADD if is64 else code.I32_ADD
     return code.local_get(localidx) + encode_const("i64" if is64 else "i32", constant) + add
+
+
+def _clamped(base: int, constant: int, last: int, spare: int, is64: bool) -> bytes:
+    """Encode an index, the local ``base`` plus a constant, but at most the local ``last``."""
+    index = _plus(base, constant, is64) + code.local_tee(spare) + code.local_get(last)
+    less = code.local_get(spare) + code.local_get(last) + (code.I64_LT_U if is64 else code.I32_LT_U)
+    return index + less + code.SELECT
 
 
 def _next_body(tableidx: int, is64: bool) -> bytes:
@@ -433,13 +440,11 @@ def _add_array(additions: _Additions, typeidx: int, comp: ArrayType) -> None:
     storage = comp.element.storage
     valtype, convert = _result(additions.module, storage)
     get = code.op(b"\xfb\x0c" if storage in ("i8", "i16") else b"\xfb\x0b", typeidx) + convert
-    cast = code.local_get(0) + code.ref_cast(typeidx) + code.local_set(2)
-    reads = b"".join(code.local_get(2) + _plus(1, i, False) + get for i in range(BATCH))
+    last = code.local_get(2) + code.ARRAY_LEN + encode_const("i32", 0xFFFF_FFFF) + code.I32_ADD
+    body = code.local_get(0) + code.ref_cast(typeidx) + code.local_set(2) + last + code.local_set(3)
+    body += b"".join(code.local_get(2) + _clamped(1, i, 3, 4, False) + get for i in range(BATCH))
     own = RefType(nullable=True, heap=typeidx)
-    params: tuple[ValType, ...] = (_ANYREF, "i32")
-    additions.func(f"array{typeidx}.read", params, [valtype] * BATCH, cast + reads, locals_=[own])
-    one = cast + code.local_get(2) + code.local_get(1) + get
-    additions.func(f"array{typeidx}.get", params, [valtype], one, locals_=[own])
+    additions.func(f"array{typeidx}.read", [_ANYREF, "i32"], [valtype] * BATCH, body, [own, "i32", "i32"])
 
 
 def _add_exceptions(additions: _Additions) -> bool:

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from wizer.binary.externs import ExternKind
+
 
 @dataclass(frozen=True, slots=True)
 class Number:
@@ -130,6 +132,7 @@ class State:
         memories, tables: the memories and tables whose state the module owns.
         dropped_data, dropped_elements: passive segments that were dropped.
         elements: for passive segments whose elements are objects, the elements.
+        imported: the references in imported immutable globals: objects in them belong to others.
         heap: the objects that are reachable.
         kept: imported memories, tables and globals, as ``(kind, index)``, whose state stays with their
             owner.
@@ -141,5 +144,6 @@ class State:
     dropped_data: frozenset[int] = frozenset()
     dropped_elements: frozenset[int] = frozenset()
     elements: Mapping[int, Sequence[Ref]] = field(default_factory=dict)
+    imported: Mapping[int, Value] = field(default_factory=dict)
     heap: Sequence[HeapObject] = ()
-    kept: frozenset[tuple[str, int]] = frozenset()
+    kept: frozenset[tuple[ExternKind, int]] = frozenset()

@@ -24,6 +24,9 @@ REF_AS_NON_NULL: Final = b"\xd4"
 I32_EQZ: Final = b"\x45"
 I32_ADD: Final = b"\x6a"
 I64_ADD: Final = b"\x7c"
+SELECT: Final = b"\x1b"
+I32_LT_U: Final = b"\x49"
+I64_LT_U: Final = b"\x54"
 I32_GE_U: Final = b"\x4f"
 I64_GE_U: Final = b"\x5a"
 THROW_REF: Final = b"\x0a"
@@ -52,6 +55,11 @@ def local_get(localidx: int) -> bytes:
 def local_set(localidx: int) -> bytes:
     """Encode ``local.set``."""
     return op(b"\x21", localidx)
+
+
+def local_tee(localidx: int) -> bytes:
+    """Encode ``local.tee``."""
+    return op(b"\x22", localidx)
 
 
 def global_get(globalidx: int) -> bytes:

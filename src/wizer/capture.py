@@ -1,0 +1,227 @@
+"""Capture: the live instance becomes a `State`, plain data.
+
+An instance whose table holds ``$f`` at 2 and whose global is 7 becomes::
+
+    State(globals={0: Number("i32", 7)}, tables={0: TableState(4, {2: FuncRef(0)})}, memories={0: …})
+
+Engine-free: the instance is behind the protocol `Live`, which calls the accessors that instrument appended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from wizer.binary.expr import Expr
+from wizer.binary.externs import ExternKind
+from wizer.binary.module import Module
+from wizer.binary.types import RefType, hierarchy
+from wizer.errors import StateError
+from wizer.heapwalk import Functions, HeapWalk, InexpressibleError, Place, describe, raw_bits
+from wizer.instrument import BATCH, Accessors
+from wizer.live import Live
+from wizer.state import NULL, FuncRef, MemoryState, Number, Ref, State, TableState, Value
+
+
+def capture(
+    module: Module, accessors: Accessors, live: Live, kept: frozenset[tuple[ExternKind, int]]
+) -> State:
+    """Read the state of a live instance.
+
+    Args:
+        module: the original module.
+        accessors: what `instrument` appended to it.
+        live: an instance of the instrumented module.
+        kept: imported memories, tables and globals whose state stays with their owner.
+
+    Raises:
+        StateError: the instance holds something that no module can express; the message names the place.
+    """
+    return _Capture(module, accessors, live, kept).state()
+
+
+class _Capture:
+    """One capture."""
+
+    def __init__(
+        self, module: Module, accessors: Accessors, live: Live, kept: frozenset[tuple[ExternKind, int]]
+    ) -> None:
+        self.module = module
+        self.accessors = accessors
+        self.live = live
+        self.kept = kept
+        self.functions = Functions(accessors, live)
+        self.heap = HeapWalk(module, accessors, live, self.functions)
+
+    def state(self) -> State:
+        values = dict(self._globals())
+        dropped = self._dropped("data", self.accessors.data_drops)
+        dropped_elements = self._dropped("element", self.accessors.element_drops)
+        tables = {
+            tableidx: self._table(tableidx)
+            for tableidx in self.accessors.tables
+            if ("table", tableidx) not in self.kept
+        }
+        elements = {
+            elemidx: tuple(self._elements(elemidx))
+            for elemidx in self.accessors.elements
+            if elemidx not in dropped_elements
+        }
+        return State(
+            globals={index: value for index, value in values.items() if self._owned(index)},
+            memories=dict(self._memories()),
+            tables=tables,
+            dropped_data=dropped,
+            dropped_elements=dropped_elements,
+            elements=elements,
+            imported={
+                index: value
+                for index, value in values.items()
+                if self.module.imported("global", index) and not self.module.globals[index].type.mutable
+            },
+            heap=self.heap.walk(),
+            kept=self.kept,
+        )
+
+    def _owned(self, globalidx: int) -> bool:
+        """Whether a global's value is the module's to write."""
+        if self.module.imported("global", globalidx):
+            return self.module.globals[globalidx].type.mutable and ("global", globalidx) not in self.kept
+        return True
+
+    def _globals(self) -> Iterator[tuple[int, Value]]:
+        for number, batch in enumerate(self.accessors.globals):
+            call = self.live.accessor(f"{self.accessors.prefix}globals{number}", len(batch))
+            call()
+            raw = call.buffer[: 2 * len(batch)]
+            for slot, index in enumerate(batch):
+                valtype = self.module.globals[index].type.valtype
+                if isinstance(valtype, str):
+                    yield index, Number(valtype, raw_bits(raw, slot, valtype))
+                else:
+                    top = hierarchy(valtype.heap, self.module.types)
+                    yield index, self.ref(raw[2 * slot], top, ("global", index, None))
+
+    def ref(self, word: int, top: str, place: Place) -> Ref:
+        """Return the reference in a place; raise `StateError` where no module can express it."""
+        try:
+            return self.heap.ref(word, top, place)
+        except InexpressibleError as problem:
+            raise StateError(
+                f"{describe(self.module, place)} holds {problem}, which no module can express"
+            ) from None
+
+    def _memories(self) -> Iterator[tuple[int, MemoryState]]:
+        for memidx, memory in enumerate(self.module.memories):
+            if ("memory", memidx) not in self.kept:
+                view = self.live.memory(f"{self.accessors.prefix}memory{memidx}")
+                yield memidx, MemoryState(len(view) >> memory.page_size_log2, view)
+
+    def _dropped(self, kind: str, probed: Iterable[int]) -> frozenset[int]:
+        return frozenset(
+            index for index in probed if self.live.traps(f"{self.accessors.prefix}{kind}{index}.probe")
+        )
+
+    def _table(self, tableidx: int) -> TableState:
+        reader = _TableReader(self, tableidx)
+        table = self.module.tables[tableidx]
+        default = initial_element(self.module, tableidx)
+        if default == NULL:
+            elements = dict(reader.non_null())
+        else:
+            elements = {i: ref for i, ref in reader.all() if default is None or ref != default}
+        expected = initial_elements(self.module, tableidx)
+        if reader.size == table.type.limits.minimum and default is not None and elements == expected:
+            return TableState(reader.size)
+        return TableState(reader.size, elements)
+
+    def _elements(self, elemidx: int) -> Iterator[Ref]:
+        """Yield the elements of a passive segment."""
+        element = self.module.elements[elemidx]
+        call = self.live.accessor(f"{self.accessors.prefix}element{elemidx}.read", BATCH)
+        for start in range(0, len(element.items), BATCH):
+            length = min(BATCH, len(element.items) - start)
+            call.buffer[0], call.buffer[2] = start, length
+            call()
+            top = hierarchy(element.reftype.heap, self.module.types)
+            for position, word in enumerate(call.buffer[: 2 * length : 2], start):
+                yield self.ref(word, top, ("element segment", elemidx, position))
+
+
+class _TableReader:
+    """Reads one table, many elements at a time."""
+
+    def __init__(self, capture_: _Capture, tableidx: int) -> None:
+        self._ref = capture_.ref
+        self.tableidx = tableidx
+        self.reftype: RefType = capture_.module.tables[tableidx].type.element
+        self.hierarchy = hierarchy(self.reftype.heap, capture_.module.types)
+        self._live = capture_.live
+        self._name = f"{capture_.accessors.prefix}table{tableidx}"
+        self._mask = (1 << (64 if capture_.module.tables[tableidx].type.limits.is64 else 32)) - 1
+        size = self._live.accessor(f"{self._name}.size", 1)
+        size()
+        self.size = size.buffer[0] & self._mask
+
+    def non_null(self) -> Iterator[tuple[int, Ref]]:
+        """Yield the elements that are not null; runs of null are passed over by the guest itself."""
+        following = self._live.accessor(f"{self._name}.next", 1)
+        position = 0
+        while position < self.size:
+            following.buffer[0] = position
+            following()
+            position = following.buffer[0] & self._mask
+            if position >= self.size:
+                return
+            if self.hierarchy == "cont":
+                self._ref(0, "cont", ("table", self.tableidx, position))
+            stop = min(position + BATCH, self.size)
+            yield from ((i, ref) for i, ref in self._read(position, stop) if ref != NULL)
+            position = stop
+
+    def all(self) -> Iterator[tuple[int, Ref]]:
+        """Yield all elements."""
+        for start in range(0, self.size, BATCH):
+            yield from self._read(start, min(start + BATCH, self.size))
+
+    def _read(self, start: int, stop: int) -> Iterator[tuple[int, Ref]]:
+        call = self._live.accessor(f"{self._name}.read", BATCH)
+        call.buffer[0] = start
+        call()
+        words = call.buffer[: 2 * (stop - start) : 2]
+        for position, word in enumerate(words, start):
+            yield position, self._ref(word, self.hierarchy, ("table", self.tableidx, position))
+
+
+def initial_element(module: Module, tableidx: int) -> Ref | None:
+    """Return what the elements of a new table are: null, a function, or None where only a run tells."""
+    init = module.tables[tableidx].init
+    if init is None:
+        return NULL
+    return _constant(init.value)
+
+
+def _constant(value: tuple[str, int | None] | None) -> Ref | None:
+    match value:
+        case ("null", _):
+            return NULL
+        case ("func", int(funcidx)):
+            return FuncRef(funcidx)
+    return None
+
+
+def initial_elements(module: Module, tableidx: int) -> Mapping[int, Ref] | None:
+    """Return the elements that active segments give a table, or None where only a run tells."""
+    default = initial_element(module, tableidx)
+    elements: dict[int, Ref] = {}
+    for element in module.elements:
+        if element.mode != "active" or element.tableidx != tableidx:
+            continue
+        value = element.offset.value if element.offset else None
+        if value is None or value[0] not in ("i32", "i64") or value[1] is None:
+            return None
+        for position, item in enumerate(element.items, value[1]):
+            ref = _constant(item.value) if isinstance(item, Expr) else FuncRef(item)
+            if ref is None:
+                return None
+            elements[position] = ref
+    return {position: ref for position, ref in elements.items() if ref != default}
