@@ -1,0 +1,115 @@
+r"""Choose the active data segments that say what linear memory holds, in the fewest bytes.
+
+Before, live memory; after, what the output's data section will cover::
+
+    ..., 0, 0, "hello", 0, 0, "world", 0, 0, ..., 0, 0, 0x2a, 0, 0, ...
+
+    (data (memory 0) (i32.const 1048) "hello\00\00world")
+    (data (memory 0) (i32.const 9000) "\2a")
+
+A gap of two zero bytes costs less than another segment, a gap of thousands costs more. :mod:`.scan` finds
+the non-zero ranges, :mod:`.choose` decides which gaps to keep. Both come twice: in plain Python for the
+little that small programs touch, and vectorised (``bulk_…``), because importing numpy takes longer than
+planning for most small programs does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wizer.errors import OptionError
+
+from .choose import choose
+from .encoding import encoded_overhead
+from .scan import scan, touched_parts
+from .touched import touched_ranges
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Ints = NDArray[np.int64]
+
+__all__ = ["DataRange", "MemoryImage", "encoded_overhead", "plan", "touched_ranges"]
+
+_SMALL_SCAN = 1 << 20  # bytes
+_SMALL_CHOICE = 4096  # ranges
+_GAPS_HELD = 1 << 20
+_GAPS_HELD_A_SEGMENT = 16
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryImage:
+    """The live contents of one memory.
+
+    Attributes:
+        memidx: its index in the output.
+        is64: whether its offsets are ``i64``.
+        view: its bytes (format ``B``), never copied whole.
+        touched: byte ranges outside of which all is zero (:func:`touched_ranges`); None: look everywhere.
+    """
+
+    memidx: int
+    is64: bool
+    view: memoryview
+    touched: Sequence[tuple[int, int]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DataRange:
+    """One active segment: bytes ``start`` to ``end`` of memory ``memidx``."""
+
+    memidx: int
+    is64: bool
+    start: int
+    end: int
+
+
+def plan(images: Sequence[MemoryImage], max_segments: int) -> list[DataRange]:
+    """Choose the segments that encode smallest, of at most ``max_segments``.
+
+    Exact if the limit does not bind. Where it does, the distance to the optimum is a few bytes at most,
+    not a few bytes a segment (:mod:`.bulk_choose`).
+
+    Returns:
+        The segments, ordered by memory and start. None starts or ends with a zero byte, and all non-zero
+        bytes are covered. The same contents give the same segments, whatever ``touched`` says.
+
+    Raises:
+        OptionError: more memories hold something than segments are allowed.
+    """
+    images = sorted(images, key=lambda image: image.memidx)
+    ranges = _scan(images, max_segments)
+    needed = sum(len(of_one) > 0 for of_one in ranges)
+    if needed > max_segments:
+        raise OptionError(
+            f"{needed} memories hold data and each needs a data segment, but the limit is {max_segments}"
+        )
+    if sum(map(len, ranges)) <= min(max_segments, _SMALL_CHOICE):
+        chosen = [
+            choose(rows if isinstance(rows, list) else rows.tolist(), image.memidx, image.is64)
+            for image, rows in zip(images, ranges, strict=True)
+        ]
+    else:
+        from .bulk_choose import choose_within
+
+        chosen = choose_within(images, ranges, max_segments)
+    return [
+        DataRange(image.memidx, image.is64, start, end)
+        for image, segments in zip(images, chosen, strict=True)
+        for start, end in segments
+    ]
+
+
+def _scan(images: Sequence[MemoryImage], max_segments: int) -> Sequence[list[tuple[int, int]] | Ints]:
+    """Return the non-zero ranges of each memory."""
+    touched = sum(end - start for image in images for start, end in touched_parts(image))
+    if touched <= _SMALL_SCAN:
+        return [scan(image) for image in images]
+    from .bulk_scan import scan as bulk_scan
+
+    keep = max(_GAPS_HELD, _GAPS_HELD_A_SEGMENT * max_segments)
+    return [bulk_scan(image, keep) for image in images]

@@ -1,0 +1,300 @@
+"""Find the non-zero ranges of memories of any size: the rules of :mod:`.scan`, vectorised.
+
+A zero run of seven bytes or more contains an aligned zero word of four. Everywhere but in the first and
+last 8 KiB of the offsets, whose headers are shorter, only such runs can pay for a segment. So a chunk of
+memory is compared word by word; where the answer changes, the neighbouring words tell the run's exact
+first and last byte::
+
+    bytes   12 34 00 00 | 00 00 00 00 | 00 00 00 56 | 78 9a bc de
+    zero?       no      |    yes      |     no      |     no        ->  a run of 4 + 2 + 3 bytes
+
+What was found is kept as gaps between ranges: one gap ends where the next range starts. No more than
+``keep`` gaps are held, those with most to gain from a split (of equals, the first): memory stays bounded
+however fragmented the contents are, and gaps beyond that could hardly be among the few that a limit on
+segments leaves split.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from itertools import pairwise
+from threading import Thread
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .encoding import header_steps
+from .scan import touched_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from . import MemoryImage
+
+    Bytes = NDArray[np.uint8]
+    Words = NDArray[np.uint32]
+    Ints = NDArray[np.int64]
+    Runs = tuple[Ints, Ints]
+    Part = tuple[int, int]
+    Chunk = list[Part]
+
+_CHUNK = 1 << 20  # bytes: a chunk's temporaries stay in the cache
+_CHUNKS_A_SLAB = 32
+_THREADS_PAY = 16  # chunks
+_NARROW = 1 << 13  # bytes at both ends of the 32-bit offsets whose headers are too short for words
+_WORD = 4
+_ALIGN = 64
+
+
+def scan(image: MemoryImage, keep: int) -> Ints:
+    """Return the starts and ends of the non-zero ranges of ``image``, ascending: shape (count, 2), in bytes.
+
+    Args:
+        image: the memory.
+        keep: the most gaps to hold.
+    """
+    gaps = _Gaps(image, keep)
+    chunks = list(_chunks(_aligned(touched_parts(image), len(image.view))))
+    memory = np.frombuffer(image.view, dtype=np.uint8)
+
+    def find(chunk: Chunk) -> Runs:
+        return gaps.worthy(_zero_runs(memory, chunk), chunk[0][0], chunk[-1][1])
+
+    for first in range(0, len(chunks), _CHUNKS_A_SLAB):
+        slab = chunks[first : first + _CHUNKS_A_SLAB]
+        gaps.add(slab, _map_in_threads(find, slab) if len(chunks) >= _THREADS_PAY else list(map(find, slab)))
+    return gaps.ranges()
+
+
+def _aligned(parts: Sequence[Part], size: int) -> Iterator[Part]:
+    """Widen the parts to whole cache lines, join those that touch, and split at the narrow offsets."""
+    low = high = 0
+    for first, last in sorted(parts):
+        start, end = first - first % _ALIGN, min(last + -last % _ALIGN, size)
+        if start > high:
+            yield from _split(low, high)
+            low = start
+        high = max(high, end)
+    yield from _split(low, high)
+
+
+def _split(low: int, high: int) -> Iterator[Part]:
+    """Split a part where words stop being enough, or start to be, and before an incomplete word."""
+    cuts = (_NARROW, (1 << 32) - _NARROW, 1 << 32, high - high % _WORD)
+    return pairwise(sorted({low, high, *(cut for cut in cuts if low < cut < high)}))
+
+
+def _is_narrow(part: Part) -> bool:
+    return part[1] <= _NARROW or (1 << 32) - _NARROW <= part[0] < 1 << 32
+
+
+def _chunks(parts: Iterator[Part]) -> Iterator[Chunk]:
+    """Cut large parts and collect small ones, so that chunks have a fair size. Narrow parts stay alone."""
+    chunk: Chunk = []
+    room = _CHUNK
+    for low, end in parts:
+        start = low
+        if _is_narrow((start, end)) and chunk:
+            yield chunk
+            chunk, room = [], _CHUNK
+        while start < end:
+            step = min(end - start, room)
+            chunk.append((start, start + step))
+            start += step
+            room -= step
+            if not room or _is_narrow(chunk[0]):
+                yield chunk
+                chunk, room = [], _CHUNK
+    if chunk:
+        yield chunk
+
+
+def _map_in_threads(function: Callable[[Chunk], Runs], chunks: Sequence[Chunk]) -> list[Runs]:
+    """Map with one thread for every core, up to four: numpy lets go of the interpreter while it computes."""
+    workers = min(os.cpu_count() or 1, 4)
+    results: dict[int, Runs] = {}
+    errors: list[BaseException] = []
+
+    def work(first: int) -> None:
+        try:
+            for index in range(first, len(chunks), workers):
+                results[index] = function(chunks[index])
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [Thread(target=work, args=(first,)) for first in range(1, workers)]
+    for thread in threads:
+        thread.start()
+    work(0)
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return [results[index] for index in range(len(chunks))]
+
+
+def _zero_runs(memory: Bytes, chunk: Chunk) -> Runs:
+    """Find the zero runs of a chunk.
+
+    Returns:
+        Their starts and ends as offsets in the memory. Runs shorter than a word may be missing, except at
+        both ends of the chunk and in a narrow part. A run that goes on from one part of the chunk to the
+        next covers what lies between the parts, which is zero.
+    """
+    start, end = chunk[0]
+    if _is_narrow((start, end)):
+        spans = [match.span() for match in re.finditer(rb"\0+", memory[start:end].data)]
+        bounds = np.array(spans, dtype=np.int64).reshape(-1, 2) + start
+        return bounds[:, 0], bounds[:, 1]
+    if len(chunk) == 1 and not (end - start) % _WORD:
+        starts, ends = _zero_runs_of_words(memory[start:end].view("<u4"))
+        return starts + start, ends + start
+    return _zero_runs_of_parts(memory, chunk)
+
+
+def _zero_runs_of_parts(memory: Bytes, chunk: Chunk) -> Runs:
+    """Lay the parts out in one array, a zero word behind each, and map what is found there back."""
+    origins = np.array([start for start, _ in chunk])
+    lengths = np.array([-(start - end) // _WORD * _WORD + _WORD for start, end in chunk])
+    places = np.cumsum(lengths) - lengths
+    laid_out = np.zeros(int(lengths.sum()), dtype=np.uint8)
+    for (start, end), place in zip(chunk, places.tolist(), strict=True):
+        laid_out[place : place + end - start] = memory[start:end]
+    starts, ends = _zero_runs_of_words(laid_out.view("<u4"))
+    shift = origins - places
+    starts += shift[np.searchsorted(places, starts, "right") - 1]
+    ends += shift[np.searchsorted(places, ends, "right") - 1]
+    return starts, np.minimum(ends, chunk[-1][1])
+
+
+def _zero_runs_of_words(words: Words) -> Runs:
+    """Find the zero runs with a whole zero word, and those at both ends: starts and ends in bytes.
+
+    There is always a run at either end, if only an empty one.
+    """
+    zero = words == 0
+    size = len(words)
+    edges = np.flatnonzero(zero[1:] != zero[:-1]) + 1
+    bounds = np.concatenate(([0] if zero[0] else [0, 0], edges, [size] if zero[-1] else [size, size]))
+    starts, ends = bounds[0::2] * _WORD, bounds[1::2] * _WORD
+    starts[1:] -= _zero_bytes_at_end(words[bounds[2::2] - 1])
+    ends[:-1] += _zero_bytes_at_start(words[bounds[1:-1:2]])
+    return starts, ends
+
+
+def _zero_bytes_at_start(words: Words) -> Bytes:
+    """Count the zero bytes at the lowest addresses of each (non-zero, little-endian) word."""
+    count: Bytes = (words & 0xFF == 0).view(np.uint8)
+    count += words & 0xFFFF == 0
+    count += words & 0xFFFFFF == 0
+    return count
+
+
+def _zero_bytes_at_end(words: Words) -> Bytes:
+    """Count the zero bytes at the highest addresses of each (non-zero, little-endian) word."""
+    count: Bytes = (words < 1 << 24).view(np.uint8)
+    count += words < 1 << 16
+    count += words < 1 << 8
+    return count
+
+
+class _Gaps:
+    """The gaps between the ranges of one memory, gathered in ascending order.
+
+    The last run found may go on in the next chunk, so it stays open; so does one at the start of the
+    memory, which becomes no gap at all but says where the first range starts.
+    """
+
+    def __init__(self, image: MemoryImage, keep: int) -> None:
+        self._image = image
+        self._size = len(image.view)
+        self._keep = keep
+        self._floor = 0
+        self._held: list[Runs] = []
+        self._count = 0
+        self._first_range: int | None = None
+        self._open = (0, 0)
+        self._seen_to = 0
+
+    def gains(self, starts: Ints, ends: Ints) -> Ints:
+        """Return what a split at each gap gains before length fields count: its bytes less a header."""
+        return ends - starts - header_sizes(self._image.memidx, self._image.is64, ends)
+
+    def worthy(self, runs: Runs, first: int, last: int) -> Runs:
+        """Keep the runs that are gaps with something to gain, and those that may go on outside."""
+        starts, ends = runs
+        chosen = self.gains(starts, ends) > self._floor
+        chosen |= (starts == first) | (ends == last)
+        return starts[chosen], ends[chosen]
+
+    def add(self, chunks: Sequence[Chunk], found: Sequence[Runs]) -> None:
+        """Add the runs of a slab of chunks, and the holes before each, which were never touched."""
+        runs = [_run(*self._open)]
+        for chunk, chunk_runs in zip(chunks, found, strict=True):
+            runs += (_run(self._seen_to, chunk[0][0]), chunk_runs)
+            self._seen_to = chunk[-1][1]
+        starts, ends = _joined(runs)
+        self._open = (int(starts[-1]), int(ends[-1]))
+        closed = starts[:-1], ends[:-1]
+        if self._first_range is None and len(closed[0]):
+            self._first_range = int(ends[0])
+            closed = starts[1:-1], ends[1:-1]
+        self._hold(*closed)
+
+    def _hold(self, starts: Ints, ends: Ints) -> None:
+        worth = self.gains(starts, ends) > self._floor
+        self._held.append((starts[worth], ends[worth]))
+        self._count += len(self._held[-1][0])
+        if self._count > 2 * self._keep:
+            self._prune()
+
+    def _prune(self) -> None:
+        """Keep the gaps with most to gain; of those that are level with the last of them, the first."""
+        starts, ends = _concatenated(self._held)
+        gains = self.gains(starts, ends)
+        if len(gains) > self._keep:
+            self._floor = int(np.partition(gains, -self._keep)[-self._keep])
+            chosen = gains > self._floor
+            level = np.flatnonzero(gains == self._floor)
+            chosen[level[: self._keep - np.count_nonzero(chosen)]] = True
+            starts, ends = starts[chosen], ends[chosen]
+        self._held, self._count = [(starts, ends)], len(starts)
+
+    def ranges(self) -> Ints:
+        """Close the last run at the end of the memory and turn the gaps inside out."""
+        self.add([[(self._size, self._size)]], [_run(self._size, self._size)])
+        if self._first_range is None:
+            return np.empty((0, 2), dtype=np.int64)
+        self._prune()
+        starts, ends = self._held[0]
+        return np.column_stack(
+            (np.concatenate(([self._first_range], ends)), np.concatenate((starts, [self._open[0]])))
+        )
+
+
+def header_sizes(memidx: int, is64: bool, offsets: Ints) -> Ints:
+    """:func:`~.encoding.header_size` of ascending offsets, in bytes."""
+    steps, sizes = header_steps(memidx, is64)
+    places = [*np.searchsorted(offsets, steps).tolist(), len(offsets)]
+    header = np.empty(len(offsets), dtype=np.int64)
+    for (low, high), size in zip(pairwise(places), sizes, strict=True):
+        header[low:high] = size
+    return header
+
+
+def _run(start: int, end: int) -> Runs:
+    return np.array([start], dtype=np.int64), np.array([end], dtype=np.int64)
+
+
+def _concatenated(runs: Sequence[Runs]) -> Runs:
+    return np.concatenate([starts for starts, _ in runs]), np.concatenate([ends for _, ends in runs])
+
+
+def _joined(runs: Sequence[Runs]) -> Runs:
+    """Concatenate runs and join those that touch."""
+    starts, ends = _concatenated(runs)
+    apart = starts[1:] > ends[:-1]
+    return starts[np.concatenate(([True], apart))], ends[np.concatenate((apart, [True]))]
