@@ -1,1 +1,78 @@
-"""Wizer: the WebAssembly pre-initialiser."""
+"""Wizer: the WebAssembly pre-initialiser.
+
+Run a module's initialisation once, at build time, and ship a module that starts in the initialised state::
+
+    from wizer import Session, Wasi, wizen
+
+    snapshot = wizen(Path("app.wasm"))  # calls its `wizer-initialize`
+
+    with Session(Path("engine.wasm"), wasi=Wasi()) as session:
+        session.call("boot", 3)
+        session.write("booted.wasm")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wizer.api import Instrumented, Wizer, wizen
+    from wizer.engine.config import EngineConfig
+    from wizer.engine.wasi import Wasi
+    from wizer.engine.watchdog import Limits
+    from wizer.errors import (
+        ExitError,
+        InvalidError,
+        LimitError,
+        LinkError,
+        OptionError,
+        OutputError,
+        ParseError,
+        StateError,
+        TrapError,
+        WizerError,
+    )
+    from wizer.session import Session
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "EngineConfig",
+    "ExitError",
+    "Instrumented",
+    "InvalidError",
+    "LimitError",
+    "Limits",
+    "LinkError",
+    "OptionError",
+    "OutputError",
+    "ParseError",
+    "Session",
+    "StateError",
+    "TrapError",
+    "Wasi",
+    "Wizer",
+    "WizerError",
+    "__version__",
+    "wizen",
+]
+
+# Where the public names live. They are imported when they are first used: `wizer --version` needs no engine.
+_HOMES = {
+    "wizer.api": ("Instrumented", "Wizer", "wizen"),
+    "wizer.engine.config": ("EngineConfig",),
+    "wizer.engine.wasi": ("Wasi",),
+    "wizer.engine.watchdog": ("Limits",),
+    "wizer.session": ("Session",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name (PEP 562)."""
+    home = next((home for home, names in _HOMES.items() if name in names), "wizer.errors")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value

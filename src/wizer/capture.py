@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from wizer.binary.expr import Expr
 from wizer.binary.externs import ExternKind
 from wizer.binary.module import Module
 from wizer.binary.types import RefType, hierarchy
@@ -113,8 +112,8 @@ class _Capture:
     def _memories(self) -> Iterator[tuple[int, MemoryState]]:
         for memidx, memory in enumerate(self.module.memories):
             if ("memory", memidx) not in self.kept:
-                view = self.live.memory(f"{self.accessors.prefix}memory{memidx}")
-                yield memidx, MemoryState(len(view) >> memory.page_size_log2, view)
+                view, touched = self.live.memory(f"{self.accessors.prefix}memory{memidx}")
+                yield memidx, MemoryState(len(view) >> memory.page_size_log2, view, touched)
 
     def _dropped(self, kind: str, probed: Iterable[int]) -> frozenset[int]:
         return frozenset(
@@ -220,7 +219,7 @@ def initial_elements(module: Module, tableidx: int) -> Mapping[int, Ref] | None:
         if value is None or value[0] not in ("i32", "i64") or value[1] is None:
             return None
         for position, item in enumerate(element.items, value[1]):
-            ref = _constant(item.value) if isinstance(item, Expr) else FuncRef(item)
+            ref = FuncRef(item) if isinstance(item, int) else _constant(item.value)
             if ref is None:
                 return None
             elements[position] = ref

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableSequence, Sequence
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from wizer.binary.module import Module
@@ -16,7 +16,7 @@ from wizer.instrument import (
     MAX_BATCH,
     Accessors,
 )
-from wizer.live import Live, RawCall
+from wizer.live import Live, RawCall, Words
 from wizer.state import I31, NULL, Array, Exn, FuncRef, HeapObject, Number, ObjectRef, Ref, Struct, Value
 
 _BITS = {"i8": 8, "i16": 16, "i32": 32, "i64": 64, "f32": 32, "f64": 64, "v128": 128}
@@ -216,7 +216,7 @@ class HeapWalk:
 _UNREAD = Struct(-1, ())
 
 
-def _packed(buffer: MutableSequence[int], count: int, width: int) -> bytes:
+def _packed(buffer: Words, count: int, width: int) -> bytes:
     """Return the first ``width`` bytes of each of ``count`` raw values, which have 16 each."""
     raw = bytes(memoryview(buffer).cast("B")[: 16 * count])  # type: ignore[arg-type]
     out = bytearray(count * width)

@@ -50,6 +50,8 @@ from wizer.binary.leb128 import encode_signed, encode_unsigned
 from wizer.binary.module import Module
 from wizer.binary.segments import ElementSegment, encode_declarative
 from wizer.binary.types import (
+    FUNCREF,
+    FUNCREF_NON_NULL,
     ArrayType,
     FuncType,
     RefType,
@@ -228,6 +230,18 @@ def holds(module: Module, *hierarchies: str) -> bool:
     return any(
         isinstance(place, RefType) and hierarchy(place.heap, module.types) in hierarchies
         for place in _places(module)
+    )
+
+
+def needs_cranelift(module: Module) -> bool:
+    """Whether types occur that Winch does not know: tags, GC types, references other than funcref."""
+    places = [*_places(module)]
+    for subtype in module.types:
+        if not isinstance(subtype.comp, FuncType) or subtype.supertypes or not subtype.final:
+            return True
+        places += (*subtype.comp.params, *subtype.comp.results)
+    return bool(module.tags) or any(
+        isinstance(place, RefType) and place not in (FUNCREF, FUNCREF_NON_NULL) for place in places
     )
 
 

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableSequence
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, overload
+
+
+class Words(Protocol):
+    """An array of words of 64 bits, which has the buffer protocol."""
+
+    def __setitem__(self, index: int, word: int, /) -> None:
+        """Set a word."""
+
+    @overload
+    def __getitem__(self, index: int, /) -> int: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> list[int]: ...
 
 
 class RawCall(Protocol):
     """An accessor, called with raw values."""
 
     @property
-    def buffer(self) -> MutableSequence[int]:
+    def buffer(self) -> Words:
         """Parameters before a call and results after it: two words of 64 bits each, low word first."""
 
     def __call__(self) -> None:
@@ -26,8 +38,11 @@ class Live(Protocol):
     def traps(self, name: str) -> bool:
         """Call the accessor ``name`` and return whether it trapped."""
 
-    def memory(self, name: str) -> memoryview:
-        """Return a view on the live memory exported as ``name``."""
+    def memory(self, name: str) -> tuple[memoryview, Sequence[tuple[int, int]] | None]:
+        """Return a view on the live memory exported as ``name``, and where it may be other than zero.
+
+        That is in byte ranges; None where it is not known.
+        """
 
     def identity(self, address: int) -> tuple[int, int]:
         """Return what funcrefs to the same function have in common."""

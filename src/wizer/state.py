@@ -102,10 +102,12 @@ class MemoryState:
     Attributes:
         pages: its size in pages of its own page size.
         view: its contents, a view of bytes on the live memory.
+        touched: byte ranges outside of which all is zero; None where that is not known.
     """
 
     pages: int
     view: memoryview
+    touched: Sequence[tuple[int, int]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

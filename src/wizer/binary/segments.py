@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 from wizer.binary.expr import END, Expr, encode_const, encode_ref_func, read_expr
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.reader import Reader
-from wizer.binary.types import FUNCREF, RefType, encode_valtype, read_reftype
+from wizer.binary.types import FUNCREF, FUNCREF_NON_NULL, RefType, encode_valtype, read_reftype
 
 Mode: TypeAlias = Literal["active", "passive", "declarative"]
 
@@ -33,7 +33,7 @@ class ElementSegment:
 
     mode: Mode
     reftype: RefType
-    items: tuple[int, ...] | tuple[Expr, ...]
+    items: tuple[int | Expr, ...]
     tableidx: int
     offset: Expr | None
     code: bytes
@@ -69,9 +69,6 @@ class DataSegment:
     code_start: int
 
 
-_FUNCREF_NON_NULL = RefType(nullable=False, heap="func")
-
-
 def read_element(reader: Reader) -> ElementSegment:
     """Read an element segment in any of its eight forms."""
     start = reader.pos
@@ -81,13 +78,13 @@ def read_element(reader: Reader) -> ElementSegment:
     mode: Mode = "active" if not flags & 1 else "declarative" if flags & 2 else "passive"
     tableidx = reader.u32() if mode == "active" and flags & 2 else 0
     offset = read_expr(reader) if mode == "active" else None
-    reftype = FUNCREF if flags & 4 else _FUNCREF_NON_NULL
+    reftype = FUNCREF if flags & 4 else FUNCREF_NON_NULL
     if flags & 3:
         if flags & 4:
             reftype = read_reftype(reader)
         elif reader.byte() != 0:
             raise reader.fail("malformed element kind", reader.pos - 1)
-    items: tuple[int, ...] | tuple[Expr, ...]
+    items: tuple[int | Expr, ...]
     items = reader.vector(read_expr) if flags & 4 else reader.vector(Reader.u32)
     return ElementSegment(mode, reftype, items, tableidx, offset, reader.wasm[start : reader.pos])
 

@@ -65,6 +65,7 @@ ValType: TypeAlias = "str | RefType"
 StorageType: TypeAlias = "str | RefType"
 
 FUNCREF = RefType(nullable=True, heap="func")
+FUNCREF_NON_NULL = RefType(nullable=False, heap="func")
 
 
 @dataclass(frozen=True, slots=True)

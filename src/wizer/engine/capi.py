@@ -73,8 +73,11 @@ def raise_host_exception() -> None:
     if _HOST_EXCEPTIONS:
         exception = _HOST_EXCEPTIONS[0]
         _HOST_EXCEPTIONS.clear()
-        raise exception
-    maybe_raise_last_exn()
+        raise HostError(exception) from exception
+    try:
+        maybe_raise_last_exn()
+    except Exception as exception:
+        raise HostError(exception) from exception
 
 
 def export_of(store: wasmtime.Store, instance: wasmtime.Instance, name: str) -> Extern | None:
@@ -269,6 +272,14 @@ class _HostFunction:
     result_kinds: tuple[int, ...]
 
 
+class HostError(Exception):
+    """A Python function that the guest called raised; its exception is the cause."""
+
+
+class GuestTrap(Exception):  # noqa: N818  it is the guest's trap, and no error of the host's
+    """Raised by a host function to end the guest with a trap of this message, and with its backtrace."""
+
+
 _HOST_FUNCTIONS: dict[int, _HostFunction] = {}
 _HOST_EXCEPTIONS: list[BaseException] = []
 
@@ -284,6 +295,9 @@ def _call_host(
         values = (returned,) if nresults == 1 else () if returned is None else tuple(returned)  # type: ignore[arg-type]
         for i, (kind, value) in enumerate(zip(host.result_kinds, values, strict=True)):
             results[i] = to_engine(host.store, kind, value)
+    except GuestTrap as exception:
+        trap = wasmtime.Trap(str(exception))
+        return ctypes.cast(trap._consume(), ctypes.c_void_p).value
     except BaseException as exception:  # nothing may unwind through the engine
         _HOST_EXCEPTIONS.append(exception)
         trap = wasmtime.Trap(f"host function raised {type(exception).__name__}: {exception}")
@@ -330,3 +344,20 @@ def host_function(
     finally:
         ffi.wasm_importtype_vec_delete(ctypes.byref(imports))
     return wasmtime.Func._from_raw(out)
+
+
+def global_value(store: wasmtime.Store, global_: wasmtime.Global) -> object:
+    """Return the value of a global as a Python value."""
+    raw = ffi.wasmtime_val_t()
+    ffi.wasmtime_global_get(store._context(), ctypes.byref(global_._global), ctypes.byref(raw))
+    value = from_engine(store, raw)
+    ffi.wasmtime_val_unroot(ctypes.byref(raw))
+    return value
+
+
+def set_global_value(store: wasmtime.Store, global_: wasmtime.Global, kind: int, value: object) -> None:
+    """Set a global; raise `TypeError`, `OverflowError`, or `wasmtime.WasmtimeError` where it is immutable."""
+    raw = to_engine(store, kind, value)
+    error = ffi.wasmtime_global_set(store._context(), ctypes.byref(global_._global), ctypes.byref(raw))
+    ffi.wasmtime_val_unroot(ctypes.byref(raw))
+    _raise(error, None)

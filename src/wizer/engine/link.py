@@ -1,0 +1,209 @@
+"""Supplying a module's imports: given ones, WASI, preloaded modules, and what Wizer makes for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import wasmtime
+
+from wizer.binary import sections as sec
+from wizer.binary.assemble import Chunk
+from wizer.binary.expr import END, encode_default
+from wizer.binary.externs import (
+    Export,
+    ExternKind,
+    FuncIndex,
+    GlobalType,
+    Import,
+    MemoryType,
+    TableType,
+    encode_export,
+    encode_globaltype,
+    encode_memorytype,
+    encode_tabletype,
+)
+from wizer.binary.leb128 import encode_unsigned
+from wizer.binary.module import Module
+from wizer.binary.sections import MAGIC, MODULE_VERSION, encode_vector_section, section_header
+from wizer.binary.types import RefType
+from wizer.engine import capi
+from wizer.engine.watchdog import causes
+from wizer.errors import LinkError
+
+Supplied: TypeAlias = "capi.Extern | Callable[..., object]"
+UnknownImports: TypeAlias = Literal["trap", "error", "default"]
+Item: TypeAlias = "tuple[ExternKind, int]"
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """A module's imports, ready for instantiation.
+
+    Attributes:
+        externs: one for each import.
+        made: the imported memories, tables and globals that Wizer made, by kind and index: their state is
+            the snapshot's to carry.
+    """
+
+    externs: tuple[capi.Extern, ...]
+    made: frozenset[Item]
+
+
+@dataclass(slots=True)
+class Linker:
+    """Finds what a module imports.
+
+    Attributes:
+        store: where everything lives.
+        given: what the caller supplies, by module and name.
+        wasi: a linker that has WASI's functions, where the guest may use them.
+        unknown: what to do about functions that nobody supplies.
+    """
+
+    store: wasmtime.Store
+    given: dict[str, dict[str, Supplied]] = field(default_factory=dict)
+    wasi: wasmtime.Linker | None = None
+    unknown: UnknownImports = "trap"
+
+    def supply(self, module: str, items: Mapping[str, Supplied]) -> None:
+        """Let modules import ``items`` from ``module``."""
+        self.given.setdefault(module, {}).update(items)
+
+    def link(self, module: Module, compiled: wasmtime.Module) -> Linked:
+        """Find every import of ``module``.
+
+        Raises:
+            LinkError: an import is missing and cannot be made up, or a Python function is given for
+                something that is no function.
+        """
+        externs: list[capi.Extern | None] = []
+        missing: dict[Item, Import] = {}
+        counts: dict[ExternKind, int] = {}
+        for number, imported in enumerate(module.imports):
+            index = counts.get(imported.kind, 0)
+            counts[imported.kind] = index + 1
+            extern = self._find(module, compiled, number, imported)
+            if extern is None:
+                missing[imported.kind, index] = imported
+            externs.append(extern)
+        made = iter(_make(self.store, module, missing))
+        return Linked(
+            tuple(next(made) if extern is None else extern for extern in externs), frozenset(missing)
+        )
+
+    def _find(
+        self, module: Module, compiled: wasmtime.Module, number: int, imported: Import
+    ) -> capi.Extern | None:
+        """Return the extern for an import, None where it is left to be made."""
+        found = self.given.get(imported.module, {}).get(imported.name)
+        if found is not None and not callable(found):
+            return found
+        if isinstance(found, wasmtime.Func):
+            return found
+        if not isinstance(imported.type, FuncIndex) or imported.kind == "tag":
+            if found is not None:
+                raise LinkError(
+                    f"a Python function is given for {_name(imported)}, which is a {imported.kind}"
+                )
+            return None
+        if found is None and self.wasi is not None:
+            try:
+                return self.wasi.get(self.store, imported.module, imported.name)
+            except wasmtime.WasmtimeError:
+                pass
+        function = found if found is not None else self._stub(module, imported)
+        functype = module.type_as_func(imported.type.typeidx)
+        return capi.host_function(self.store, compiled, number, functype, module.types, function)
+
+    def _stub(self, module: Module, imported: Import) -> Callable[..., object]:
+        """Return a function for one that nobody supplies."""
+        message = f"unknown import: {_name(imported)} has not been defined"
+        if self.unknown == "error":
+            raise LinkError("failed to instantiate the module", [message])
+        assert isinstance(imported.type, FuncIndex)
+        results = module.type_as_func(imported.type.typeidx).results
+        if self.unknown == "default" and not any(isinstance(t, RefType) and not t.nullable for t in results):
+            values = tuple(_default(t) for t in results)
+            return lambda *_: values[0] if len(values) == 1 else values
+
+        def trap(*_: object) -> object:
+            raise capi.GuestTrap(message)
+
+        return trap
+
+
+def _default(valtype: object) -> object:
+    if isinstance(valtype, RefType):
+        return None
+    return 0.0 if valtype in ("f32", "f64") else 0
+
+
+def _name(imported: Import) -> str:
+    return f"`{imported.module}::{imported.name}`"
+
+
+def _make(store: wasmtime.Store, module: Module, missing: Mapping[Item, Import]) -> Sequence[capi.Extern]:
+    """Make memories, tables, globals and tags of the types that are missing, in their initial state."""
+    if not missing:
+        return ()
+    for imported in missing.values():
+        valtype = _needs_value(imported)
+        if valtype is not None:
+            raise LinkError(
+                f"the import {_name(imported)} is missing, and a {imported.kind} of {valtype} has no default "
+                "value: supply it"
+            )
+    wasm = b"".join(_maker(module, list(missing.values())))
+    try:
+        instance = wasmtime.Instance(store, wasmtime.Module(store.engine, wasm), [])
+    except (wasmtime.WasmtimeError, wasmtime.Trap) as error:
+        names = ", ".join(map(_name, missing.values()))
+        raise LinkError(f"failed to make the missing imports {names}", causes(error)) from None
+    made = [capi.export_of(store, instance, str(number)) for number in range(len(missing))]
+    return [extern for extern in made if extern is not None]
+
+
+def _needs_value(imported: Import) -> RefType | None:
+    match imported.type:
+        case TableType(element=RefType(nullable=False) as reftype):
+            return reftype
+        case GlobalType(valtype=RefType(nullable=False) as reftype):
+            return reftype
+    return None
+
+
+def _maker(module: Module, wanted: Sequence[Import]) -> list[Chunk]:
+    """Return a module that defines and exports items of these types; its types are those of ``module``."""
+    items: dict[ExternKind, list[bytes]] = {"table": [], "memory": [], "global": [], "tag": []}
+    exports = []
+    for number, imported in enumerate(wanted):
+        space = items[imported.kind]
+        exports.append(encode_export(Export(str(number), imported.kind, len(space))))
+        space.append(_definition(imported))
+    chunks: list[Chunk] = [MAGIC + MODULE_VERSION]
+    if (types := module.section(sec.TYPE)) is not None:
+        contents = memoryview(module.wasm)[types.start : types.end]
+        chunks += [section_header(sec.TYPE, len(contents)), contents]
+    for section_id, kind in (
+        (sec.TABLE, "table"),
+        (sec.MEMORY, "memory"),
+        (sec.TAG, "tag"),
+        (sec.GLOBAL, "global"),
+    ):
+        chunks.append(encode_vector_section(section_id, items[kind]))  # type: ignore[index]
+    chunks.append(encode_vector_section(sec.EXPORT, exports))
+    return chunks
+
+
+def _definition(imported: Import) -> bytes:
+    match imported.type:
+        case TableType():
+            return encode_tabletype(imported.type)
+        case MemoryType():
+            return encode_memorytype(imported.type)
+        case GlobalType():
+            return encode_globaltype(imported.type) + encode_default(imported.type.valtype) + END
+        case FuncIndex():
+            return b"\x00" + encode_unsigned(imported.type.typeidx)

@@ -1,0 +1,63 @@
+"""What capture reads a live instance through, on the engine's C API."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+
+import wasmtime
+
+from wizer.engine import capi
+from wizer.errors import OptionError
+from wizer.segments import touched_ranges
+
+
+class LiveInstance:
+    """A live instance of an instrumented module; the `Live` of the capture pass."""
+
+    def __init__(self, store: wasmtime.Store, instance: wasmtime.Instance) -> None:
+        self._store = store
+        self._instance = instance
+        self._accessors: dict[str, capi.RawFunction] = {}
+
+    def accessor(self, name: str, slots: int) -> capi.RawFunction:
+        """Return the accessor ``name``, which has at most ``slots`` parameters and as many results."""
+        found = self._accessors.get(name)
+        if found is None:
+            function = self._export(name)
+            if not isinstance(function, wasmtime.Func):
+                raise _not_instrumented(name)
+            found = self._accessors[name] = capi.RawFunction(self._store, function, slots)
+        return found
+
+    def traps(self, name: str) -> bool:
+        """Call the accessor ``name`` and return whether it trapped."""
+        try:
+            self.accessor(name, 0)()
+        except wasmtime.Trap:
+            return True
+        return False
+
+    def memory(self, name: str) -> tuple[memoryview, Sequence[tuple[int, int]] | None]:
+        """Return a view on a live memory, and where it may be other than zero."""
+        memory = self._export(name)
+        if not isinstance(memory, wasmtime.Memory | wasmtime.SharedMemory):
+            raise _not_instrumented(name)
+        view = capi.memory_view(self._store, memory)
+        if not view:
+            return view, ()
+        address = ctypes.addressof(ctypes.c_ubyte.from_buffer(view))
+        return view, touched_ranges(address, len(view))
+
+    def identity(self, address: int) -> tuple[int, int]:
+        """Return what funcrefs to the same function have in common."""
+        return capi.function_identity(address)
+
+    def _export(self, name: str) -> capi.Extern | None:
+        return capi.export_of(self._store, self._instance, name)
+
+
+def _not_instrumented(name: str) -> OptionError:
+    return OptionError(
+        f"the instance has no `{name}` export: instantiate the `wasm` that `instrument` returned"
+    )

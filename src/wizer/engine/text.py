@@ -1,0 +1,48 @@
+"""The input: bytes, text, or a file, in the binary or the text format."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TypeAlias
+
+from wizer.binary.sections import MAGIC
+from wizer.errors import InvalidError, WizerError
+
+Wasm: TypeAlias = "bytes | bytearray | memoryview | str | os.PathLike[str]"
+
+
+def to_binary(wasm: Wasm) -> bytes:
+    """Return a module or component in the binary format.
+
+    Args:
+        wasm: bytes in the binary or the text format, a string in the text format, or the path of a file.
+
+    Raises:
+        WizerError: the file cannot be read.
+        InvalidError: the text is malformed; the message shows where.
+    """
+    if isinstance(wasm, os.PathLike):
+        try:
+            wasm = Path(wasm).read_bytes()
+        except OSError as error:
+            raise WizerError(f"failed to read `{Path(wasm)}`", [error.strerror or str(error)]) from None
+    if isinstance(wasm, bytearray | memoryview):
+        wasm = bytes(wasm)
+    if isinstance(wasm, bytes) and (wasm[:4] == MAGIC or not _is_text(wasm)):
+        return wasm
+    import wasmtime
+
+    try:
+        return bytes(wasmtime.wat2wasm(wasm))
+    except wasmtime.WasmtimeError as error:
+        raise InvalidError(str(error)) from None
+
+
+def _is_text(wasm: bytes) -> bool:
+    """Whether bytes look like the text format: UTF-8 without the control characters of a binary."""
+    try:
+        start = wasm[:4096].decode("utf-8", errors="strict" if len(wasm) <= 4096 else "ignore")
+    except UnicodeDecodeError:
+        return False
+    return bool(start.strip()) and "\0" not in start

@@ -1,0 +1,68 @@
+"""Writing the output: it appears whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+from wizer.binary.assemble import Chunk
+from wizer.errors import OutputError
+
+_BUFFER = 1 << 20  # bytes; small chunks are gathered, larger ones go from live memory to the file
+
+
+def write_stream(chunks: Iterable[Chunk], stream: BinaryIO) -> int:
+    """Write ``chunks`` to an open stream; return the number of bytes."""
+    return sum(_write(stream, chunk) for chunk in chunks)
+
+
+def write_path(chunks: Iterable[Chunk], path: str | os.PathLike[str]) -> int:
+    """Write ``chunks`` to ``path`` and return the number of bytes.
+
+    A regular file is written beside its place and then moved there, so that whoever looks sees the old
+    contents or the new ones. Anything else (a terminal, a pipe, ``/dev/null``) is written to as it is.
+
+    Raises:
+        OutputError: it could not be written; the old file is untouched and nothing is left beside it.
+    """
+    target = Path(path)
+    try:
+        if target.exists() and not target.is_file():
+            with target.open("wb", buffering=_BUFFER) as stream:
+                return write_stream(chunks, stream)
+        return _replace(chunks, Path(os.path.realpath(target)))
+    except OSError as error:
+        raise OutputError(f"failed to write the output `{target}`", [error.strerror or str(error)]) from None
+
+
+def _replace(chunks: Iterable[Chunk], target: Path) -> int:
+    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(descriptor, "wb", buffering=_BUFFER) as stream:
+            size = write_stream(chunks, stream)
+        Path(name).chmod(_mode(target))
+        Path(name).replace(target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+        raise
+    return size
+
+
+def _mode(target: Path) -> int:
+    """Return the permissions of the file that is replaced, or those that a new file would get."""
+    with contextlib.suppress(OSError):
+        return stat.S_IMODE(target.stat().st_mode)
+    umask = os.umask(0)
+    os.umask(umask)
+    return 0o666 & ~umask
+
+
+def _write(stream: BinaryIO, chunk: Chunk) -> int:
+    stream.write(chunk)
+    return len(chunk)

@@ -1,0 +1,170 @@
+"""Rewrite: a module and a state become the module that starts in that state.
+
+Before::
+
+    (module
+      (memory 1)
+      (global $g (mut i32) (i32.const 0))
+      (func $init (export "wizer-initialize") …)
+      (start $s))
+
+After, where memory holds "hello" at 1024 and has grown to three pages::
+
+    (module
+      (memory 3)
+      (global $g (mut i32) (i32.const 7))
+      (func $init …)
+      (data (i32.const 1024) "hello"))
+
+Pure: it needs no engine. Bodies keep their bytes, index spaces only grow at their end, and sections that say
+nothing of state are passed on as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from wizer.binary import code
+from wizer.binary import sections as sec
+from wizer.binary.assemble import Chunk, assemble, extended
+from wizer.binary.expr import END
+from wizer.binary.externs import (
+    Export,
+    Import,
+    Limits,
+    MemoryType,
+    TableType,
+    encode_export,
+    encode_globaltype,
+    encode_import,
+    encode_memorytype,
+    encode_tabletype,
+)
+from wizer.binary.leb128 import encode_unsigned
+from wizer.binary.module import Module
+from wizer.binary.sections import Section
+from wizer.binary.types import FuncType, encode_functype
+from wizer.data import data_contents
+from wizer.elements import element_contents
+from wizer.references import References
+from wizer.state import State
+
+
+def rewrite(
+    module: Module, state: State, exports: Sequence[Export], max_data_segments: int = 10_000
+) -> list[Chunk]:
+    """Return the chunks of the snapshot; those of memory contents are views on the live memory.
+
+    Args:
+        module: the original module.
+        state: the state of its instance.
+        exports: the exports of the snapshot.
+        max_data_segments: how many data segments the snapshot may have.
+
+    Raises:
+        OptionError: the limit leaves no segment for a memory that needs one.
+        StateError: the state cannot be expressed.
+    """
+    references = References(module, state)
+    contents: dict[int, Sequence[Chunk] | None] = {sec.START: None}
+    contents[sec.GLOBAL] = _globals(module, state, references)
+    contents[sec.ELEMENT] = element_contents(module, state, exports, references)
+    contents[sec.IMPORT] = _imports(module, state)
+    contents[sec.TABLE] = _tables(module, state)
+    contents[sec.MEMORY] = _memories(module, state)
+    contents[sec.EXPORT] = _vector([encode_export(export) for export in exports])
+    data = data_contents(module, state, references.data_segments, max_data_segments)
+    contents[sec.DATA] = data.contents
+    if module.data_count is not None or references.data_segments:
+        contents[sec.DATA_COUNT] = [encode_unsigned(data.count)]
+    if references.restore:
+        contents.update(_restore(module, references.restore))
+    return assemble(module, contents, keep_custom=_keeps)
+
+
+def _keeps(section: Section) -> bool:
+    """Whether a custom section stays: those that describe a relocatable object speak of the old one."""
+    return section.name != "linking" and not section.name.startswith("reloc.")
+
+
+def dropped_custom_sections(module: Module) -> list[str]:
+    """Return the names of the custom sections that a snapshot does not have."""
+    return [s.name for s in module.sections if s.id == sec.CUSTOM and not _keeps(s)]
+
+
+def _vector(items: Sequence[bytes]) -> list[Chunk] | None:
+    """Return the contents of a section that is a vector, or None where it is empty."""
+    return [encode_unsigned(len(items)), *items] if items else None
+
+
+def _grown(limits: Limits, size: int) -> Limits:
+    """Return limits whose minimum is what initialisation left: a size in pages or elements."""
+    return replace(limits, minimum=size)
+
+
+def _imports(module: Module, state: State) -> list[Chunk] | None:
+    """Raise the minimum of captured imports, which are written to up to their present size."""
+    counts: dict[str, int] = {}
+    items = []
+    for imported in module.imports:
+        index = counts.get(imported.kind, 0)
+        counts[imported.kind] = index + 1
+        items.append(encode_import(_captured(imported, index, state)))
+    return _vector(items)
+
+
+def _captured(imported: Import, index: int, state: State) -> Import:
+    match imported.type:
+        case TableType() if index in state.tables:
+            limits = _grown(imported.type.limits, state.tables[index].size)
+            return replace(imported, type=replace(imported.type, limits=limits))
+        case MemoryType() if index in state.memories:
+            limits = _grown(imported.type.limits, state.memories[index].pages)
+            return replace(imported, type=replace(imported.type, limits=limits))
+    return imported
+
+
+def _tables(module: Module, state: State) -> list[Chunk] | None:
+    items = []
+    for tableidx, table in enumerate(module.tables):
+        if not module.imported("table", tableidx):
+            limits = _grown(table.type.limits, state.tables[tableidx].size)
+            encoded = encode_tabletype(replace(table.type, limits=limits))
+            items.append(encoded if table.init is None else b"\x40\x00" + encoded + table.init.code)
+    return _vector(items)
+
+
+def _memories(module: Module, state: State) -> list[Chunk] | None:
+    return _vector(
+        [
+            encode_memorytype(replace(memory, limits=_grown(memory.limits, state.memories[memidx].pages)))
+            for memidx, memory in enumerate(module.memories)
+            if not module.imported("memory", memidx)
+        ]
+    )
+
+
+def _globals(module: Module, state: State, references: References) -> list[Chunk] | None:
+    items = []
+    for globalidx, global_ in enumerate(module.globals):
+        if global_.init is None:
+            continue
+        init = references.global_init(globalidx)
+        code_ = global_.init.code if init is None else init + END
+        items.append(encode_globaltype(global_.type) + code_)
+    return _vector(items + references.appended_globals)
+
+
+def _restore(module: Module, instructions: Sequence[bytes]) -> Mapping[int, Sequence[Chunk]]:
+    """Append the function that does what constant expressions cannot say, and make it the start function."""
+    functype = FuncType((), ())
+    typeidx = next((i for i, t in enumerate(module.types) if t.comp == functype), len(module.types))
+    contents: dict[int, Sequence[Chunk]] = {
+        sec.FUNCTION: extended(module, sec.FUNCTION, [encode_unsigned(typeidx)]),
+        sec.CODE: extended(module, sec.CODE, [code.encode_body(b"".join(instructions))]),
+        sec.START: [encode_unsigned(len(module.funcs))],
+    }
+    if typeidx == len(module.types):
+        contents[sec.TYPE] = extended(module, sec.TYPE, [encode_functype(functype)])
+    return contents
