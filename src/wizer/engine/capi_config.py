@@ -1,4 +1,4 @@
-"""What configuring and bounding a run needs of the engine's C API beyond its public Python classes.
+"""What configuring and compiling needs of the engine's C API beyond its public Python classes.
 
 Everything here goes through ``wasmtime._ffi``, which is private: ``tests/engine/test_config.py`` names each
 symbol, so that an upgrade that moves one fails there and not in a user's run.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping
 
-from wasmtime import Config, WasiConfig
+from wasmtime import Config, Engine, Module, WasiConfig, WasmtimeError
 from wasmtime import _ffi as ffi
 
 STRATEGIES = {"cranelift": 1, "winch": 2}
@@ -44,6 +44,37 @@ def set_pooling(config: Config, settings: Mapping[str, int]) -> None:
         ffi.wasmtime_pooling_allocation_strategy_set(config.ptr(), pool)
     finally:
         ffi.wasmtime_pooling_allocation_config_delete(pool)
+
+
+def new_module(engine: Engine, wasm: bytes | bytearray) -> Module:
+    """Compile ``wasm`` from where it is; the public constructor copies it first.
+
+    Raises:
+        WasmtimeError: it does not compile.
+    """
+    pointer = ctypes.POINTER(ffi.wasmtime_module_t)()
+    error = ffi.wasmtime_module_new(engine.ptr(), _start(wasm), len(wasm), ctypes.byref(pointer))
+    if error:
+        raise WasmtimeError._from_ptr(error)
+    return Module._from_ptr(pointer)
+
+
+def validate(engine: Engine, wasm: bytes | bytearray) -> None:
+    """Validate ``wasm`` from where it is.
+
+    Raises:
+        WasmtimeError: it is invalid.
+    """
+    error = ffi.wasmtime_module_validate(engine.ptr(), _start(wasm), len(wasm))
+    if error:
+        raise WasmtimeError._from_ptr(error)
+
+
+def _start(wasm: bytes | bytearray) -> object:
+    """Return the address of ``wasm``'s first byte, as ctypes passes it."""
+    if isinstance(wasm, bytearray):
+        return (ctypes.c_uint8 * len(wasm)).from_buffer(wasm)
+    return ctypes.cast(ctypes.c_char_p(wasm), ctypes.POINTER(ctypes.c_uint8))
 
 
 def set_stdin_bytes(wasi: WasiConfig, data: bytes) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import wasmtime
 
+from wizer.engine import capi_config
 from wizer.engine.config import Compiler, EngineConfig, engine_config, validation_config
 from wizer.engine.watchdog import causes
 from wizer.errors import InvalidError, OptionError
@@ -30,7 +31,9 @@ class Compiled:
     compiler: Compiler
 
 
-def compile_module(wasm: bytes, config: EngineConfig, *, simple: bool, limits: Limits) -> Compiled:
+def compile_module(
+    wasm: bytes | bytearray, config: EngineConfig, *, simple: bool, limits: Limits
+) -> Compiled:
     """Compile ``wasm`` with the compiler that ``config`` names or, for "auto", the quickest that takes it.
 
     Args:
@@ -59,7 +62,7 @@ def compile_module(wasm: bytes, config: EngineConfig, *, simple: bool, limits: L
     return _compile(wasm, config, "cranelift", limits)
 
 
-def compile_with(compiled: Compiled, wasm: bytes) -> wasmtime.Module:
+def compile_with(compiled: Compiled, wasm: bytes | bytearray) -> wasmtime.Module:
     """Compile another module with the engine of ``compiled``.
 
     Raises:
@@ -68,7 +71,7 @@ def compile_with(compiled: Compiled, wasm: bytes) -> wasmtime.Module:
     return _module(compiled.engine, wasm)
 
 
-def validate_features(wasm: bytes, config: EngineConfig) -> None:
+def validate_features(wasm: bytes | bytearray, config: EngineConfig) -> None:
     """Check that ``wasm`` uses no feature that the user switched off; only needed if ``config.restricts``.
 
     Raises:
@@ -76,7 +79,7 @@ def validate_features(wasm: bytes, config: EngineConfig) -> None:
     """
     engine = wasmtime.Engine(validation_config(config))
     try:
-        wasmtime.Module.validate(engine, wasm)
+        capi_config.validate(engine, wasm)
     except wasmtime.WasmtimeError as error:
         raise InvalidError("the module is invalid with the features switched on", causes(error)) from None
 
@@ -104,30 +107,50 @@ def _machine() -> str:
     return os.environ.get("PROCESSOR_ARCHITECTURE", "").lower()
 
 
-def _compile(wasm: bytes, config: EngineConfig, compiler: Compiler, limits: Limits) -> Compiled:
+def _compile(wasm: bytes | bytearray, config: EngineConfig, compiler: Compiler, limits: Limits) -> Compiled:
     """Make an engine and compile ``wasm`` with it."""
     settings = engine_config(config, compiler, fuel=limits.fuel is not None)
-    _load_cache(settings, config)
+    if isinstance(config.cache, str) or (config.cache and _worth_keeping(wasm)):
+        _load_cache(settings, config.cache)
     engine = wasmtime.Engine(settings)
     return Compiled(engine, _module(engine, wasm), compiler)
 
 
-def _module(engine: wasmtime.Engine, wasm: bytes) -> wasmtime.Module:
+def _module(engine: wasmtime.Engine, wasm: bytes | bytearray) -> wasmtime.Module:
     """Compile ``wasm``; the engine's complaint becomes an InvalidError."""
     try:
-        return wasmtime.Module(engine, wasm)
+        return capi_config.new_module(engine, wasm)
     except wasmtime.WasmtimeError as error:
         raise InvalidError("the module does not compile", causes(error)) from None
 
 
-def _load_cache(settings: wasmtime.Config, config: EngineConfig) -> None:
+def _load_cache(settings: wasmtime.Config, cache: bool | str) -> None:
     """Switch the cache on: a default cache that cannot be used is no error, a named one is."""
-    if config.cache is False:
-        return
     try:
-        settings.cache = config.cache
+        settings.cache = cache
     except wasmtime.WasmtimeError as error:
-        if isinstance(config.cache, str):
-            raise OptionError(
-                f"the cache configuration {config.cache!r} cannot be used", causes(error)
-            ) from None
+        if isinstance(cache, str):
+            raise OptionError(f"the cache settings {cache!r} cannot be used", causes(error)) from None
+
+
+_CODE_SECTION = 10
+
+
+def _worth_keeping(wasm: bytes | bytearray) -> bool:
+    """Whether a module has enough code to be worth a place in the cache.
+
+    What a large snapshot holds beside its code is data, which takes as long to load as to compile.
+    """
+    offset, code = 8, 0
+    while offset < len(wasm):
+        section, size, start = wasm[offset], 0, offset + 1
+        for shift in range(0, 35, 7):
+            if start >= len(wasm):
+                return False  # malformed; the compiler says how
+            byte = wasm[start]
+            size, start = size | (byte & 0x7F) << shift, start + 1
+            if byte < 0x80:
+                break
+        code += size if section == _CODE_SECTION else 0
+        offset = start + size
+    return code * 16 >= len(wasm)

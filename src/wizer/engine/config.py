@@ -46,6 +46,8 @@ FEATURES: Mapping[str, str] = MappingProxyType(
         "branch-hinting": "wasm_branch_hinting",
         "compact-imports": "wasm_compact_imports",
         "exceptions": "wasm_exceptions",
+        "gc-support": "gc_support",
+        "concurrency-support": "concurrency_support",
         "component-model": "wasm_component_model",
         "component-model-async": "wasm_component_model_async",
         "component-model-more-async-builtins": "wasm_component_model_more_async_builtins",
@@ -65,11 +67,11 @@ _NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "relaxed-simd": ("simd",),
         "function-references": ("reference-types",),
-        "gc": ("function-references",),
-        "exceptions": ("reference-types",),
+        "gc": ("function-references", "gc-support"),
+        "exceptions": ("reference-types", "gc-support"),
         "stack-switching": ("function-references", "exceptions"),
         "shared-memory": ("threads",),
-        "component-model-async": ("component-model", "reference-types"),
+        "component-model-async": ("component-model", "reference-types", "concurrency-support"),
         "component-model-more-async-builtins": ("component-model-async",),
         "component-model-async-stackful": ("component-model-async",),
         "component-model-map": ("component-model",),
@@ -113,7 +115,7 @@ class EngineConfig:
     max_wasm_stack: int | None = None
     async_stack_size: int | None = None
     parallel_compilation: bool = True
-    native_unwind_info: bool | None = None
+    native_unwind_info: bool = False
     debug_info: bool = False
     debug_verifier: bool = False
     signals_based_traps: bool | None = None
@@ -178,8 +180,10 @@ def engine_config(
         probe(config, compiler)
     out = wasmtime.Config()
     capi.set_strategy(out, compiler)
-    for name, switch in FEATURES.items():
-        capi.set_option(out, switch, compiler != "winch" or name not in _NOT_IN_WINCH)
+    for feature, switch in FEATURES.items():
+        capi.set_option(out, switch, compiler != "winch" or feature not in _NOT_IN_WINCH)
+    # Not about what is valid, but about what the host may create.
+    out.shared_memory = config.features.get("shared-memory", True)
     out.cranelift_opt_level = config.opt_level
     capi.set_register_allocator(
         out, config.regalloc or ("single-pass" if config.opt_level == "none" else "backtracking")
@@ -190,12 +194,9 @@ def engine_config(
     out.consume_fuel = fuel
     out.epoch_interruption = epochs
     out.memory_init_cow = config.memory_init_cow
-    for setting in _PLAIN:
-        value = getattr(config, setting)
-        if value is not None and value is not False:
-            capi.set_option(out, _PLAIN[setting], value)
-        elif value is False and setting not in ("debug_info", "debug_verifier"):
-            capi.set_option(out, _PLAIN[setting], False)
+    for setting, name in _PLAIN.items():
+        if (value := getattr(config, setting)) is not None:
+            capi.set_option(out, name, value)
     _set_stack(out, config)
     if config.pooling is not None:
         capi.set_pooling(out, config.pooling)
@@ -221,25 +222,32 @@ _PLAIN: Mapping[str, str] = MappingProxyType(
     }
 )
 
-_DEFAULT_ASYNC_STACK = 2 << 20
-_HOST_STACK = 1 << 20
+_COROUTINE_STACK = 2 << 20  # the engine's default, and the most that guest code may have without raising it
+_HOST_STACK = 1 << 20  # left to the host's own code on the same stack
 
 
 def _set_stack(out: wasmtime.Config, config: EngineConfig) -> None:
-    """Set the stack sizes; the engine wants the coroutines' stacks no smaller than the guest's."""
+    """Set the stack sizes; the engine wants the coroutines' stacks no smaller than the guest's.
+
+    Unoptimised frames are up to three times as large as optimised ones, so that the engine's default of
+    512 KiB would end a recursion that is well with the Rust tools. It is raised to four times that where
+    the thread has it.
+    """
     from wizer.engine import capi_config as capi
 
+    host = _thread_stack()
     wasm = config.max_wasm_stack
+    if wasm is None:
+        wasm = _COROUTINE_STACK if host is not None and host >= 2 * _COROUTINE_STACK else None
+    elif host is not None and wasm > host - _HOST_STACK:
+        raise OptionError(
+            f"a stack of {wasm} bytes for guest code does not fit this thread's stack of {host} bytes "
+            f"({_HOST_STACK} of them are the host's own); raise the limit (`ulimit -s`) or run in a thread "
+            "with a larger one (`threading.stack_size`)"
+        )
     if wasm is not None:
-        host = _thread_stack()
-        if host is not None and wasm > host - _HOST_STACK:
-            raise OptionError(
-                f"max_wasm_stack of {wasm} bytes does not fit this thread's stack of {host} bytes "
-                f"(1 MiB of it is the host's own); raise the stack limit (`ulimit -s`) or run in a thread "
-                "with a larger one"
-            )
         out.max_wasm_stack = wasm
-    if config.async_stack_size is not None or (wasm is not None and wasm > _DEFAULT_ASYNC_STACK):
+    if config.async_stack_size is not None or (wasm or 0) > _COROUTINE_STACK:
         capi.set_option(out, "async_stack_size", config.async_stack_size or (wasm or 0) + _HOST_STACK)
 
 
@@ -247,17 +255,14 @@ def _thread_stack() -> int | None:
     """Return the size in bytes of the calling thread's stack, or None where that cannot be known."""
     import threading
 
-    if threading.current_thread() is not threading.main_thread():
-        if size := threading.stack_size():
-            return size
-        if sys.platform != "linux":
-            return None
+    if threading.current_thread() is not threading.main_thread() and (size := threading.stack_size()):
+        return size
     try:
         import resource
     except ImportError:  # Windows
         return None
     soft, _ = resource.getrlimit(resource.RLIMIT_STACK)
-    return None if soft == resource.RLIM_INFINITY else soft
+    return 8 << 20 if soft == resource.RLIM_INFINITY else soft
 
 
 def validation_config(config: EngineConfig) -> wasmtime.Config:
