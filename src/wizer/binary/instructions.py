@@ -1,0 +1,202 @@
+"""Passing over the instructions of a function body, to find the functions that it refers to.
+
+Bodies are decoded only where a byte search cannot rule such an instruction out.
+https://webassembly.github.io/spec/core/binary/instructions.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator
+
+from wizer.binary import sections as sec
+from wizer.binary.leb128 import encode_unsigned
+from wizer.binary.module import Module
+from wizer.binary.reader import Reader
+from wizer.binary.types import read_heaptype, read_valtype
+
+
+def referring(module: Module, funcs: Collection[int]) -> frozenset[int]:
+    """Return those of ``funcs`` that some body refers to by ``ref.func``."""
+    section = module.section(sec.CODE)
+    if section is None or not funcs:
+        return frozenset()
+    # 0xD2 and the index, in any LEB128 of 32 bits.
+    found: set[int] = set()
+    pattern = re.compile(b"\xd2(?:" + b"|".join(map(_any_leb, sorted(funcs))) + b")", re.DOTALL)
+    match = pattern.search(module.wasm, section.start, section.end)
+    for start, end in _bodies(section.reader(module.wasm)):
+        while match is not None and match.start() < start:
+            match = pattern.search(module.wasm, start, section.end)
+        if match is None:
+            break
+        if match.end() <= end:
+            found.update(func for func in _references(Reader(module.wasm, start, end)) if func in funcs)
+    return frozenset(found)
+
+
+def _any_leb(value: int) -> bytes:
+    """Return a pattern for every unsigned LEB128 of 32 bits that says ``value``."""
+    shortest = encode_unsigned(value)
+    pattern = re.escape(shortest)
+    if len(shortest) < 5:
+        padding = b"\x80{0,%d}\x00" % (4 - len(shortest))
+        longer = re.escape(shortest[:-1] + bytes((shortest[-1] | 0x80,))) + padding
+        pattern = b"(?:" + pattern + b"|" + longer + b")"
+    return pattern
+
+
+def _bodies(reader: Reader) -> Iterator[tuple[int, int]]:
+    """Yield where the bodies of a code section stand."""
+    for _ in range(reader.count()):
+        size = reader.u32()
+        yield reader.pos, reader.pos + size
+        reader.skip(size)
+
+
+def _references(reader: Reader) -> Iterator[int]:
+    """Yield the functions that a body refers to by ``ref.func``."""
+    for _ in range(reader.u32()):
+        reader.u32()
+        read_valtype(reader)
+    while not reader.at_end:
+        opcode = reader.byte()
+        if opcode == 0xD2:
+            yield reader.u32()
+        else:
+            _skip_immediates(reader, opcode)
+
+
+def _skip_immediates(reader: Reader, opcode: int) -> None:
+    skip = _IMMEDIATES.get(opcode)
+    if skip is not None:
+        skip(reader)
+
+
+def _indices(count: int) -> Callable[[Reader], None]:
+    def skip(reader: Reader) -> None:
+        for _ in range(count):
+            reader.u32()
+
+    return skip
+
+
+def _bytes(count: int) -> Callable[[Reader], None]:
+    return lambda reader: reader.skip(count)
+
+
+def _blocktype(reader: Reader) -> None:
+    if reader.wasm[reader.pos] == 0x40:
+        reader.skip(1)
+    elif reader.wasm[reader.pos] in (0x63, 0x64) or 0x68 <= reader.wasm[reader.pos] <= 0x7F:
+        read_valtype(reader)
+    else:
+        reader.s33()
+
+
+def _memarg(reader: Reader) -> None:
+    if reader.u32() & 0x40:
+        reader.u32()
+    reader.u64()
+
+
+def _labels(reader: Reader) -> None:
+    for _ in range(reader.count() + 1):
+        reader.u32()
+
+
+def _try_table(reader: Reader) -> None:
+    _blocktype(reader)
+    for _ in range(reader.count()):
+        _indices(2 if reader.byte() < 2 else 1)(reader)
+
+
+def _types(reader: Reader) -> None:
+    reader.vector(read_valtype)
+
+
+def _heaptype(reader: Reader) -> None:
+    read_heaptype(reader)
+
+
+def _handlers(reader: Reader) -> None:
+    for _ in range(reader.count()):
+        _indices(2 if reader.byte() == 0 else 1)(reader)
+
+
+def _resume(reader: Reader) -> None:
+    reader.u32()
+    _handlers(reader)
+
+
+def _resume_throw(reader: Reader) -> None:
+    _indices(2)(reader)
+    _handlers(reader)
+
+
+def _prefixed_fb(reader: Reader) -> None:
+    number = reader.u32()
+    if number in (2, 3, 4, 5, 8, 9, 10, 17, 18, 19):
+        _indices(2)(reader)
+    elif number in (0, 1, 6, 7, 11, 12, 13, 14, 16):
+        reader.u32()
+    elif 20 <= number <= 23:
+        read_heaptype(reader)
+    elif number in (24, 25):  # br_on_cast, br_on_cast_fail
+        reader.skip(1)
+        reader.u32()
+        read_heaptype(reader)
+        read_heaptype(reader)
+
+
+def _prefixed_fc(reader: Reader) -> None:
+    number = reader.u32()
+    if number in (8, 10, 12, 14):
+        _indices(2)(reader)
+    elif number in (9, 11, 13, 15, 16, 17):
+        reader.u32()
+
+
+def _prefixed_fd(reader: Reader) -> None:
+    number = reader.u32()
+    if number <= 11 or number in (92, 93):
+        _memarg(reader)
+    elif number in (12, 13):
+        reader.skip(16)
+    elif 21 <= number <= 34:
+        reader.skip(1)
+    elif 84 <= number <= 91:
+        _memarg(reader)
+        reader.skip(1)
+
+
+def _prefixed_fe(reader: Reader) -> None:
+    if reader.u32() == 3:  # atomic.fence
+        reader.skip(1)
+    else:
+        _memarg(reader)
+
+
+_IMMEDIATES: dict[int, Callable[[Reader], object]] = {
+    **dict.fromkeys((0x02, 0x03, 0x04), _blocktype),
+    **dict.fromkeys((0x0C, 0x0D, 0x10, 0x12, 0x14, 0x15, 0x08, 0xD5, 0xD6), Reader.u32),
+    **dict.fromkeys((0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x3F, 0x40), Reader.u32),
+    **dict.fromkeys((0x11, 0x13, 0xE1, 0xE2), _indices(2)),
+    **dict.fromkeys(range(0x28, 0x3F), _memarg),
+    0x0E: _labels,
+    0x1C: _types,
+    0x1F: _try_table,
+    0x41: Reader.s32,
+    0x42: Reader.s64,
+    0x43: _bytes(4),
+    0x44: _bytes(8),
+    0xD0: _heaptype,
+    0xE0: Reader.u32,
+    0xE3: _resume,
+    0xE4: _resume_throw,
+    0xE5: _indices(2),
+    0xFB: _prefixed_fb,
+    0xFC: _prefixed_fc,
+    0xFD: _prefixed_fd,
+    0xFE: _prefixed_fe,
+}
