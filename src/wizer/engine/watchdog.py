@@ -146,14 +146,16 @@ class Watchdog:
         try:
             yield
         except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
-            stopped = self._stop
-            if isinstance(stopped, LimitError):
-                raise LimitError(stopped.message, causes(error)) from None
-            if stopped is not None:
-                raise stopped from None
+            if isinstance(self._stop, LimitError):
+                raise LimitError(self._stop.message, causes(error)) from None
+            if self._stop is not None:
+                raise self._stop from None
             if (met := limit_met(error, self._limits)) is not None:
                 raise met from None
             raise
+        else:
+            if self._stop is not None:  # it came while the guest was in a host function, and the guest ended
+                raise self._stop
         finally:
             self._leave()
 
@@ -182,6 +184,7 @@ class Watchdog:
             if self._depth:
                 return
             self._used += time.monotonic() - self._started
+            self._store.set_epoch_deadline(1)
         if self._previous_fd is not None:
             import signal
 
@@ -279,25 +282,27 @@ _COUNT = re.compile(r"resource limit exceeded: (?P<what>\w+) count too high at (
 def limit_met(error: BaseException, limits: Limits) -> LimitError | None:
     """Return the error for the bound that the engine's ``error`` tells of, or None if it is about none."""
     text = str(error)
+    message = None
     if "all fuel consumed by WebAssembly" in text:
-        return LimitError(
-            f"initialisation took more than its limit of {limits.fuel} units of fuel", causes(error)
-        )
-    if match := _MINIMUM.search(text):
-        memory = match["what"] == "memory"
-        limit = limits.max_memory if memory else limits.max_table_elements
-        if limit is None:
-            return None
-        bound = f"{limit} {'bytes' if memory else 'elements'}"
-        return LimitError(
-            f"a {match['what']} of {match['count']} exceeds the limit of {bound}", causes(error)
-        )
-    if match := _COUNT.search(text):
-        what = match["what"]
-        return LimitError(
-            f"initialisation needs {match['count']} {what} items, over the limit of one kind", causes(error)
-        )
-    return None
+        message = f"initialisation took more than its limit of {limits.fuel} units of fuel"
+    elif "GC heap out of memory" in text and limits.max_memory is not None:
+        message = f"the heap of GC objects exceeds the limit of {limits.max_memory} bytes"
+    elif match := _MINIMUM.search(text):
+        unit, bound = {
+            "memory": ("bytes", limits.max_memory),
+            "table": ("elements", limits.max_table_elements),
+        }[match["what"]]
+        if bound is not None:
+            message = f"a {match['what']} of {match['count']} exceeds the limit of {bound} {unit}"
+    elif match := _COUNT.search(text):
+        names, bound = {
+            "instance": ("instances", limits.max_instances),
+            "memory": ("memories", limits.max_memories),
+            "table": ("tables", limits.max_tables),
+        }.get(match["what"], ("", None))
+        if bound is not None:
+            message = f"the module needs {match['count']} {names}, more than the limit of {bound}"
+    return None if message is None else LimitError(message, causes(error))
 
 
 def causes(error: BaseException) -> tuple[str, ...]:
