@@ -1,0 +1,91 @@
+"""The scripts of the test suite: which there are, and what `wasm-tools json-from-wast` makes of them.
+
+The format is that of WABT's `wast2json` with the additions of wasm-tools: `module_definition`,
+`module_instance`, `assert_exception`, and a `binary_filename` beside a module in the text format.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SUITE_VARIABLE = "WASM_TESTSUITE"
+SEEDS_VARIABLE = "WASM_TESTSUITE_SEEDS"
+
+# The finished proposals are the suite's top level; of the others, those that the engine implements.
+PROPOSALS = ("custom-page-sizes", "threads", "wide-arithmetic")
+
+Command = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A converted script.
+
+    Attributes:
+        name: its path in the suite, without the suffix.
+        folder: where the files that its commands name are.
+        commands: in order; the index of a command in this tuple is its identity.
+    """
+
+    name: str
+    folder: Path
+    commands: tuple[Command, ...]
+
+    def file(self, name: str) -> bytes:
+        """Read a file that a command names."""
+        return (self.folder / name).read_bytes()
+
+
+def suite() -> Path | None:
+    """The folder of the test suite, or ``None`` where the environment names none."""
+    folder = os.environ.get(SUITE_VARIABLE)
+    return Path(folder) if folder and Path(folder).is_dir() else None
+
+
+def seeds() -> tuple[int, ...]:
+    """The seeds of the snapshot points: `WASM_TESTSUITE_SEEDS`, numbers with commas between them."""
+    return tuple(int(seed) for seed in os.environ.get(SEEDS_VARIABLE, "1").split(","))
+
+
+def names() -> list[str]:
+    """All scripts, sorted; none without a suite."""
+    root = suite()
+    if root is None:
+        return []
+    folders = [root, *(root / "proposals" / proposal for proposal in PROPOSALS)]
+    found = [path for folder in folders for path in sorted(folder.glob("*.wast"))]
+    return [path.relative_to(root).with_suffix("").as_posix() for path in found]
+
+
+def wasm_tools() -> str | None:
+    """The path of the `wasm-tools` program: beside the interpreter, as pip puts it, or on PATH."""
+    return shutil.which("wasm-tools", path=str(Path(sys.executable).parent)) or shutil.which("wasm-tools")
+
+
+def convert(name: str, tool: str, into: Path) -> Script:
+    """Convert one script into a new folder under ``into``.
+
+    Raises:
+        subprocess.CalledProcessError: the tool does not understand the script.
+    """
+    root = suite()
+    assert root is not None, f"{SUITE_VARIABLE} names no folder"
+    folder = into / name.replace("/", "-")
+    folder.mkdir()
+    source = root / f"{name}.wast"
+    output = folder / "script.json"
+    subprocess.run(
+        [tool, "json-from-wast", str(source), "--wasm-dir", str(folder), "-o", str(output)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    commands = json.loads(output.read_text(encoding="utf-8"))["commands"]
+    return Script(name, folder, tuple(commands))
