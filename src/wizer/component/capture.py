@@ -1,0 +1,197 @@
+"""Capture: the state of every core instance inside a live component.
+
+Each is read like an instance of its own; what it imports from another one is that one's to tell. A table
+that several of them use is looked at as a whole, since it may hold functions that its owner cannot name: the
+tables through which `wit-component` ties its knots are filled by the last module from what it imports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from wizer.binary.externs import ExternKind
+from wizer.binary.types import hierarchy
+from wizer.capture import capture, initial_element
+from wizer.component.instances import CoreInstance, Entity, Instances
+from wizer.component.instrument import InstrumentedComponent
+from wizer.errors import StateError
+from wizer.instrument import BATCH, Accessors
+from wizer.live import Live
+from wizer.state import NULL, FuncRef, Ref, State, TableState
+
+Identity = tuple[int, int]
+
+
+def capture_component(
+    instances: Instances, instrumented: InstrumentedComponent, lives: Sequence[Live]
+) -> list[State]:
+    """Read the state of all core instances.
+
+    Args:
+        instances: the instantiation of the original component.
+        instrumented: what `instrument_component` made of it.
+        lives: the live core instances, in their order.
+
+    Raises:
+        StateError: an instance holds something that no module can express; the message names it.
+    """
+    readers = [
+        _CoreReader(core, instrumented.accessors[core.site.item.start], live)
+        for core, live in zip(instances.cores, lives, strict=True)
+    ]
+    tables: list[dict[int, TableState | None]] = [{} for _ in readers]
+    for owner, users in _shared_tables(instances.cores).items():
+        for (number, tableidx), state in _SharedTable(readers, owner, users).states():
+            tables[number][tableidx] = state
+    return [reader.state(tables[reader.core.number]) for reader in readers]
+
+
+class _CoreReader:
+    """One live core instance."""
+
+    def __init__(self, core: CoreInstance, accessors: Accessors, live: Live) -> None:
+        self.core = core
+        self.accessors = accessors
+        self.live = live
+        self._identities: dict[int, Identity] | None = None
+
+    def state(self, tables: Mapping[int, TableState | None]) -> State:
+        """Return the state, with that of shared tables given; None stands for what others write."""
+        module = self.core.module
+        kept: set[tuple[ExternKind, int]] = {("table", tableidx) for tableidx in tables}
+        for kind in ("memory", "table", "global"):
+            kept |= {(kind, index) for index in range(module.import_counts.get(kind, 0))}
+        try:
+            state = capture(module, self.accessors, self.live, frozenset(kept))
+        except StateError as error:
+            raise StateError(f"{self.core.label}: {error.message}", error.causes) from None
+        written = {tableidx: table for tableidx, table in tables.items() if table is not None}
+        kept -= {("table", tableidx) for tableidx in written}
+        return replace(state, tables={**state.tables, **written}, kept=frozenset(kept))
+
+    @property
+    def identities(self) -> Mapping[int, Identity]:
+        """What each function that the instance can refer to is."""
+        if self._identities is None:
+            self._identities = {}
+            for number, batch in enumerate(self.accessors.functions):
+                call = self.live.accessor(f"{self.accessors.prefix}functions{number}", len(batch))
+                call()
+                for slot, funcidx in enumerate(batch):
+                    self._identities[funcidx] = self.live.identity(call.buffer[2 * slot])
+        return self._identities
+
+    def table_words(self, tableidx: int) -> Iterator[int]:
+        """Yield the references in a table, as the engine has them."""
+        prefix = f"{self.accessors.prefix}table{tableidx}"
+        mask = (1 << (64 if self.core.module.tables[tableidx].type.limits.is64 else 32)) - 1
+        size = self.live.accessor(f"{prefix}.size", 1)
+        size()
+        count = size.buffer[0] & mask
+        read = self.live.accessor(f"{prefix}.read", BATCH)
+        for start in range(0, count, BATCH):
+            read.buffer[0] = start
+            read()
+            yield from read.buffer[: 2 * min(BATCH, count - start) : 2]
+
+
+def _shared_tables(cores: Sequence[CoreInstance]) -> dict[Entity, list[tuple[int, int]]]:
+    """Return the tables of functions that are imported, and the core instances and indices that use them."""
+    users: dict[Entity, list[tuple[int, int]]] = {}
+    for core in cores:
+        for tableidx in range(core.module.import_counts.get("table", 0)):
+            owner = core.entity("table", tableidx)
+            reftype = core.module.tables[tableidx].type.element
+            if owner is not None and hierarchy(reftype.heap, core.module.types) == "func":
+                users.setdefault(owner, [(owner.owner, owner.index)]).append((core.number, tableidx))
+    return users
+
+
+class _SharedTable:
+    """A table of functions that several core instances use.
+
+    Attributes:
+        users: the core instances, each with the table's index in it, the owner first.
+    """
+
+    def __init__(
+        self, readers: Sequence[_CoreReader], owner: Entity, users: Sequence[tuple[int, int]]
+    ) -> None:
+        self.readers = readers
+        self.owner = owner
+        self.users = users
+        reader = readers[owner.owner]
+        self.module = reader.core.module
+        self.tableidx = owner.index
+        identity = reader.live.identity
+        self.elements = [identity(word) if word else None for word in reader.table_words(owner.index)]
+
+    def states(self) -> Iterator[tuple[tuple[int, int], TableState | None]]:
+        """Yield what each user's module has to say of the table; None where it is nothing."""
+        if self.elements == self._initial():
+            for number, tableidx in self.users:
+                limits = self.readers[number].core.module.tables[tableidx].type.limits
+                yield (number, tableidx), TableState(limits.minimum)
+            return
+        changed = self._writers()
+        for place, written in changed.items():
+            is_owner = place == self.users[0]
+            yield place, TableState(len(self.elements), written) if written or is_owner else None
+
+    def _initial(self) -> list[Identity | None] | None:
+        """Return what the table is after instantiation, or None where only a run tells."""
+        default = initial_element(self.module, self.tableidx)
+        if default is None:
+            return None
+        size = self.module.tables[self.tableidx].type.limits.minimum
+        if size != len(self.elements):
+            return None
+        initial = [self._identity(self.owner.owner, default)] * size
+        for number, tableidx in self.users:
+            for element in self.readers[number].core.module.elements:
+                if element.mode != "active" or element.tableidx != tableidx:
+                    continue
+                offset = element.offset.value if element.offset else None
+                if offset is None or offset[0] not in ("i32", "i64") or offset[1] is None:
+                    return None
+                for position, item in enumerate(element.items, offset[1]):
+                    value = ("func", item) if isinstance(item, int) else item.value
+                    if value is None or value[0] not in ("func", "null") or position >= size:
+                        return None
+                    ref = FuncRef(value[1]) if value[0] == "func" and value[1] is not None else NULL
+                    initial[position] = self._identity(number, ref)
+        return initial
+
+    def _identity(self, number: int, ref: Ref) -> Identity | None:
+        return self.readers[number].identities[ref.funcidx] if isinstance(ref, FuncRef) else None
+
+    def _writers(self) -> dict[tuple[int, int], dict[int, Ref]]:
+        """Have each element written by the first user that can name it, the owner before all others."""
+        default = initial_element(self.module, self.tableidx)
+        names: list[tuple[tuple[int, int], dict[Identity, FuncRef]]] = [
+            (
+                user,
+                {identity: FuncRef(index) for index, identity in self.readers[user[0]].identities.items()},
+            )
+            for user in self.users
+        ]
+        written: dict[tuple[int, int], dict[int, Ref]] = {user: {} for user in self.users}
+        for position, identity in enumerate(self.elements):
+            if identity is None:
+                if default != NULL:
+                    written[self.users[0]][position] = NULL
+                continue
+            user, ref = next(
+                ((user, known[identity]) for user, known in names if identity in known), (None, None)
+            )
+            if user is None or ref is None:
+                label = self.readers[self.owner.owner].core.label
+                place = self.module.describe("table", self.tableidx)
+                raise StateError(
+                    f"{label}: {place} element {position} holds a function that no module with this table "
+                    "declares as referenceable, which none of them can express"
+                )
+            if user != self.users[0] or ref != default:
+                written[user][position] = ref
+        return written

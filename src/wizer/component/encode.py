@@ -1,0 +1,169 @@
+"""Encode: index spaces that shift, and sections whose indices follow them.
+
+A section in which no index changes is passed on as it stands in the input; in any other, only the indices
+are new, and what is between them stays byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TypeAlias
+
+from wizer.binary.leb128 import encode_unsigned
+from wizer.component import items as it
+from wizer.component.items import Component, Item, Section, Sort, Use
+from wizer.errors import ParseError
+
+Chunk: TypeAlias = "bytes | memoryview"
+
+
+class Scope:
+    """Where the items of a component's index spaces went in its new version.
+
+    Attributes:
+        parent: the scope of the component around it.
+        moved: the index spaces in which some item has another index than before.
+    """
+
+    def __init__(self, parent: Scope | None) -> None:
+        self.parent = parent
+        self.moved: set[Sort] = set()
+        self._new: dict[Sort, list[int]] = {}
+        self._next: dict[Sort, int] = {}
+        self._gone: set[tuple[Sort, int]] = set()
+
+    def keep(self, sort: Sort, count: int = 1) -> None:
+        """Say that the next items of the input are there in the output, too."""
+        for _ in range(count):
+            new = self._new.setdefault(sort, [])
+            index = self.add(sort, moves=False)
+            if index != len(new):
+                self.moved.add(sort)
+            new.append(index)
+
+    def add(self, sort: Sort, *, moves: bool = True) -> int:
+        """Say that the output has an item which the input has not, and return its index."""
+        index = self._next.get(sort, 0)
+        self._next[sort] = index + 1
+        if moves:
+            self.moved.add(sort)
+        return index
+
+    def drop(self, sort: Sort, stand_in: int) -> None:
+        """Say that the next item of the input is gone; ``stand_in``, an old index, is used in its place."""
+        new = self._new.setdefault(sort, [])
+        self._gone.add((sort, len(new)))
+        self.moved.add(sort)
+        new.append(new[stand_in])
+
+    def __getitem__(self, use: Use) -> int:
+        """Return the new index of what ``use`` refers to."""
+        scope = self.outer(use.outer)
+        if scope is None:
+            raise ParseError(f"an outer alias goes {use.outer} levels out", use.start)
+        new = scope._new.get(use.sort)
+        if new is None or use.index >= len(new):
+            return use.index if use.sort not in scope.moved else _unknown(use)
+        return new[use.index]
+
+    def outer(self, levels: int) -> Scope | None:
+        """Return the scope ``levels`` further out."""
+        scope: Scope | None = self
+        for _ in range(levels):
+            scope = scope.parent if scope else None
+        return scope
+
+    def moved_name(self, sort: Sort, index: int) -> int | None:
+        """Return the new index of an item, or None where it is gone."""
+        new = self._new.get(sort, ())
+        return None if (sort, index) in self._gone or index >= len(new) else new[index]
+
+
+def _unknown(use: Use) -> int:
+    raise ParseError(f"unknown {use.sort} {use.index}", use.start)
+
+
+def section(section_id: int, contents: Sequence[Chunk]) -> list[Chunk]:
+    """Encode a section."""
+    return [bytes((section_id,)) + encode_unsigned(sum(map(len, contents))), *contents]
+
+
+def vector_section(section_id: int, items: Sequence[bytes]) -> list[Chunk]:
+    """Encode a section that is a vector."""
+    return section(section_id, [encode_unsigned(len(items)), *items])
+
+
+def whole(component: Component, old: Section) -> memoryview:
+    """Return a section as it stands in the input, its header included."""
+    return memoryview(component.wasm)[old.header : old.end]
+
+
+def renumbered(
+    component: Component,
+    old: Section,
+    scope: Scope,
+    removed: Collection[int] = (),
+    replaced: Mapping[int, int] = MappingProxyType({}),
+) -> list[Chunk]:
+    """Return a section of items with their new indices, and tell ``scope`` about them.
+
+    Args:
+        component: the component that the section is in.
+        old: the section.
+        scope: the scope, up to the section; it is brought forward past it.
+        removed: the exports to leave out, by where they stand in the input.
+        replaced: for instantiations, likewise, the new index of another module or component.
+    """
+    kept: list[bytes | None] = []
+    changed = bool(removed)
+    for item in old.items:
+        uses = item.uses()
+        new = [scope[use] for use in uses]
+        if item.start in replaced:
+            new[0] = replaced[item.start]
+        moved = any(index != use.index for index, use in zip(new, uses, strict=True))
+        changed |= moved
+        if item.start in removed:
+            scope.drop(uses[0].sort, uses[0].index)
+            continue
+        kept.append(_spliced(component.wasm, item, zip(uses, new, strict=True)) if moved else None)
+        if item.sort is not None:
+            scope.keep(item.sort)
+    if not changed:
+        return [whole(component, old)]
+    left = [item for item in old.items if item.start not in removed]
+    encoded = [
+        component.wasm[item.start : item.end] if new is None else new
+        for item, new in zip(left, kept, strict=True)
+    ]
+    return vector_section(old.id, encoded) if encoded else []
+
+
+def _spliced(wasm: bytes, item: Item, uses: Iterable[tuple[Use, int]]) -> bytes:
+    out, position = bytearray(), item.start
+    for use, new in uses:
+        out += wasm[position : use.start]
+        out += encode_unsigned(new)
+        position = use.end
+    return bytes(out + wasm[position : item.end])
+
+
+def with_modules(component: Component, module: Callable[[Item], Chunk | None]) -> list[Chunk]:
+    """Return the chunks of a component whose core modules, at any depth, are replaced by ``module``'s.
+
+    Nothing is renumbered; None from ``module`` leaves one as it is.
+    """
+    view = memoryview(component.wasm)
+    chunks: list[Chunk] = [view[component.start : component.start + 8]]
+    for old in component.sections:
+        new: list[Chunk] | None = None
+        if old.id == it.CORE_MODULE:
+            replacement = module(old.items[0])
+            new = None if replacement is None else [replacement]
+        elif old.id == it.COMPONENT:
+            definition = old.items[0].definition
+            assert isinstance(definition, it.ComponentDefinition)
+            new = with_modules(definition.component, module)
+        chunks += [whole(component, old)] if new is None else section(old.id, new)
+    return chunks

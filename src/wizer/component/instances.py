@@ -1,0 +1,336 @@
+"""Who instantiates what: a component's instantiation, which is static, worked out without running it.
+
+https://github.com/WebAssembly/component-model/blob/main/design/mvp/Explainer.md#instance-definitions
+
+``(component (core module $m …) (core instance (instantiate $m)) (core instance (instantiate $m)))`` has one
+`Frame` and two `CoreInstance`, numbered in the order in which the engine makes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from wizer.binary.externs import ExternKind
+from wizer.binary.module import Module, parse_module
+from wizer.component import items as it
+from wizer.component.items import Component, Item, Sort, Use
+from wizer.component.names import read_component_names
+from wizer.errors import InvalidError, ParseError, StateError
+
+# The engine's own limit on core instances, and a bound on what nested instantiation can multiply to.
+MAX_INSTANCES: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """Something that the component gets from outside."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A table, memory, global, tag or function of a core instance: its kind, and its index there."""
+
+    kind: ExternKind
+    owner: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A module or component where it is defined: an item in a frame."""
+
+    frame: Frame
+    item: Item
+
+
+@dataclass(eq=False, slots=True)
+class CoreInstance:
+    """An instance of a core module.
+
+    Attributes:
+        number: its place in the order of instantiation.
+        site: its module.
+        module: the same, parsed.
+        imports: what is behind the module's imports, as far as core instances of the component own it.
+        label: what to call it in a message.
+    """
+
+    number: int
+    site: Site
+    module: Module
+    imports: dict[tuple[ExternKind, int], Entity] = field(default_factory=dict)
+    label: str = ""
+
+    def entity(self, kind: ExternKind, index: int) -> Entity | None:
+        """Return who owns an item of the module; None for what the canonical ABI or the host provides."""
+        if self.module.imported(kind, index):
+            return self.imports.get((kind, index))
+        return Entity(kind, self.number, index)
+
+
+Value: TypeAlias = "Site | Imported | CoreInstance | Entity | Mapping[str, Value | None]"
+
+
+@dataclass(eq=False, slots=True)
+class Frame:
+    """An instance of a component.
+
+    Attributes:
+        component: its definition.
+        parent: the frame that the definition is nested in.
+        spaces: the index spaces; None stands for what does not matter here.
+        exports: its exports.
+        cores: the core instances that it makes, by where the item stands in the input.
+        children: the component instances that it makes, likewise, with the component.
+        names: the names of its items.
+    """
+
+    component: Component
+    parent: Frame | None
+    spaces: dict[Sort, list[Value | None]] = field(default_factory=dict)
+    exports: dict[str, Value | None] = field(default_factory=dict)
+    cores: dict[int, CoreInstance] = field(default_factory=dict)
+    children: dict[int, tuple[Site, Frame]] = field(default_factory=dict)
+    names: Mapping[tuple[Sort, int], str] = field(default_factory=dict)
+
+    def ancestor(self, outer: int) -> Frame:
+        """Return the frame ``outer`` levels out."""
+        frame = self
+        for _ in range(outer):
+            if frame.parent is None:
+                raise ParseError(f"an outer alias goes {outer} levels out", frame.component.start)
+            frame = frame.parent
+        return frame
+
+    def describe(self, sort: Sort, index: int) -> str:
+        """Return what to call an item in a message."""
+        name = self.names.get((sort, index))
+        return f"{sort} {index}" if name is None else f'{sort} {index} ("{name}")'
+
+
+@dataclass(frozen=True, slots=True)
+class Instances:
+    """All that an instance of a component is made of.
+
+    Attributes:
+        root: the outermost frame.
+        cores: the core instances in the order in which the engine makes them.
+        modules: the modules that are instantiated, parsed, by where they begin in the input.
+    """
+
+    root: Frame
+    cores: tuple[CoreInstance, ...]
+    modules: Mapping[int, Module]
+
+
+def evaluate(component: Component) -> Instances:
+    """Work out the instantiation of ``component``.
+
+    Raises:
+        ParseError: an index goes nowhere, or a module inside is malformed.
+        StateError: an imported module or component is instantiated, or there are component start functions
+            or values.
+    """
+    evaluation = _Evaluation()
+    root = evaluation.frame(component, None, {})
+    return Instances(root, tuple(evaluation.cores), evaluation.modules)
+
+
+class _Evaluation:
+    """One evaluation, which numbers the core instances."""
+
+    def __init__(self) -> None:
+        self.cores: list[CoreInstance] = []
+        self.modules: dict[int, Module] = {}
+        self.frames = 0
+
+    def frame(self, component: Component, parent: Frame | None, args: Mapping[str, Value | None]) -> Frame:
+        """Instantiate ``component`` with ``args``."""
+        self.frames += 1
+        if self.frames > MAX_INSTANCES:
+            raise InvalidError(f"the component has more than {MAX_INSTANCES} component instances")
+        frame = Frame(component, parent, names=read_component_names(component))
+        for section in component.sections:
+            for item in section.items:
+                value = self._value(frame, item, args, root=parent is None)
+                if item.sort is not None:
+                    frame.spaces.setdefault(item.sort, []).append(value)
+        return frame
+
+    def _value(
+        self, frame: Frame, item: Item, args: Mapping[str, Value | None], *, root: bool
+    ) -> Value | None:
+        match item.definition:
+            case it.ModuleDefinition() | it.ComponentDefinition():
+                return Site(frame, item)
+            case it.CoreInstantiation(module, core_args):
+                return self._core_instance(frame, item, module, dict(core_args))
+            case it.CoreExports(core_exports):
+                return {name: _lookup(frame, sort, index) for name, sort, index in core_exports}
+            case it.Instantiation(component, instance_args):
+                return self._instance(frame, item, component, dict(instance_args))
+            case it.InlineExports(exports):
+                return {name: _find(frame, use) for name, use in exports}
+            case it.Import(name):
+                return _imported(item, name) if root else args.get(name)
+            case it.Export(name, target):
+                value = frame.exports[name] = _find(frame, target)
+                return value
+            case it.Opaque():
+                raise _unsupported(item)
+        return _alias(frame, item)
+
+    def _core_instance(self, frame: Frame, item: Item, module: Use, args: Mapping[str, int]) -> CoreInstance:
+        site = _find(frame, module)
+        number = len(frame.spaces.get("core instance", ()))
+        label = frame.describe("core instance", number)
+        if isinstance(site, Imported):
+            raise StateError(
+                f'{label} is made of the imported core module "{site.name}", whose code is not in the '
+                "component; link it in first"
+            )
+        if not isinstance(site, Site) or not isinstance(site.item.definition, it.ModuleDefinition):
+            raise ParseError(f"unknown core module {module.index}", module.start)
+        if len(self.cores) >= MAX_INSTANCES:
+            raise InvalidError(f"the component has more than {MAX_INSTANCES} core instances")
+        instance = CoreInstance(len(self.cores), site, self._module(site), label=label)
+        self.cores.append(instance)
+        _link(instance, {name: _lookup(frame, "core instance", index) for name, index in args.items()})
+        frame.cores[item.start] = instance
+        return instance
+
+    def _module(self, site: Site) -> Module:
+        """Parse a module once; offsets in errors are those of the whole input."""
+        start = site.item.start
+        if start not in self.modules:
+            try:
+                self.modules[start] = parse_module(site.frame.component.wasm[start : site.item.end])
+            except ParseError as error:
+                message = error.message.rpartition(" (at offset")[0]
+                raise ParseError(message, start + error.offset) from None
+        return self.modules[start]
+
+    def _instance(
+        self, frame: Frame, item: Item, component: Use, args: Mapping[str, Use]
+    ) -> Mapping[str, Value | None]:
+        site = _find(frame, component)
+        if isinstance(site, Imported):
+            label = frame.describe("instance", len(frame.spaces.get("instance", ())))
+            raise StateError(
+                f'{label} is made of the imported component "{site.name}", which is not in this one; '
+                "compose them first"
+            )
+        if not isinstance(site, Site) or not isinstance(site.item.definition, it.ComponentDefinition):
+            raise ParseError(f"unknown component {component.index}", component.start)
+        values = {name: _find(frame, use) for name, use in args.items()}
+        child = self.frame(site.item.definition.component, site.frame, values)
+        frame.children[item.start] = (site, child)
+        return child.exports
+
+
+def _alias(frame: Frame, item: Item) -> Value | None:
+    match item.definition:
+        case it.ExportAlias(use, name):
+            instance = _find(frame, use)
+            if isinstance(instance, Imported):
+                return Imported(f"{instance.name}.{name}")
+            return instance.get(name) if isinstance(instance, Mapping) else None
+        case it.CoreExportAlias(index, name):
+            return _exported(_lookup(frame, "core instance", index), name)
+        case it.OuterAlias(target):
+            return _find(frame, target) if target.sort in ("core module", "component") else None
+    return None
+
+
+def _lookup(frame: Frame, sort: Sort, index: int) -> Value | None:
+    space = frame.spaces.get(sort, ())
+    if index < len(space):
+        return space[index]
+    if sort in ("type", "core type"):
+        return None
+    raise ParseError(f"unknown {sort} {index}: there are {len(space)}", frame.component.start)
+
+
+def _find(frame: Frame, use: Use) -> Value | None:
+    return _lookup(frame.ancestor(use.outer), use.sort, use.index)
+
+
+def _exported(instance: Value | None, name: str) -> Value | None:
+    """Return an export of a core instance."""
+    if isinstance(instance, CoreInstance):
+        export = instance.module.exports_by_name.get(name)
+        return instance.entity(export.kind, export.index) if export else None
+    return instance.get(name) if isinstance(instance, Mapping) else None
+
+
+def _link(instance: CoreInstance, args: Mapping[str, Value | None]) -> None:
+    """Find what is behind the imports of a core instance."""
+    counts: dict[ExternKind, int] = {}
+    for imported in instance.module.imports:
+        index = counts.get(imported.kind, 0)
+        counts[imported.kind] = index + 1
+        entity = _exported(args.get(imported.module), imported.name)
+        if isinstance(entity, Entity):
+            instance.imports[imported.kind, index] = entity
+
+
+def _imported(item: Item, name: str) -> Imported:
+    if item.sort == "value":
+        raise StateError(f'the component imports the value "{name}"; values are not supported')
+    return Imported(name)
+
+
+def _unsupported(item: Item) -> StateError:
+    if item.sort == "value":
+        return StateError("the component defines values, which are not supported")
+    return StateError(
+        "the component has a start function, which is not supported; call it as the initialisation function"
+    )
+
+
+def escaping(root: Frame) -> set[tuple[int, int]]:
+    """Return the modules and components that whoever instantiates the root component can instantiate.
+
+    They are given as (`id` of the frame, where the item stands); what such a component refers to further
+    out is among them.
+    """
+    found: set[tuple[int, int]] = set()
+    for value in root.exports.values():
+        _escape(value, found)
+    return found
+
+
+def _escape(value: Value | None, found: set[tuple[int, int]]) -> None:
+    if isinstance(value, Mapping):
+        for inner in value.values():
+            _escape(inner, found)
+    elif isinstance(value, Site) and (key := site_key(value)) not in found:
+        found.add(key)
+        if isinstance(value.item.definition, it.ComponentDefinition):
+            for target in _free(value.item.definition.component, value.frame, 0):
+                _escape(target, found)
+
+
+def _free(component: Component, frame: Frame, depth: int) -> list[Value | None]:
+    """Return the modules and components outside that a component, defined in ``frame``, refers to."""
+    found: list[Value | None] = []
+    for section in component.sections:
+        for item in section.items:
+            match item.definition:
+                case it.OuterAlias(target) if target.outer > depth and target.sort in (
+                    "core module",
+                    "component",
+                ):
+                    found.append(_lookup(frame.ancestor(target.outer - depth - 1), target.sort, target.index))
+                case it.ComponentDefinition(nested):
+                    found += _free(nested, frame, depth + 1)
+    return found
+
+
+def site_key(site: Site) -> tuple[int, int]:
+    """Return what identifies a site."""
+    return id(site.frame), site.item.start

@@ -1,0 +1,283 @@
+"""A component as its sections and the items in them, each knowing which index spaces it adds to and uses.
+
+https://github.com/WebAssembly/component-model/blob/main/design/mvp/Binary.md
+
+Types, core types and the options of canonical functions are not looked into: none of the indices in them
+ever moves. Every other index is kept with the place where it stands, so that it can be replaced there and
+all around it stays byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias
+
+Sort: TypeAlias = Literal[
+    "core func",
+    "core table",
+    "core memory",
+    "core global",
+    "core tag",
+    "core type",
+    "core module",
+    "core instance",
+    "func",
+    "value",
+    "type",
+    "component",
+    "instance",
+]
+
+CORE_SORTS: Final[Mapping[int, Sort]] = {
+    0x00: "core func",
+    0x01: "core table",
+    0x02: "core memory",
+    0x03: "core global",
+    0x04: "core tag",
+    0x10: "core type",
+    0x11: "core module",
+    0x12: "core instance",
+}
+SORTS: Final[Mapping[int, Sort]] = {
+    0x01: "func",
+    0x02: "value",
+    0x03: "type",
+    0x04: "component",
+    0x05: "instance",
+}
+
+(
+    CUSTOM,
+    CORE_MODULE,
+    CORE_INSTANCE,
+    CORE_TYPE,
+    COMPONENT,
+    INSTANCE,
+    ALIAS,
+    TYPE,
+    CANON,
+    START,
+    IMPORT,
+    EXPORT,
+    VALUE,
+) = range(13)
+
+TITLES: Final = (
+    "custom",
+    "core module",
+    "core instance",
+    "core type",
+    "component",
+    "instance",
+    "alias",
+    "type",
+    "canonical function",
+    "start",
+    "import",
+    "export",
+    "value",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """An index, as it stands in the input from ``start`` to ``end``.
+
+    Attributes:
+        sort: the index space.
+        outer: how many components further out that index space is.
+    """
+
+    sort: Sort
+    index: int
+    start: int
+    end: int
+    outer: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleDefinition:
+    """A core module: the item is all of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoreInstantiation:
+    """``(core instance (instantiate module args))``; the arguments are core instances by name."""
+
+    module: Use
+    args: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CoreExports:
+    """``(core instance (export …) …)``."""
+
+    exports: tuple[tuple[str, Sort, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentDefinition:
+    """A component inside a component."""
+
+    component: Component
+
+
+@dataclass(frozen=True, slots=True)
+class Instantiation:
+    """``(instance (instantiate component args))``."""
+
+    component: Use
+    args: tuple[tuple[str, Use], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InlineExports:
+    """``(instance (export …) …)``."""
+
+    exports: tuple[tuple[str, Use], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportAlias:
+    """``(alias export instance name)``."""
+
+    instance: Use
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CoreExportAlias:
+    """``(alias core export instance name)``."""
+
+    instance: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class OuterAlias:
+    """``(alias outer count index)``."""
+
+    target: Use
+
+
+@dataclass(frozen=True, slots=True)
+class Canonical:
+    """A canonical function; ``lowered`` is the component function of a ``canon lower``."""
+
+    lowered: Use | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """An import."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """An export, which is an item of its index space like what it exports.
+
+    Attributes:
+        ascribed: whether it states a type of its own.
+    """
+
+    name: str
+    target: Use
+    ascribed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """A type, core type, start function or value."""
+
+
+Definition: TypeAlias = (
+    ModuleDefinition
+    | CoreInstantiation
+    | CoreExports
+    | ComponentDefinition
+    | Instantiation
+    | InlineExports
+    | ExportAlias
+    | CoreExportAlias
+    | OuterAlias
+    | Canonical
+    | Import
+    | Export
+    | Opaque
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An item of a section.
+
+    Attributes:
+        start, end: where it stands in the input.
+        sort: the index space that it adds to.
+        definition: what it is.
+    """
+
+    start: int
+    end: int
+    sort: Sort | None
+    definition: Definition
+
+    def uses(self) -> tuple[Use, ...]:
+        """Return the indices in it that may move, in the order in which they stand."""
+        match self.definition:
+            case CoreInstantiation(module):
+                return (module,)
+            case Instantiation(component, args):
+                return (component, *(use for _, use in args))
+            case InlineExports(exports):
+                return tuple(use for _, use in exports)
+            case ExportAlias(instance):
+                return (instance,)
+            case OuterAlias(target) | Export(_, target):
+                return (target,)
+            case Canonical(Use() as lowered):
+                return (lowered,)
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section.
+
+    Attributes:
+        id: its id.
+        header: where it begins in the input.
+        start, end: where its contents stand.
+        items: its items; those of type and core type sections are only counted, in ``hidden``.
+        name: the name of a custom section, whose contents begin after it.
+        hidden: how many items it has that are not in ``items``.
+    """
+
+    id: int
+    header: int
+    start: int
+    end: int
+    items: tuple[Item, ...] = ()
+    name: str = ""
+    hidden: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A component.
+
+    Attributes:
+        wasm: the input that it is in; all offsets are relative to it.
+        start, end: where the component stands in it, its header included.
+        sections: its sections.
+        counts: the sizes of its index spaces.
+    """
+
+    wasm: bytes
+    start: int
+    end: int
+    sections: tuple[Section, ...]
+    counts: Mapping[Sort, int] = field(default_factory=dict)

@@ -1,0 +1,33 @@
+"""Finding the live core instances of an instrumented component."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wizer.component.instances import Instances
+from wizer.component.instrument import INSTANCE_MARKER, InstrumentedComponent, marker_name
+from wizer.engine.component import live_core_instances
+
+if TYPE_CHECKING:
+    import wasmtime
+    from wasmtime.component import Instance
+
+    from wizer.engine.reader import LiveInstance
+
+
+def find_live(
+    store: wasmtime.Store, instance: Instance, instances: Instances, instrumented: InstrumentedComponent
+) -> list[LiveInstance]:
+    """Return the core instances inside ``instance``, in the order in which they were made.
+
+    Raises:
+        OptionError: ``instance`` is not one of the instrumented component.
+    """
+    return live_core_instances(
+        store,
+        instance,
+        mark=instrumented.mark,
+        mark_global=INSTANCE_MARKER,
+        module_globals=sorted({marker_name(accessors) for accessors in instrumented.accessors.values()}),
+        expected=[instrumented.markers[core.site.item.start] for core in instances.cores],
+    )

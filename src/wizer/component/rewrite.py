@@ -1,0 +1,235 @@
+"""Rewrite: the component with its new core modules.
+
+Before, with ``$m`` instantiated twice::
+
+    (component
+      (core module $m …)
+      (core instance $a (instantiate $m))
+      (core instance $b (instantiate $m))
+      (func $init (canon lift (core func $a "init")))
+      (export "wizer-initialize" (func $init))
+      (export "run" (func $run)))
+
+After::
+
+    (component
+      (core module $m … the state of $a)
+      (core module $m' … the state of $b)
+      (core instance $a (instantiate $m))
+      (core instance $b (instantiate $m'))
+      (func $init (canon lift (core func $a "init")))
+      (export "run" (func $run)))
+
+A module's first instance takes the place of the module; every further one gets a module of its own in front
+of the section that instantiates it. Nested components are copied in the same way, right behind the original.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from wizer.binary.leb128 import encode_unsigned
+from wizer.component import items as it
+from wizer.component.encode import Chunk, Scope, renumbered, section, vector_section, whole
+from wizer.component.instances import CoreInstance, Frame, Instances, Site, escaping, site_key
+from wizer.component.items import Component, Item, Section
+from wizer.component.names import NAME_SECTION, renumber_names
+from wizer.errors import StateError
+
+
+def rewrite_component(
+    instances: Instances, modules: Sequence[Sequence[Chunk]], removed: frozenset[str] = frozenset()
+) -> list[Chunk]:
+    """Return the chunks of the new component.
+
+    Args:
+        instances: the instantiation of the original.
+        modules: the new module for each core instance, in their order.
+        removed: the exports of the root component to leave out.
+
+    Raises:
+        StateError: a component is passed to another one by import and instantiated there more than once.
+    """
+    return _Rewriter(instances, modules, removed).component(instances.root.component, instances.root, None)
+
+
+class _Placement:
+    """Which core instance's module and which frame's component go where.
+
+    Attributes:
+        in_place: by site, the core instance or frame that takes the place of the original.
+        copies: by site, the frames that get a copy behind it.
+        touched: the frames whose component changes.
+    """
+
+    def __init__(self, instances: Instances) -> None:
+        self.in_place: dict[tuple[int, int], CoreInstance | Frame] = {}
+        self.copies: dict[tuple[int, int], list[Frame]] = {}
+        self.touched: set[int] = set()
+        fixed = escaping(instances.root)
+        frames = list(_frames(instances.root))
+        makers = {id(core): frame for frame in frames for core in frame.cores.values()}
+        for core in instances.cores:
+            key = site_key(core.site)
+            if key in fixed or key in self.in_place:
+                self.touched.add(id(makers[id(core)]))
+            else:
+                self.in_place[key] = core
+                self.touched.add(id(core.site.frame))
+        self._place_frames(frames, fixed)
+
+    def _place_frames(self, frames: Sequence[Frame], fixed: set[tuple[int, int]]) -> None:
+        made: dict[tuple[int, int], list[tuple[Site, Frame, Frame]]] = {}
+        for maker in frames:
+            for site, child in maker.children.values():
+                made.setdefault(site_key(site), []).append((site, child, maker))
+        before = -1
+        while len(self.touched) != before:  # a change inside changes what is around it
+            before = len(self.touched)
+            for key, children in made.items():
+                changed = [entry for entry in children if id(entry[1]) in self.touched]
+                if not changed:
+                    continue
+                self.touched.add(id(changed[0][0].frame))
+                first = 0 if key in fixed or len(changed) < len(children) else 1
+                if first:
+                    self.in_place[key] = changed[0][1]
+                self.copies[key] = [child for _, child, _ in changed[first:]]
+                self.touched.update(id(maker) for _, _, maker in changed[first:])
+
+    def copied(self, site: Site, frame: Frame) -> bool:
+        """Whether ``frame`` gets a copy of its component."""
+        return frame in self.copies.get(site_key(site), ())
+
+
+def _frames(root: Frame) -> Iterator[Frame]:
+    yield root
+    for _, child in root.children.values():
+        yield from _frames(child)
+
+
+class _Rewriter:
+    """One rewriting."""
+
+    def __init__(
+        self, instances: Instances, modules: Sequence[Sequence[Chunk]], removed: frozenset[str]
+    ) -> None:
+        self.root = instances.root
+        self.modules = modules
+        self.removed = removed
+        self.placement = _Placement(instances)
+        self.copy_index: dict[int, tuple[Frame, int]] = {}
+
+    def component(self, component: Component, frame: Frame | None, parent: Scope | None) -> list[Chunk]:
+        """Return the chunks of a component as ``frame`` has it, or, without one, of the definition."""
+        scope = Scope(parent)
+        chunks: list[Chunk] = [memoryview(component.wasm)[component.start : component.start + 8]]
+        names: list[tuple[int, Section]] = []
+        for old in component.sections:
+            match old.id:
+                case it.CUSTOM if old.name == NAME_SECTION:
+                    names.append((len(chunks), old))
+                    chunks.append(whole(component, old))
+                case it.CORE_MODULE:
+                    chunks += self._module(component, frame, old)
+                    scope.keep("core module")
+                case it.COMPONENT:
+                    chunks += self._nested(frame, old, scope)
+                case _:
+                    chunks += self._items(component, frame, old, scope)
+        for position, old in reversed(names):
+            chunks[position : position + 1] = _names(component, old, scope)
+        return chunks
+
+    def _module(self, component: Component, frame: Frame | None, old: Section) -> list[Chunk]:
+        core = self._in_place(frame, old.items[0])
+        if isinstance(core, CoreInstance):
+            return section(it.CORE_MODULE, self.modules[core.number])
+        return [whole(component, old)]
+
+    def _in_place(self, frame: Frame | None, item: Item) -> CoreInstance | Frame | None:
+        return self.placement.in_place.get((id(frame), item.start)) if frame else None
+
+    def _nested(self, frame: Frame | None, old: Section, scope: Scope) -> list[Chunk]:
+        """Return a nested component, and the copies of it that follow it."""
+        item = old.items[0]
+        assert isinstance(item.definition, it.ComponentDefinition)
+        nested = item.definition.component
+        own = self._in_place(frame, item)
+        chunks = section(it.COMPONENT, self.component(nested, own if isinstance(own, Frame) else None, scope))
+        scope.keep("component")
+        for child in self.placement.copies.get((id(frame), item.start), ()) if frame else ():
+            chunks += section(it.COMPONENT, self.component(nested, child, scope))
+            assert frame is not None
+            self.copy_index[id(child)] = frame, scope.add("component")
+        return chunks
+
+    def _items(self, component: Component, frame: Frame | None, old: Section, scope: Scope) -> list[Chunk]:
+        if old.hidden:
+            scope.keep("type" if old.id == it.TYPE else "core type", old.hidden)
+            return [whole(component, old)]
+        if frame is not None and old.id == it.CORE_INSTANCE:
+            chunks, replaced = self._core_copies(frame, old, scope)
+            return chunks + renumbered(component, old, scope, replaced=replaced)
+        if frame is not None and old.id == it.INSTANCE:
+            chunks, replaced = self._component_copies(frame, old, scope)
+            return chunks + renumbered(component, old, scope, replaced=replaced)
+        gone: tuple[int, ...] = ()
+        if frame is self.root and old.id == it.EXPORT:
+            gone = tuple(item.start for item in old.items if _export_name(item) in self.removed)
+        return renumbered(component, old, scope, gone)
+
+    def _core_copies(self, frame: Frame, old: Section, scope: Scope) -> tuple[list[Chunk], dict[int, int]]:
+        """Return the modules to put in front of a section, and by instantiation the index of its own."""
+        chunks: list[Chunk] = []
+        replaced: dict[int, int] = {}
+        for item in old.items:
+            core = frame.cores.get(item.start)
+            if core is not None and self.placement.in_place.get(site_key(core.site)) is not core:
+                chunks += section(it.CORE_MODULE, self.modules[core.number])
+                replaced[item.start] = scope.add("core module")
+        return chunks, replaced
+
+    def _component_copies(
+        self, frame: Frame, old: Section, scope: Scope
+    ) -> tuple[list[Chunk], dict[int, int]]:
+        """Return the aliases to put in front of a section, and by instantiation the index of its copy."""
+        aliases: list[bytes] = []
+        replaced: dict[int, int] = {}
+        for item in old.items:
+            site, child = frame.children.get(item.start, (None, None))
+            if site is None or child is None or not self.placement.copied(site, child):
+                continue
+            home, index = self.copy_index[id(child)]
+            if home is not frame:
+                levels = _levels(frame, home)
+                if levels is None:
+                    raise StateError(
+                        "a component is passed to another one by import and instantiated there besides "
+                        "elsewhere, so it would need a copy that the import cannot name"
+                    )
+                aliases.append(b"\x04\x02" + encode_unsigned(levels) + encode_unsigned(index))
+                index = scope.add("component")
+            replaced[item.start] = index
+        return (vector_section(it.ALIAS, aliases) if aliases else []), replaced
+
+
+def _levels(frame: Frame, home: Frame) -> int | None:
+    """Return how many levels out of ``frame`` its ancestor ``home`` is."""
+    levels, current = 0, frame
+    while current is not home:
+        if current.parent is None:
+            return None
+        levels, current = levels + 1, current.parent
+    return levels
+
+
+def _export_name(item: Item) -> str | None:
+    return item.definition.name if isinstance(item.definition, it.Export) else None
+
+
+def _names(component: Component, old: Section, scope: Scope) -> list[Chunk]:
+    if not scope.moved:
+        return [whole(component, old)]
+    contents = renumber_names(component.wasm, old, scope.moved_name, frozenset(scope.moved))
+    return [] if contents is None else section(it.CUSTOM, [contents])

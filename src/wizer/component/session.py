@@ -1,0 +1,190 @@
+"""A session with a component: called with Python values or text, and frozen at any moment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping
+from types import TracebackType
+from typing import Any, BinaryIO, Literal, Self, TypeAlias
+
+from wizer.binary.assemble import Chunk
+from wizer.component.capture import capture_component
+from wizer.component.instances import evaluate
+from wizer.component.instrument import instrument_component
+from wizer.component.live import find_live
+from wizer.component.parse import parse_component
+from wizer.component.rewrite import rewrite_component
+from wizer.engine.component import ComponentRun
+from wizer.engine.config import EngineConfig
+from wizer.engine.text import Wasm, to_binary
+from wizer.engine.wasi import Wasi
+from wizer.engine.watchdog import Limits
+from wizer.errors import OptionError
+from wizer.instrument import needs_cranelift
+from wizer.output import write_path, write_stream
+from wizer.rewrite import rewrite
+
+Imports: TypeAlias = "Mapping[str, Any]"
+UnknownImports: TypeAlias = Literal["trap", "error", "default"]
+
+
+class ComponentSession:
+    """A live instance of a component that can be called and frozen at any moment.
+
+    Args:
+        wasm: the component: bytes (binary or text format), a string (text format) or the path of a file.
+        imports: by name, Python functions, or for an instance a mapping of them; also ``wasmtime.Module``
+            and ``wasmtime.component.ResourceType``, alone or with a destructor.
+        wasi: what the guest may see of the host through WASI 0.2; None: nothing.
+        preload: must be empty: a component's imports are not modules.
+        unknown_imports: what nobody gives traps when it is called ("trap") or is an "error" at once.
+        limits: bounds on time, fuel and memory.
+        engine: how to compile.
+        max_data_segments: how many data segments each module in a snapshot may have.
+        hard_exit: ends the process when a limit is met inside a host function, where no guest code runs.
+
+    Raises:
+        ParseError, InvalidError: the component is malformed or invalid.
+        StateError: it is made of what cannot be frozen: imported modules or components, values.
+        OptionError: an option makes no sense for components.
+        LinkError: an import is missing or of another type.
+        TrapError, ExitError, LimitError: a start function inside did not return.
+
+    Attributes:
+        store: the ``wasmtime.Store`` that everything lives in.
+        results: the calls made so far and their results.
+    """
+
+    def __init__(
+        self,
+        wasm: Wasm,
+        *,
+        imports: Imports | None = None,
+        wasi: Wasi | None = None,
+        preload: Mapping[str, Wasm] | None = None,
+        unknown_imports: UnknownImports = "trap",
+        limits: Limits | None = None,
+        engine: EngineConfig | None = None,
+        max_data_segments: int = 10_000,
+        hard_exit: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        if preload:
+            raise OptionError("components do not support preloading modules; give `imports`")
+        binary = to_binary(wasm)
+        self.results: list[tuple[str, tuple[Any, ...]]] = []
+        self._max_data_segments = max_data_segments
+        self._instances = evaluate(parse_component(binary))
+        self._instrumented = instrument_component(self._instances)
+        self._run = ComponentRun(
+            binary,
+            self._instrumented.wasm,
+            simple=not any(needs_cranelift(module) for module in self._instances.modules.values()),
+            config=engine or EngineConfig(),
+            limits=limits or Limits(),
+            hard_exit=hard_exit,
+        )
+        self.store = self._run.store
+        try:
+            self._run.instantiate(imports or {}, wasi, unknown_imports)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the instance go."""
+        self._run.close()
+
+    def call(self, name: str, *args: Any) -> Any:
+        """Call an exported function with Python values as ``wasmtime.component`` has them.
+
+        Args:
+            name: the function, or a function of an exported instance: ``my:pkg/setup@1.0.0.boot``.
+            args: the arguments.
+
+        Raises:
+            OptionError: there is no such function, or the arguments do not fit it.
+            TrapError, ExitError, LimitError: it did not return; what a Python function raised is the cause.
+        """
+        path = self._find(name)
+        params = self._run.functions[path].params
+        if len(args) != len(params):
+            raise OptionError(f"the `{name}` function takes {len(params)} arguments, not {len(args)}")
+        results = self._run.call(path, args)
+        self.results.append((name, results))
+        return results[0] if results else None
+
+    def _find(self, name: str) -> tuple[str, ...]:
+        functions = self._run.functions
+        found = [path for path in functions if ".".join(path) == name]
+        if not found:
+            raise OptionError(f"the component does not export a function `{name}`")
+        return found[0]
+
+    def chunks(
+        self,
+        *,
+        rename: Mapping[str, str] | None = None,
+        remove: Collection[str] = (),
+        keep: Collection[str] = (),
+    ) -> list[Chunk]:
+        """Return the snapshot in pieces; those of memory contents are views on the live memory."""
+        if rename:
+            raise OptionError("components do not support renaming functions")
+        removed = frozenset(remove) - frozenset(keep)
+        lives = find_live(self.store, self._run.instance, self._instances, self._instrumented)
+        states = capture_component(self._instances, self._instrumented, lives)
+        modules = [
+            rewrite(core.module, state, core.module.exports, self._max_data_segments)
+            for core, state in zip(self._instances.cores, states, strict=True)
+        ]
+        return rewrite_component(self._instances, modules, removed)
+
+    def snapshot(
+        self,
+        *,
+        rename: Mapping[str, str] | None = None,
+        remove: Collection[str] = (),
+        keep: Collection[str] = (),
+    ) -> bytes:
+        """Freeze the instance as it is now; the session goes on.
+
+        Args:
+            rename: must be empty: what a component exports is part of its type.
+            remove: exported functions that the snapshot does not have.
+            keep: those that it has all the same.
+
+        Returns:
+            The component in the binary format.
+
+        Raises:
+            OptionError: a name is not an export, or the limit of data segments is too small.
+            StateError: a core instance inside holds what no module can express.
+        """
+        return b"".join(self.chunks(rename=rename, remove=remove, keep=keep))
+
+    def write(
+        self,
+        output: str | os.PathLike[str] | BinaryIO,
+        *,
+        rename: Mapping[str, str] | None = None,
+        remove: Collection[str] = (),
+        keep: Collection[str] = (),
+    ) -> int:
+        """Freeze the instance into a file or stream, without a copy of its memory; return the bytes written.
+
+        Raises:
+            OutputError: the file could not be written; an old one is untouched.
+            OptionError, StateError: as for `snapshot`.
+        """
+        chunks = self.chunks(rename=rename, remove=remove, keep=keep)
+        if isinstance(output, str | os.PathLike):
+            return write_path(chunks, output)
+        return write_stream(chunks, output)

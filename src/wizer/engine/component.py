@@ -1,0 +1,401 @@
+"""Components on the engine: compiling, linking, calling, and finding the core instances inside.
+
+The C API shows a component's exports and nothing of the core instances behind them, but these live in the
+store next to all others, and a handle to an instance is the store's number and the instance's place in it
+(`wasmtime_instance_t`). So handles are made here: for places that exist, which the handle of a new memory
+bounds, and for instances that prove by an export which they are. From there on an inner instance is like any
+other: its memory is a view, its accessors are functions. ``tests/component/test_engine.py`` fails clearly if
+an upgrade changes the layout.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import wasmtime
+import wasmtime.component as wc
+from wasmtime import _ffi as ffi
+from wasmtime.component._enter import maybe_raise_last_exn
+
+from wizer.engine import capi
+from wizer.engine.compile import _load_cache, _winch_preferred, winch_exists
+from wizer.engine.config import Compiler, EngineConfig, engine_config, validation_config
+from wizer.engine.reader import LiveInstance
+from wizer.engine.wasi import Wasi, configure
+from wizer.engine.watchdog import Limits, Watchdog, causes
+from wizer.errors import ExitError, InvalidError, LinkError, OptionError, TrapError, WizerError
+
+Imports: TypeAlias = "Mapping[str, Any]"
+Path: TypeAlias = "tuple[str, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledComponent:
+    """A component, and the engine and compiler it was made with."""
+
+    engine: wasmtime.Engine
+    component: wc.Component
+    compiler: Compiler
+
+
+def compile_component(
+    wasm: bytes, config: EngineConfig, *, simple: bool, limits: Limits
+) -> CompiledComponent:
+    """Compile a component as `wizer.engine.compile.compile_module` does a module.
+
+    Args:
+        wasm: a component in the binary format.
+        config: how to compile.
+        simple: the modules inside have only types that Winch may take.
+        limits: whether code must count fuel.
+
+    Raises:
+        InvalidError: the component is invalid, or uses what the compiler asked for does not know.
+        OptionError: the configuration is refused, or Winch was asked for and does not exist here.
+    """
+    if config.compiler == "winch" and not winch_exists():
+        raise OptionError("the Winch compiler does not exist for this machine; use `cranelift`")
+    if config.compiler == "winch" and not simple:
+        raise InvalidError(
+            "a module in the component uses types (GC, exceptions or externref) that the Winch compiler does "
+            "not know; use `cranelift`"
+        )
+    if config.compiler == "winch" or (config.compiler == "auto" and simple and _winch_preferred(config)):
+        try:
+            return _compile(wasm, config, "winch", limits)
+        except InvalidError:
+            if config.compiler == "winch":
+                raise
+    return _compile(wasm, config, "cranelift", limits)
+
+
+def _compile(wasm: bytes, config: EngineConfig, compiler: Compiler, limits: Limits) -> CompiledComponent:
+    settings = engine_config(config, compiler, fuel=limits.fuel is not None)
+    if config.cache:
+        _load_cache(settings, config.cache)
+    engine = wasmtime.Engine(settings)
+    return CompiledComponent(engine, _component(engine, wasm), compiler)
+
+
+def _component(engine: wasmtime.Engine, wasm: bytes) -> wc.Component:
+    try:
+        return wc.Component(engine, wasm)
+    except wasmtime.WasmtimeError as error:
+        raise InvalidError("the component does not compile", causes(error)) from None
+
+
+def validate_features(wasm: bytes, config: EngineConfig) -> None:
+    """Check that ``wasm`` uses no feature that the user switched off; only needed if ``config.restricts``.
+
+    Raises:
+        InvalidError: it does, or is invalid.
+    """
+    try:
+        wc.Component(wasmtime.Engine(validation_config(config)), wasm)
+    except wasmtime.WasmtimeError as error:
+        raise InvalidError("the component is invalid with the features switched on", causes(error)) from None
+
+
+def make_linker(
+    compiled: CompiledComponent, imports: Imports, *, wasi: Wasi | None, unknown_imports: str
+) -> wc.Linker:
+    """Return a linker with what the component may import.
+
+    Args:
+        compiled: the component.
+        imports: by name, functions, `wasmtime.Module`, `wasmtime.component.ResourceType` (alone or with a
+            destructor), or for an instance a mapping of them. A function is called with the arguments.
+        wasi: what the guest may see of the host; None: WASI is not there.
+        unknown_imports: "trap": what else it imports traps when called, and says its name.
+
+    Raises:
+        LinkError: an import cannot be defined.
+        OptionError: ``unknown_imports`` asks for what components cannot have.
+    """
+    if unknown_imports == "default":
+        raise OptionError(
+            "unknown imports of components cannot return default values: not every type has one; "
+            "let them trap, or give functions for them"
+        )
+    linker = wc.Linker(compiled.engine)
+    linker.allow_shadowing = True
+    try:
+        if wasi is not None:
+            linker.add_wasip2()
+            if wasi.http:
+                linker.add_wasi_http()
+        with linker.root() as root:
+            _define(root, imports)
+        if unknown_imports == "trap":
+            linker.define_unknown_imports_as_traps(compiled.component)
+    except wasmtime.WasmtimeError as error:
+        raise LinkError("the component's imports cannot be defined", causes(error)) from None
+    return linker
+
+
+def _define(instance: wc.LinkerInstance, imports: Imports) -> None:
+    for name, value in imports.items():
+        if isinstance(value, Mapping):
+            with instance.add_instance(name) as inner:
+                _define(inner, value)
+        elif isinstance(value, wasmtime.Module):
+            instance.add_module(name, value)
+        elif isinstance(value, wc.ResourceType):
+            instance.add_resource(name, value, _no_destructor)
+        elif isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], wc.ResourceType):
+            instance.add_resource(name, *value)
+        elif callable(value):
+            instance.add_func(name, _without_store(value))
+        else:
+            raise LinkError(f"the import `{name}` cannot be made of {value!r}")
+
+
+def _no_destructor(_store: object, _rep: int) -> None:
+    """Do nothing."""
+
+
+def _without_store(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a function for the engine, which passes the store first and lets only `Exception` through."""
+
+    def call(_store: object, *args: Any) -> Any:
+        try:
+            return function(*args)
+        except BaseException as exception:
+            capi._HOST_EXCEPTIONS.append(exception)
+            raise wasmtime.WasmtimeError(
+                f"host function raised {type(exception).__name__}: {exception}"
+            ) from None
+
+    return call
+
+
+class ComponentRun:
+    """One instance of an instrumented component, and the store it lives in.
+
+    Attributes:
+        store: the store.
+        instance: the instance, once there is one.
+        functions: the types of the functions that it exports, by their paths: the name of the function, or
+            the names of an instance and of the function in it.
+    """
+
+    instance: wc.Instance
+
+    def __init__(
+        self,
+        original: bytes,
+        instrumented: bytes,
+        *,
+        simple: bool,
+        config: EngineConfig,
+        limits: Limits,
+        hard_exit: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        if config.restricts:
+            validate_features(original, config)
+        self._compiled = compile_component(instrumented, config, simple=simple, limits=limits)
+        self.store = wasmtime.Store(self._compiled.engine)
+        self._watchdog = Watchdog(self.store, limits, hard_exit=hard_exit)
+        self.functions: Mapping[Path, wc.FuncType] = exported_functions(self._compiled)
+
+    def close(self) -> None:
+        """End the store."""
+        self._watchdog.close()
+        self.store.close()
+
+    def instantiate(self, imports: Imports, wasi: Wasi | None, unknown_imports: str) -> None:
+        """Link and instantiate the component; start functions of modules inside run.
+
+        Raises:
+            LinkError: an import is missing or of another type, or a memory or table cannot be allocated.
+            TrapError, ExitError, LimitError: a start function did not return.
+        """
+        if wasi is not None:
+            configure(wasi, self.store, self._watchdog.stop)
+        linker = make_linker(self._compiled, imports, wasi=wasi, unknown_imports=unknown_imports)
+        with self._errors("failed to instantiate the component"):
+            self.instance = linker.instantiate(self.store, self._compiled.component)
+
+    def call(self, path: Path, args: Sequence[Any]) -> tuple[Any, ...]:
+        """Call an exported function with Python values, as the engine's package has them.
+
+        Raises:
+            OptionError: an argument is no value of its parameter's type.
+            TrapError, ExitError, LimitError: it did not return.
+        """
+        function = find_function(self.store, self.instance, path)
+        with self._errors(f"the `{'.'.join(path)}` function trapped"):
+            return _call(self.store, function, self.functions[path], args)
+
+    @contextmanager
+    def _errors(self, message: str) -> Iterator[None]:
+        """Guard guest code, and say in our own errors what the engine says."""
+        try:
+            with self._watchdog.guard():
+                try:
+                    yield
+                except wasmtime.WasmtimeError:
+                    capi.raise_host_exception()
+                    _raise_left_over()
+                    raise
+        except capi.HostError as error:
+            cause = error.__cause__
+            if not isinstance(cause, Exception):
+                raise (cause or error) from None
+            raise TrapError(message, [f"a host function raised {type(cause).__name__}: {cause}"]) from cause
+        except wasmtime.ExitTrap as error:
+            raise ExitError(message, error.code, causes(error)) from None
+        except wasmtime.WasmtimeError as error:
+            text = str(error)
+            kind = TrapError if "wasm backtrace" in text or "wasm trap" in text else LinkError
+            raise kind(message, causes(error)) from None
+
+
+def _raise_left_over() -> None:
+    """Raise what the package's own conversion of a host function's result failed with."""
+    try:
+        maybe_raise_last_exn()
+    except Exception as exception:
+        raise capi.HostError(exception) from exception
+
+
+def _call(
+    store: wasmtime.Store, function: wc.Func, functype: wc.FuncType, args: Sequence[Any]
+) -> tuple[Any, ...]:
+    """Call a function; unlike the package's own way, an argument that does not fit is told from a trap."""
+    params, result = functype.params, functype.result
+    values = (ffi.wasmtime_component_val_t * max(len(params), 1))()
+    converted = 0
+    returned = ffi.wasmtime_component_val_t()
+    try:
+        for (name, valtype), arg in zip(params, args, strict=True):
+            try:
+                valtype.convert_to_c(store, arg, ctypes.pointer(values[converted]))
+            except (TypeError, ValueError, AttributeError, ctypes.ArgumentError) as error:
+                raise OptionError(f"the argument `{name}` cannot be {arg!r}: {error}") from None
+            converted += 1
+        failure = ffi.wasmtime_component_func_call(
+            ctypes.byref(function._func),
+            store._context(),
+            values,
+            len(params),
+            None if result is None else ctypes.byref(returned),
+            0 if result is None else 1,
+        )
+    finally:
+        for i in range(converted):
+            ffi.wasmtime_component_val_delete(ctypes.byref(values[i]))
+    if failure:
+        raise wasmtime.WasmtimeError._from_ptr(failure)
+    return () if result is None else (result.convert_from_c(returned),)
+
+
+def exported_functions(compiled: CompiledComponent) -> dict[Path, wc.FuncType]:
+    """Return the functions that a component exports, by their paths."""
+    found: dict[Path, wc.FuncType] = {}
+    _collect(compiled.component.type.exports(compiled.engine), compiled.engine, (), found)
+    return found
+
+
+def _collect(
+    exports: Mapping[str, Any], engine: wasmtime.Engine, path: Path, found: dict[Path, wc.FuncType]
+) -> None:
+    for name, extern in exports.items():
+        item = extern.ty
+        if isinstance(item, wc.FuncType):
+            found[*path, name] = item
+        elif isinstance(item, wc.ComponentInstanceType):
+            _collect(item.exports(engine), engine, (*path, name), found)
+
+
+def find_function(store: wasmtime.Store, instance: wc.Instance, path: Path) -> wc.Func:
+    """Return an exported function; raise `OptionError` where there is none."""
+    index = None
+    for name in path:
+        index = instance.get_export_index(store, name, index)
+        if index is None:
+            break
+    function = None if index is None else instance.get_func(store, index)
+    if function is None:
+        raise OptionError(f"the component does not export a function `{'.'.join(path)}`")
+    return function
+
+
+def live_core_instances(
+    store: wasmtime.Store,
+    instance: wc.Instance,
+    *,
+    mark: str,
+    mark_global: str,
+    module_globals: Sequence[str],
+    expected: Sequence[int],
+) -> list[LiveInstance]:
+    """Return the core instances inside an instance of an instrumented component.
+
+    Args:
+        store: the store of the instance.
+        instance: the instance.
+        mark: the exported function that changes one of its core instances: the last one that was made.
+        mark_global: the global that it changes.
+        module_globals: the names under which core instances export the number of their module.
+        expected: these numbers, in the order of instantiation.
+
+    Raises:
+        OptionError: the instance is not one of an instrumented component.
+        WizerError: the engine keeps its instances in another way than this package knows.
+    """
+    handles = list(_core_instances(store))
+    before = [_integer(store, handle, mark_global) for handle in handles]
+    function = find_function(store, instance, (mark,))
+    _call(store, function, function.type(store), ())
+    after = [_integer(store, handle, mark_global) for handle in handles]
+    marked = next((i for i, pair in enumerate(zip(before, after, strict=True)) if pair[0] != pair[1]), None)
+    if marked is None:
+        raise _layout_changed()
+    found: list[LiveInstance] = []
+    missing = list(expected)
+    for handle in handles[marked + 1 :]:
+        if not missing:
+            break
+        numbers = [_integer(store, handle, name) for name in module_globals]
+        number = next((n for n in numbers if n is not None), None)
+        if number is None:
+            continue
+        if number != missing.pop():
+            raise _layout_changed()
+        found.append(LiveInstance(store, handle))
+    if missing:
+        raise _layout_changed()
+    return found[::-1]
+
+
+def _core_instances(store: wasmtime.Store) -> Iterator[wasmtime.Instance]:
+    """Yield handles to all core instances of the store, the latest first.
+
+    Some are not of a module but hold what the host made; these have no exports.
+    """
+    bound = wasmtime.Memory(store, wasmtime.MemoryType(wasmtime.Limits(0, 0)))
+    place = bound._memory._anon_1
+    for number in range(place.__private1 - 1, -1, -1):
+        yield wasmtime.Instance._from_raw(ffi.wasmtime_instance_t(place.store_id, number))
+
+
+def _integer(store: wasmtime.Store, instance: wasmtime.Instance, name: str) -> int | None:
+    """Return the value of an exported global, a 32-bit integer, or None where there is no such export."""
+    found = capi.export_of(store, instance, name)
+    if not isinstance(found, wasmtime.Global):
+        return None
+    value = ffi.wasmtime_val_t()
+    ffi.wasmtime_global_get(store._context(), ctypes.byref(found._global), ctypes.byref(value))
+    return int(value.of.i32)
+
+
+def _layout_changed() -> WizerError:
+    return WizerError(
+        "the core instances of the component are not where the engine is known to keep them; "
+        "install the version of `wasmtime` that this package asks for"
+    )
