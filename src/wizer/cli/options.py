@@ -12,9 +12,10 @@ from typing import TypeVar
 
 from wizer.calls import parse_call
 from wizer.cli.parse import Arguments, UsageError
-from wizer.cli.settings import Setting, collect
+from wizer.cli.settings import collect
 from wizer.cli.spec import BY_NAME, UNSUPPORTED
 from wizer.cli.values import boolean, number, seconds, size
+from wizer.engine.flags import Setting
 from wizer.errors import OptionError, WizerError
 
 _T = TypeVar("_T")
@@ -27,6 +28,7 @@ class RunOptions:
 
     Attributes:
         input: a path, or ``-`` for standard input.
+        input_missing: whether nothing was said, which is standard input too, unless that is a terminal.
         output: a path, or ``-`` for standard output; None if nothing was said, which is standard output too,
             unless that is a terminal.
         init_funcs: names or calls, in order.
@@ -49,6 +51,7 @@ class RunOptions:
     """
 
     input: str = STDIO
+    input_missing: bool = False
     output: str | None = None
     init_funcs: tuple[str, ...] = ("wizer-initialize",)
     keep_init_func: bool = False
@@ -86,6 +89,7 @@ def run_options(arguments: Arguments) -> RunOptions:
     env, warnings = _environment(arguments)
     return RunOptions(
         input=arguments.input if arguments.input is not None else STDIO,
+        input_missing=arguments.input is None,
         output=_last(arguments, "output", _path),
         init_funcs=tuple(arguments.values("init-func")) or ("wizer-initialize",),
         keep_init_func=_last(arguments, "keep-init-func", boolean) or False,

@@ -14,14 +14,15 @@ from typing import Any, NoReturn
 from wizer.cli.spec import BY_NAME, OPTIONS, Option, Takes
 
 USAGE = "Usage: wizer [OPTIONS] [INPUT]"
+_TRAILER = "For more information, try '--help'."
 
 
 class UsageError(Exception):
     """The command line makes no sense; ``str()`` is what to print, in the form that clap gives it."""
 
-    def __init__(self, message: str, *, usage: bool = False) -> None:
-        parts = [f"error: {message}", *([USAGE] if usage else []), "For more information, try '--help'."]
-        super().__init__("\n\n".join(parts))
+    def __init__(self, message: str, *, usage: bool = False, trailer: bool = True) -> None:
+        parts = [f"error: {message}", USAGE if usage else "", _TRAILER if trailer else ""]
+        super().__init__("\n\n".join(part for part in parts if part))
 
 
 class Arguments(argparse.Namespace):

@@ -1,34 +1,17 @@
-"""The settings of ``-W``, ``-S``, ``-C``, ``-O`` and ``-D``, from the command line and from a TOML file."""
+"""The settings of ``-W``, ``-S``, ``-C``, ``-O`` and ``-D``, from the command line and from a TOML file.
+
+What the keys mean is decided in `wizer.engine.flags`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from wizer.cli.parse import Arguments
+from wizer.engine.flagkeys import LETTERS
+from wizer.engine.flags import Setting, describe, from_settings, split
 from wizer.errors import OptionError
-
-SECTIONS: Mapping[str, str] = {"wasm": "W", "wasi": "S", "codegen": "C", "optimize": "O", "debug": "D"}
-"""The long names of the options, which are also the tables of the TOML file, and their letters."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One ``key`` or ``key=value``.
-
-    Attributes:
-        section: the option's long name.
-        key: the key, as written.
-        value: the value, or None for a key alone.
-    """
-
-    section: str
-    key: str
-    value: str | None
-
-    def __str__(self) -> str:
-        return self.key if self.value is None else f"{self.key}={self.value}"
 
 
 def collect(arguments: Arguments) -> list[Setting]:
@@ -40,50 +23,56 @@ def collect(arguments: Arguments) -> list[Setting]:
     file = arguments.last("config")
     settings = [] if file is None else read_config(Path(file))
     for option, value in arguments.given:
-        if option.name in SECTIONS and value is not None:
-            settings += [_split(option.name, part) for part in value.split(",")]
+        if option.name in LETTERS and value is not None:
+            settings += split(option.name, [value])
     return settings
 
 
-def _split(section: str, text: str) -> Setting:
-    key, equals, value = text.partition("=")
-    return Setting(section, key, value if equals else None)
+def asked_for_help(arguments: Arguments) -> str | None:
+    """Return the section whose keys ``-W help`` or the like asks for."""
+    return next((section for section in LETTERS if arguments.last(section) == "help"), None)
+
+
+def render_keys(section: str) -> str:
+    """Return the list of a section's keys that can be honoured."""
+    rows = describe(section)
+    width = max(len(key) for key, _ in rows)
+    lines = [f"  -{LETTERS[section]} {key:<{width}}  {text}" for key, text in rows]
+    return "\n".join([f"Settings of -{LETTERS[section]}, --{section}:", "", *lines]) + "\n"
 
 
 def read_config(path: Path) -> list[Setting]:
     """Read the settings of a TOML file: a table per section, its keys spelled as on the command line.
 
     Raises:
-        OptionError: the file cannot be read, is no TOML, or has a table or a value of another kind.
+        OptionError: the file cannot be read, is no TOML, or has a table, key or value that makes no sense.
     """
     import tomllib
 
     try:
         tables = tomllib.loads(path.read_text("utf-8"))
+        settings = [setting for name, table in tables.items() for setting in _table(name, table)]
+        from_settings(settings)
     except OSError as error:
         cause = f"{error.strerror} (os error {error.errno})"
         raise OptionError(f'failed to read config file: "{path}"', [cause]) from None
-    except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError
+    except ValueError as error:  # ours, TOMLDecodeError and UnicodeDecodeError
         raise OptionError(f'failed to parse TOML config file "{path}"', [str(error)]) from None
-    try:
-        return [setting for name, table in tables.items() for setting in _table(name, table)]
-    except _ConfigError as error:
-        raise OptionError(f'failed to parse TOML config file "{path}"', [str(error)]) from None
-
-
-class _ConfigError(Exception):
-    """What is wrong in the file."""
+    except OptionError as error:
+        causes = [error.message, *error.causes]
+        raise OptionError(f'failed to parse TOML config file "{path}"', causes) from None
+    return settings
 
 
 def _table(name: str, table: object) -> list[Setting]:
     """Return the settings of one table."""
-    if name not in SECTIONS or not isinstance(table, dict):
-        expected = ", ".join(f"`{section}`" for section in SECTIONS)
-        raise _ConfigError(f"unknown field `{name}`, expected one of the tables {expected}")
-    settings = []
+    if name not in LETTERS or not isinstance(table, dict):
+        expected = ", ".join(f"`{section}`" for section in LETTERS)
+        raise ValueError(f"unknown field `{name}`, expected one of the tables {expected}")
+    settings = list[Setting]()
     for key, value in table.items():
         values: Sequence[object] = value if isinstance(value, list) else [value]
-        settings += [Setting(name, key, _text(f"{name}.{key}", item)) for item in values]
+        settings += [(name, key, _text(f"{name}.{key}", item)) for item in values]
     return settings
 
 
@@ -93,4 +82,4 @@ def _text(place: str, value: object) -> str:
         return "y" if value else "n"
     if isinstance(value, int | float | str):
         return str(value)
-    raise _ConfigError(f"`{place}` must be a boolean, a number or a string, not {type(value).__name__}")
+    raise ValueError(f"`{place}` must be a boolean, a number or a string, not {type(value).__name__}")

@@ -2,12 +2,14 @@
 
 Both of the Rust tools' command lines are in it: the standalone ``wizer`` 11 and ``wasmtime wizer`` 49. The
 parser, the help text and the messages about wrong usage are made from this table.
+
+It is a named tuple because importing ``dataclasses`` would take as long as the rest of `wizer --help`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 
 class Takes(Enum):
@@ -19,8 +21,7 @@ class Takes(Enum):
     SPACED_BOOL = "spaced bool"  # the same, and --name true, --name false
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """One option.
 
     Attributes:

@@ -1,0 +1,204 @@
+"""The command without a name: pre-initialise a module."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wizer.cli.options import STDIO, RunOptions, run_options
+from wizer.cli.parse import Arguments, UsageError
+from wizer.cli.settings import asked_for_help, render_keys
+from wizer.cli.signals import watched
+from wizer.engine.config import EngineConfig
+from wizer.engine.flags import Flags, from_settings
+from wizer.engine.wasi import Wasi
+from wizer.engine.watchdog import Limits
+from wizer.errors import OptionError, OutputError, WizerError
+
+if TYPE_CHECKING:
+    from wizer.session import Session
+
+
+def main(arguments: Arguments) -> int:
+    """Run `wizer` with ``arguments`` and return the exit status.
+
+    Raises:
+        UsageError: the command line makes no sense.
+        WizerError: the run failed; nothing is written.
+    """
+    if section := asked_for_help(arguments):
+        sys.stdout.write(render_keys(section))
+        return 0
+    options = run_options(arguments)
+    flags = _flags(options)
+    _check_terminals(options)
+    _check_output(options.output)
+    wasi = _wasi(options, flags)
+    with watched():
+        wasm = _read(options.input, "failed to open input file")
+        _run(options, flags, wasi, wasm)
+    return 0
+
+
+def include_dir() -> int:
+    """Print the folder that holds ``wizer.h`` and return the exit status."""
+    import wizer
+
+    sys.stdout.write(f"{Path(wizer.__file__).parent / 'include'}\n")
+    return 0
+
+
+def _flags(options: RunOptions) -> Flags:
+    """Join the options and the settings, which go before them."""
+    try:
+        engine = EngineConfig(
+            features=options.features,
+            relaxed_simd_deterministic=bool(options.relaxed_simd_deterministic),
+        )
+        limits = Limits(timeout=options.timeout, fuel=options.fuel, max_memory=options.max_memory)
+        inherited = "null" if options.inherit_stdio is False else "inherit"
+        wasi = Wasi(
+            args=(Path(options.input).name,),
+            env=options.env,
+            inherit_env=bool(options.inherit_env),
+            mapdirs=options.dirs,
+            stdin=inherited,
+            stdout=inherited,
+            stderr=inherited,
+        )
+        return from_settings(options.settings, engine=engine, limits=limits, wasi=wasi)
+    except OptionError as error:
+        raise UsageError(str(error), trailer=False) from None
+
+
+def _wasi(options: RunOptions, flags: Flags) -> Wasi | None:
+    """Return what the guest sees of the host, None for nothing; point out what then has no effect."""
+    for warning in options.warnings:
+        _say(f"warning: {warning}")
+    if not (options.allow_wasi or flags.use_wasi):
+        idle = [*options.wasi_options]
+        idle += [f"-S {key}" for section, key, _ in options.settings if section == "wasi"]
+        idle = [option for option in idle if option not in ("-S cli", "-S common")]
+        if idle:
+            _say(f"warning: without --allow-wasi, there is no effect of {', '.join(idle)}")
+        return None
+    wasi = flags.wasi
+    if options.input == STDIO and wasi.stdin == "inherit":
+        wasi = replace(wasi, stdin="null")  # the module was all there was
+    if options.output in (None, STDIO) and wasi.stdout == "inherit":
+        wasi = replace(wasi, stdout="stderr")  # what the guest prints is no part of the module
+    return wasi
+
+
+def _run(options: RunOptions, flags: Flags, wasi: Wasi | None, wasm: bytes) -> None:
+    """Initialise ``wasm`` and write the snapshot."""
+    from wizer.api import Wizer
+
+    rest: dict[str, Any] = {}
+    if options.max_data_segments is not None:
+        rest["max_data_segments"] = options.max_data_segments
+    if flags.unknown_imports is not None:
+        rest["unknown_imports"] = flags.unknown_imports
+    wizer = Wizer(
+        init_func=options.init_funcs,
+        keep_init_func=options.keep_init_func,
+        rename=options.rename,
+        preload={name: _read_preload(path) for name, path in options.preload.items()},
+        wasi=wasi,
+        limits=flags.limits,
+        engine=flags.engine,
+        **rest,
+    )
+    with wizer.session(wasm, hard_exit=_fail_at_once) as session:
+        wizer.initialize(session)
+        if options.output in (None, STDIO):
+            _write_stdout(session, wizer.export_changes())
+        else:
+            session.write(options.output, **wizer.export_changes())
+        for name, results in session.results:
+            if results:
+                _say(f"`{name}` returned {_shown(results)}")
+
+
+def _shown(results: tuple[object, ...]) -> str:
+    texts = [f"0x{value[::-1].hex()}" if isinstance(value, bytes) else str(value) for value in results]
+    return texts[0] if len(texts) == 1 else f"({', '.join(texts)})"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _fail_at_once(error: BaseException) -> None:
+    """End the process from another thread: the guest waits inside the host and does not hear of its limit."""
+    os.write(2, f"Error: {error}\n".encode("utf-8", "backslashreplace"))
+    os._exit(1)
+
+
+def _check_terminals(options: RunOptions) -> None:
+    """Refuse to wait for a module to be typed, and to print one."""
+    if options.input_missing and os.isatty(0):
+        raise UsageError("the following required arguments were not provided:\n  <INPUT>", usage=True)
+    if options.output is None and os.isatty(1):
+        raise UsageError(
+            "the output is binary and standard output is a terminal\n\n"
+            "  tip: name a file with '-o <OUTPUT>', or insist with '-o -'",
+            usage=True,
+        )
+
+
+def _check_output(output: str | None) -> None:
+    """Find out before the run what would keep the output from being written after it."""
+    if output in (None, STDIO):
+        return
+    target = Path(output)
+    folder = target.parent
+    if target.is_dir():
+        code = errno.EISDIR
+    elif not folder.exists():
+        code = errno.ENOENT
+    elif not folder.is_dir():
+        code = errno.ENOTDIR
+    elif not os.access(folder, os.W_OK) and not (target.exists() and not target.is_file()):
+        code = errno.EACCES
+    else:
+        return
+    raise OutputError("failed to create output file", [_os_error(OSError(code, os.strerror(code)))])
+
+
+def _read(name: str, failure: str) -> bytes:
+    """Read the input; what goes wrong is said in the words of the Rust tools."""
+    try:
+        with open(0, "rb", closefd=False) if name == STDIO else Path(name).open("rb") as file:
+            return file.read()
+    except IsADirectoryError as error:
+        raise WizerError("failed to read input Wasm module", [_os_error(error)]) from None
+    except OSError as error:
+        raise WizerError(failure, [_os_error(error)]) from None
+
+
+def _read_preload(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        causes = [f"failed to read from `{path}`", _os_error(error)]
+        raise WizerError("failed to parse preload module", causes) from None
+
+
+def _write_stdout(session: Session, changes: dict[str, Any]) -> None:
+    try:
+        with open(1, "wb", closefd=False) as stream:
+            session.write(stream, **changes)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError("failed to write output file", [_os_error(error)]) from None
+
+
+def _os_error(error: OSError) -> str:
+    """Word an error of the operating system as Rust does."""
+    return f"{error.strerror} (os error {error.errno})"

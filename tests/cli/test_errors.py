@@ -1,0 +1,279 @@
+"""What a failed run says, which programs parse: the same first line and the same chain as the Rust tools."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from . import modules
+from .conftest import Tool
+
+Write = Callable[..., Path]
+
+TRAPPED = "Error: the `wizer-initialize` function trapped"
+
+# what is wrong: the module, the options, and the first line of the standalone `wizer` 11
+SAME_AS_WIZER_11 = {
+    "trap": (modules.TRAPS, [], TRAPPED),
+    "stack overflow": (modules.RECURSES, [], TRAPPED),
+    "unknown import": (modules.CALLS_IMPORT, [], TRAPPED),
+    "exit": (modules.EXITS, ["--allow-wasi"], TRAPPED),
+    "no wasi": (modules.EXITS, [], TRAPPED),
+    "reactor traps": (modules.REACTOR_TRAPS, [], "Error: calling the Reactor initialization function"),
+    "no init function": (
+        modules.NO_INIT,
+        [],
+        "Error: the Wasm module does not have a `wizer-initialize` export",
+    ),
+    "no such function": (
+        modules.COUNTER,
+        ["-f", "nope"],
+        "Error: the Wasm module does not have a `nope` export",
+    ),
+    "not a function": (
+        modules.NOT_A_FUNCTION,
+        [],
+        "Error: the Wasm module's `wizer-initialize` export is not a function",
+    ),
+    "rename twice to": (
+        modules.COUNTER,
+        ["-r", "a=get", "-r", "a=set"],
+        "Error: Duplicated function rename dst a",
+    ),
+    "rename twice from": (
+        modules.COUNTER,
+        ["-r", "a=get", "-r", "b=get"],
+        "Error: Duplicated function rename src get",
+    ),
+    "bad output folder": (modules.COUNTER, ["-o", "none/out.wasm"], "Error: failed to create output file"),
+    "output is a folder": (modules.COUNTER, ["-o", "."], "Error: failed to create output file"),
+    "missing preload": (
+        modules.COUNTER,
+        ["--preload", "m=none.wasm"],
+        "Error: failed to parse preload module",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SAME_AS_WIZER_11)
+def test_first_line(case: str, wizer: Tool, module: Write) -> None:
+    text, options, first_line = SAME_AS_WIZER_11[case]
+    ended = wizer(module(text), *options)
+    assert (ended.status, ended.stdout) == (1, b"")
+    assert ended.first_line == first_line
+
+
+@pytest.mark.parametrize("case", SAME_AS_WIZER_11)
+def test_first_line_beside_wizer_11(case: str, wizer_rust: Tool, module: Write) -> None:
+    text, options, first_line = SAME_AS_WIZER_11[case]
+    ended = wizer_rust(module(text), *options)
+    assert ended.status == 1
+    assert ended.first_line == first_line
+
+
+def normal(stderr: str) -> str:
+    """Leave out what is each tool's own: the backtrace's code offsets and the blanks before its frames."""
+    lines = (re.sub(r"0x[0-9a-f]+", "0x", line) for line in stderr.splitlines())
+    return "\n".join(re.sub(r"^\s+(\d+:)", r"\1", line) for line in lines).strip()
+
+
+def without_frames(stderr: str) -> str:
+    """Leave out the frames of a backtrace."""
+    return "\n".join(
+        line for line in normal(stderr).splitlines() if "0x - " not in line and "<unknown>!" not in line
+    )
+
+
+@pytest.mark.parametrize("case", ["trap", "unknown import", "exit", "reactor traps"])
+def test_chain_beside_wizer_11(case: str, wizer: Tool, wizer_rust: Tool, module: Write) -> None:
+    text, options, _ = SAME_AS_WIZER_11[case]
+    path = module(text)
+    ours, theirs = wizer(path, *options).stderr, wizer_rust(path, *options).stderr
+    assert without_frames(ours) == without_frames(theirs)
+    assert len(ours.splitlines()) >= len(theirs.splitlines())
+
+
+def test_chain_of_a_trap(wizer: Tool, module: Write) -> None:
+    stderr = wizer(module(modules.TRAPS)).stderr
+    assert re.fullmatch(
+        r"Error: the `wizer-initialize` function trapped\n"
+        r"\n"
+        r"Caused by:\n"
+        r"    0: error while executing at wasm backtrace:\n"
+        r" +0: +0x[0-9a-f]+ - <unknown>!inner\n"
+        r" +1: +0x[0-9a-f]+ - <unknown>!init\n"
+        r"    1: wasm trap: wasm `unreachable` instruction executed\n",
+        stderr,
+    ), stderr
+
+
+def test_exit_of_the_guest(wizer: Tool, module: Write) -> None:
+    ended = wizer("--allow-wasi", module(modules.EXITS))
+    assert ended.status == 1
+    assert "\n    1: Exited with i32 exit status 3\n" in ended.stderr
+
+
+def test_start_function_traps(wizer: Tool, module: Write) -> None:
+    ended = wizer(module(modules.START_TRAPS))
+    assert ended.status == 1
+    assert ended.first_line.startswith("Error: ")
+    assert "wasm trap: wasm `unreachable` instruction executed" in ended.stderr
+
+
+def test_input_that_is_not_there(wizer: Tool, wasmtime_wizer: Tool) -> None:
+    ended = wizer("none.wasm")
+    assert ended.status == 1
+    assert ended.stderr == (
+        "Error: failed to open input file\n\nCaused by:\n    No such file or directory (os error 2)\n"
+    )
+    cause = "Caused by:\n    No such file or directory (os error 2)"
+    assert cause in wasmtime_wizer("none.wasm").stderr
+    folder = "Error: failed to read input Wasm module\n\nCaused by:\n    Is a directory (os error 21)"
+    assert wizer(".").stderr.strip() == wasmtime_wizer(".").stderr.strip() == folder
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
+def test_files_that_may_not_be_used(wizer: Tool, module: Write, tmp_path: Path) -> None:
+    path = module(modules.COUNTER)
+    path.chmod(0)
+    assert "Permission denied (os error 13)" in wizer(path).stderr
+    path.chmod(0o600)
+    (tmp_path / "closed").mkdir(0o500)
+    assert "Permission denied" in wizer(path, "-o", "closed/out.wasm").stderr
+
+
+@pytest.mark.parametrize(
+    ("wasm", "says"),
+    [
+        (b"", "unexpected end"),
+        (b"\0asm\2\0\0\0", "0x4"),
+        (b"\0asm\1\0\0\0\1\5", "0x"),
+        (b"\xff\xfe\xfd\xfc\0\0\0\0", "magic"),
+        (b"\0asm", "0x"),
+        (b"(module (func i32.cons 1))", "unknown operator or unexpected token"),
+        (b"hello", "expected `(`"),
+    ],
+)
+def test_input_that_is_no_module(wasm: bytes, says: str, wizer: Tool) -> None:
+    ended = wizer(stdin=wasm)
+    assert (ended.status, ended.stdout) == (1, b"")
+    assert ended.stderr.startswith("Error: ")
+    assert says in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_output_that_cannot_be_written_is_said_before_the_run(wizer: Tool, module: Write) -> None:
+    ended = wizer(module(modules.TRAPS), "-o", "none/out.wasm")
+    assert ended.stderr == (
+        "Error: failed to create output file\n\nCaused by:\n    No such file or directory (os error 2)\n"
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+def test_full_disk(wizer: Tool, module: Write) -> None:
+    ended = wizer(module(modules.COUNTER), "-o", "/dev/full")
+    assert ended.status == 1
+    assert ended.stderr.startswith("Error: ")
+    assert "No space left on device" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_full_disk_behind_stdout(wizer: Tool, module: Write) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("/dev/full is Linux's")
+    path = module(modules.COUNTER)
+    with Path("/dev/full").open("wb") as full, wizer.start(path, stdout=full.fileno()) as process:
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert stderr.startswith(b"Error: ")
+    assert b"No space left on device" in stderr
+    assert b"Traceback" not in stderr
+
+
+USAGE_ERRORS = {
+    "unknown option": ["--bad", "in.wasm"],
+    "unknown letter": ["-x", "in.wasm"],
+    "second input": ["in.wasm", "extra"],
+    "no value": ["in.wasm", "--output"],
+    "no function": ["in.wasm", "-f"],
+    "no bool": ["in.wasm", "--keep-init-func=yes"],
+    "separate bool": ["in.wasm", "--keep-init-func", "true"],
+    "two outputs": ["in.wasm", "-o", "a", "-o", "b"],
+    "misspelt": ["in.wasm", "--init-fun", "x"],
+    "no rename": ["in.wasm", "-r", "foo"],
+    "no setting": ["in.wasm", "-W"],
+    "unknown setting": ["in.wasm", "-Wbad=1"],
+    "bad bool setting": ["in.wasm", "-Wsimd=maybe"],
+    "setting without value": ["in.wasm", "-Wfuel"],
+    "bad number": ["in.wasm", "-Wfuel=x"],
+    "bad time": ["in.wasm", "-Wtimeout=zz"],
+    "bad compiler": ["in.wasm", "-Ccompiler=foo"],
+    "bad level": ["in.wasm", "-Oopt-level=7"],
+    "unknown wasi": ["in.wasm", "-Sfoo"],
+}
+
+
+@pytest.mark.parametrize("case", USAGE_ERRORS)
+def test_usage_errors_beside_wasmtime(case: str, wizer: Tool, wasmtime_wizer: Tool, module: Write) -> None:
+    module(modules.COUNTER)
+    ours, theirs = wizer(*USAGE_ERRORS[case]), wasmtime_wizer(*USAGE_ERRORS[case])
+    assert ours.status == theirs.status == 2
+    assert ours.first_line == theirs.first_line
+    last = "For more information, try '--help'."
+    assert (last in ours.stderr) is (last in theirs.stderr)
+
+
+ACCEPTED_BY_WASMTIME = [
+    "-o=out.wasm", "-oout.wasm", "--output=out.wasm", "--output out.wasm",
+    "-fdouble", "-f=double", "--init-func=double", "--init-func double",
+    "-r a=get", "-ra=get", "--rename-func=a=get", "--func-rename a=get", "-r a=b=c", "-r a=nope",
+    "--keep-init-func", "--keep-init-func=true", "--keep-init-func=false",
+    "--env A", "--env A=B", "--env=A=B", "--dir .", "--dir .::g", "--dir=.",
+    "-Wsimd", "-W simd=y", "-W=simd=true", "--wasm simd=yes", "--wasm=fuel=100000,timeout=5s",
+    "-Wtimeout=1s", "-Wfuel=0x10000", "-Wfuel=1_000_000", "-Wsimd=n,relaxed-simd=n",
+    "-Scli", "-S cli=n", "-S inherit-env=y,inherit-stdin=n", "-Ccache=n", "-C compiler=winch",
+    "-O opt-level=s", "-Oopt-level=0", "-Ddebug-info=n",
+]  # fmt: skip
+
+ACCEPTED_BY_WIZER_11 = [
+    "-o=out.wasm", "-oout.wasm", "-o out.wasm",
+    "-fdouble", "-f=double", "--init-func=double",
+    "-r a=get", "--func-rename=a=get", "--rename-func a=get", "-r a=nope",
+    "--keep-init-func", "--keep-init-func=true", "--keep-init-func=false",
+    "--allow-wasi", "--allow-wasi --dir . --mapdir g::.", "--dir .",
+    "--inherit-env", "--inherit-env=true", "--inherit-env false",
+    "--inherit-stdio", "--inherit-stdio=true", "--inherit-stdio false",
+    "--wasm-multi-memory", "--wasm-multi-memory=true", "--wasm-multi-memory false",
+    "--wasm-multi-value true", "--wasm-bulk-memory=true", "--wasm-reference-types true",
+    "--wasm-simd", "--wasm-relaxed-simd", "--wasm-simd=false --wasm-relaxed-simd=false",
+    "--relaxed-simd-deterministic", "--relaxed-simd-deterministic=false",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", ACCEPTED_BY_WASMTIME)
+def test_spellings_beside_wasmtime(options: str, wizer: Tool, wasmtime_wizer: Tool, module: Write) -> None:
+    same_outcome(options, wizer, wasmtime_wizer, module)
+
+
+@pytest.mark.parametrize("options", ACCEPTED_BY_WIZER_11)
+def test_spellings_beside_wizer_11(options: str, wizer: Tool, wizer_rust: Tool, module: Write) -> None:
+    same_outcome(options, wizer, wizer_rust, module)
+
+
+def same_outcome(options: str, ours: Tool, theirs: Tool, module: Write) -> None:
+    """Both take the options, and write to the same place modules with the same exports."""
+    from .conftest import exports
+
+    path, written = module(modules.COUNTER), ours.cwd / "out.wasm"
+    outputs = []
+    for tool in (ours, theirs):
+        ended = tool(*options.split(), path)
+        assert ended.status == 0, ended.stderr
+        outputs.append(written.read_bytes() if written.exists() else ended.stdout)
+        written.unlink(missing_ok=True)
+    assert exports(outputs[0]) == exports(outputs[1])
+    assert len(outputs[0]) <= len(outputs[1])
