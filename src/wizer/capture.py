@@ -15,7 +15,7 @@ from wizer.binary.externs import ExternKind
 from wizer.binary.module import Module
 from wizer.binary.types import RefType, hierarchy
 from wizer.errors import StateError
-from wizer.heapwalk import Functions, HeapWalk, InexpressibleError, Place, describe, raw_bits
+from wizer.heap.walk import Functions, HeapWalk, InexpressibleError, Place, describe, raw_bits
 from wizer.instrument import BATCH, Accessors
 from wizer.live import Live
 from wizer.state import NULL, FuncRef, MemoryState, Number, Ref, State, TableState, Value

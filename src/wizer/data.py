@@ -35,7 +35,7 @@ def data_contents(
     Args:
         module: the original module.
         state: the state of its instance.
-        appended: passive segments that the restore function needs.
+        appended: passive segments that the restore function needs; they follow the old ones.
         max_data_segments: how many segments there may be in all.
     """
     old = module.data if module.data_count is not None else ()
@@ -50,8 +50,8 @@ def data_contents(
         else:
             range_ = next(ranges, None)
             segments.append([_EMPTY_PASSIVE] if range_ is None else _active(state, range_))
-    segments += [_active(state, range_) for range_ in ranges]
     segments += [[segment] for segment in appended]
+    segments += [_active(state, range_) for range_ in ranges]
     if not segments:
         return DataContents(None, 0)
     chunks: list[Chunk] = [encode_unsigned(len(segments))]

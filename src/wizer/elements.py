@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from wizer.binary import sections as sec
@@ -19,12 +20,12 @@ from wizer.binary.segments import (
     encode_func_elements,
     encode_passive_elements,
 )
-from wizer.binary.types import RefType
+from wizer.binary.types import FUNCREF
 from wizer.capture import initial_element
-from wizer.references import References
+from wizer.heap.encode import References
 from wizer.state import FuncRef, Ref, State
 
-# table.init, elem.drop, array.new_elem, array.init_elem, in any LEB128 of 32 bits: what refers to segments.
+# What refers to segments: table.init, elem.drop, array.new_elem, array.init_elem, in any LEB128 of 32 bits.
 _SEGMENT_USES: Final = re.compile(
     rb"\xfc(?:[\x0c\x0d]|[\x8c\x8d]\x80{0,3}\x00)|\xfb(?:[\x0a\x13]|[\x8a\x93]\x80{0,3}\x00)"
 )
@@ -36,43 +37,60 @@ _MAX_FUNC_RUNS: Final = 1000
 _CHEAP_GAP: Final = 3
 
 
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A segment of the snapshot, and the functions that it declares for ``ref.func``."""
+
+    code: bytes
+    funcs: frozenset[int] = frozenset()
+
+
 def element_contents(
-    module: Module, state: State, exports: Sequence[Export], references: References
+    module: Module,
+    state: State,
+    exports: Sequence[Export],
+    references: References,
+    new: Sequence[Segment],
 ) -> list[Chunk] | None:
     """Return the contents of the element section, or None where there are no segments.
 
     Segments of tables that did not change stay. Of tables that did, the old active segments become
-    declarative, which is what they are after instantiation, and new ones follow. What was declared for
-    ``ref.func`` only by an export or segment that goes is declared again.
+    declarative, which is what they are after instantiation. What was declared for ``ref.func`` only by an
+    export or a segment that goes is declared again.
+
+    Args:
+        module: the original module.
+        state: the state of its instance.
+        exports: the exports of the snapshot.
+        references: after it has encoded everything else.
+        new: the segments that write tables, from `table_segments`.
     """
     replaced = {tableidx for tableidx, table in state.tables.items() if table.changed is not None}
     replaced |= {index for kind, index in state.kept if kind == "table"}
-    old = [_old_segment(module, state, i, replaced, references) for i in range(len(module.elements))]
-    if any(segment is None for segment in old) and not _refers_to_segments(module):
-        segments = [segment for segment in old if segment is not None]
-    else:
-        segments = [_as_declarative(e) if s is None else s for e, s in zip(module.elements, old, strict=True)]
-    for tableidx, table in sorted(state.tables.items()):
-        if table.changed:
-            segments += _table_segments(module, tableidx, table.changed, references)
+    indices_matter = bool(references.passive_elements) or _refers_to_segments(module)
+    segments = []
+    for elemidx, element in enumerate(module.elements):
+        if element.mode != "active" or element.tableidx not in replaced:
+            segments.append(_kept_segment(state, elemidx, element, references))
+        elif indices_matter:
+            segments.append(Segment(encode_declarative(sorted(element.funcs())), element.funcs()))
+    segments += map(Segment, references.passive_elements)
+    segments += new
     undeclared = _undeclared(module, exports, segments, references)
     if undeclared:
-        segments.append(encode_declarative(sorted(undeclared)))
-    return [encode_unsigned(len(segments)), *segments] if segments else None
+        segments.append(Segment(encode_declarative(sorted(undeclared))))
+    return [encode_unsigned(len(segments)), *(s.code for s in segments)] if segments else None
 
 
-def _old_segment(
-    module: Module, state: State, elemidx: int, replaced: set[int], references: References
-) -> bytes | None:
-    """Return what stands in the place of a segment; None for an active one that goes."""
-    element = module.elements[elemidx]
-    if element.mode == "active" and element.tableidx in replaced:
-        return None
+def _kept_segment(state: State, elemidx: int, element: ElementSegment, references: References) -> Segment:
+    """Return a segment as it is, but for passive ones that were dropped or whose objects changed."""
     if elemidx in state.dropped_elements:
-        return encode_passive_elements(element.reftype, [])
+        return Segment(encode_passive_elements(element.reftype, []))
     if elemidx in state.elements:
-        return encode_passive_elements(element.reftype, references.element_items(elemidx))
-    return element.code
+        items = references.segment_elements(elemidx)
+        funcs = frozenset(ref.funcidx for ref in state.elements[elemidx] if isinstance(ref, FuncRef))
+        return Segment(encode_passive_elements(element.reftype, items), funcs)
+    return Segment(element.code, element.funcs())
 
 
 def _refers_to_segments(module: Module) -> bool:
@@ -80,40 +98,43 @@ def _refers_to_segments(module: Module) -> bool:
     return section is not None and _SEGMENT_USES.search(module.wasm, section.start, section.end) is not None
 
 
-def _as_declarative(element: ElementSegment) -> bytes:
-    return encode_declarative(sorted(element.funcs()))
-
-
 def _undeclared(
-    module: Module, exports: Sequence[Export], segments: Sequence[bytes], references: References
+    module: Module, exports: Sequence[Export], segments: Sequence[Segment], references: References
 ) -> frozenset[int]:
     """Return the functions that bodies refer to and that nothing declares any more."""
-    gone = module.refs - {export.index for export in exports if export.kind == "func"}
-    for init in (item.init for item in module.tables):
-        if init is not None:
-            gone -= set(init.funcs)
-    still = {element.code for element in module.elements} & set(segments)
-    for element in module.elements:
-        if element.code in still or encode_declarative(sorted(element.funcs())) in segments:
-            gone -= element.funcs()
-    return referring(module, gone - references.initialiser_funcs) | references.restore_funcs
+    declared = {export.index for export in exports if export.kind == "func"} | references.funcs
+    for segment in segments:
+        declared |= segment.funcs
+    for globalidx, global_ in enumerate(module.globals):
+        if global_.init is not None and not references.writes_global(globalidx):
+            declared.update(global_.init.funcs)
+    for table in module.tables:
+        declared.update(table.init.funcs if table.init is not None else ())
+    return referring(module, module.refs - declared) | (references.restore_funcs - declared)
 
 
-def _table_segments(
+def table_segments(module: Module, state: State, references: References) -> list[Segment]:
+    """Return active segments that write the tables that changed."""
+    return [
+        segment
+        for tableidx, table in sorted(state.tables.items())
+        if table.changed
+        for segment in _segments_of(module, tableidx, table.changed, references)
+    ]
+
+
+def _segments_of(
     module: Module, tableidx: int, changed: Mapping[int, Ref], references: References
-) -> Iterator[bytes]:
-    """Yield active segments that write ``changed``."""
+) -> Iterator[Segment]:
     tabletype = module.tables[tableidx].type
     is64 = tabletype.limits.is64
     positions = sorted(changed)
     runs = list(_runs(positions, 0))
-    only_funcs = tabletype.element == RefType(nullable=True, heap="func") and all(
-        isinstance(ref, FuncRef) for ref in changed.values()
-    )
+    only_funcs = tabletype.element == FUNCREF and all(isinstance(ref, FuncRef) for ref in changed.values())
     if only_funcs and len(runs) <= _MAX_FUNC_RUNS:
         for start, stop in runs:
             funcs = [ref.funcidx for i in range(start, stop) if isinstance(ref := changed[i], FuncRef)]
-            yield encode_func_elements(tableidx, start, funcs, is64)
+            yield Segment(encode_func_elements(tableidx, start, funcs, is64), frozenset(funcs))
         return
     default = initial_element(module, tableidx)
     gap = 0 if default is None else _CHEAP_GAP
@@ -122,9 +143,11 @@ def _table_segments(
         gap *= 2
         runs = list(_runs(positions, gap))
     for start, stop in runs:
-        refs = [changed.get(i, default) for i in range(start, stop)]
-        items = [references.element(ref, tabletype.element) for ref in refs if ref is not None]
-        yield encode_expr_elements(tableidx, start, tabletype.element, items, is64)
+        refs = [changed[i] if i in changed else default for i in range(start, stop)]
+        known = [ref for ref in refs if ref is not None]  # gaps are only there where the default is known
+        items = [references.table_element(tableidx, i, ref) for i, ref in enumerate(known, start)]
+        funcs_in = frozenset(ref.funcidx for ref in known if isinstance(ref, FuncRef))
+        yield Segment(encode_expr_elements(tableidx, start, tabletype.element, items, is64), funcs_in)
 
 
 def _runs(positions: Sequence[int], gap: int) -> Iterator[tuple[int, int]]:

@@ -22,7 +22,7 @@ nothing of state are passed on as they are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from wizer.binary import code
@@ -46,9 +46,12 @@ from wizer.binary.module import Module
 from wizer.binary.sections import Section
 from wizer.binary.types import FuncType, encode_functype
 from wizer.data import data_contents
-from wizer.elements import element_contents
-from wizer.references import References
+from wizer.elements import element_contents, table_segments
+from wizer.heap.encode import References
 from wizer.state import State
+
+# Engines take bodies of up to 7,654,321 bytes, and compile several smaller ones in parallel.
+_MAX_BODY = 1_000_000
 
 
 def rewrite(
@@ -68,18 +71,20 @@ def rewrite(
     """
     references = References(module, state)
     contents: dict[int, Sequence[Chunk] | None] = {sec.START: None}
-    contents[sec.GLOBAL] = _globals(module, state, references)
-    contents[sec.ELEMENT] = element_contents(module, state, exports, references)
     contents[sec.IMPORT] = _imports(module, state)
-    contents[sec.TABLE] = _tables(module, state)
+    contents[sec.TABLE] = _tables(module, state, references)
     contents[sec.MEMORY] = _memories(module, state)
+    contents[sec.GLOBAL] = _globals(module, references)
     contents[sec.EXPORT] = _vector([encode_export(export) for export in exports])
-    data = data_contents(module, state, references.data_segments, max_data_segments)
+    segments = table_segments(module, state, references)
+    restore = references.restore()
+    contents[sec.ELEMENT] = element_contents(module, state, exports, references, segments)
+    data = data_contents(module, state, references.passive_data, max_data_segments)
     contents[sec.DATA] = data.contents
-    if module.data_count is not None or references.data_segments:
+    if module.data_count is not None or references.passive_data:
         contents[sec.DATA_COUNT] = [encode_unsigned(data.count)]
-    if references.restore:
-        contents.update(_restore(module, references.restore))
+    if restore:
+        contents.update(_restore(module, restore))
     return assemble(module, contents, keep_custom=_keeps)
 
 
@@ -125,14 +130,14 @@ def _captured(imported: Import, index: int, state: State) -> Import:
     return imported
 
 
-def _tables(module: Module, state: State) -> list[Chunk] | None:
+def _tables(module: Module, state: State, references: References) -> list[Chunk] | None:
     items = []
     for tableidx, table in enumerate(module.tables):
         if not module.imported("table", tableidx):
             limits = _grown(table.type.limits, state.tables[tableidx].size)
             encoded = encode_tabletype(replace(table.type, limits=limits))
             items.append(encoded if table.init is None else b"\x40\x00" + encoded + table.init.code)
-    return _vector(items)
+    return _vector(items + references.appended_tables())
 
 
 def _memories(module: Module, state: State) -> list[Chunk] | None:
@@ -145,7 +150,7 @@ def _memories(module: Module, state: State) -> list[Chunk] | None:
     )
 
 
-def _globals(module: Module, state: State, references: References) -> list[Chunk] | None:
+def _globals(module: Module, references: References) -> list[Chunk] | None:
     items = []
     for globalidx, global_ in enumerate(module.globals):
         if global_.init is None:
@@ -153,18 +158,38 @@ def _globals(module: Module, state: State, references: References) -> list[Chunk
         init = references.global_init(globalidx)
         code_ = global_.init.code if init is None else init + END
         items.append(encode_globaltype(global_.type) + code_)
-    return _vector(items + references.appended_globals)
+    return _vector(items + references.appended_globals())
 
 
-def _restore(module: Module, instructions: Sequence[bytes]) -> Mapping[int, Sequence[Chunk]]:
-    """Append the function that does what constant expressions cannot say, and make it the start function."""
+def _restore(module: Module, pieces: Sequence[bytes]) -> Mapping[int, Sequence[Chunk]]:
+    """Append the function that does what constant expressions cannot say, and make it the start function.
+
+    What is too long for one body is several functions, which the last one calls.
+    """
     functype = FuncType((), ())
     typeidx = next((i for i, t in enumerate(module.types) if t.comp == functype), len(module.types))
+    parts = list(_parts(pieces))
+    first = len(module.funcs)
+    if len(parts) > 1:
+        parts.append(b"".join(code.call(first + number) for number in range(len(parts))))
     contents: dict[int, Sequence[Chunk]] = {
-        sec.FUNCTION: extended(module, sec.FUNCTION, [encode_unsigned(typeidx)]),
-        sec.CODE: extended(module, sec.CODE, [code.encode_body(b"".join(instructions))]),
-        sec.START: [encode_unsigned(len(module.funcs))],
+        sec.FUNCTION: extended(module, sec.FUNCTION, [encode_unsigned(typeidx)] * len(parts)),
+        sec.CODE: extended(module, sec.CODE, [code.encode_body(part) for part in parts]),
+        sec.START: [encode_unsigned(first + len(parts) - 1)],
     }
     if typeidx == len(module.types):
         contents[sec.TYPE] = extended(module, sec.TYPE, [encode_functype(functype)])
     return contents
+
+
+def _parts(pieces: Sequence[bytes]) -> Iterator[bytes]:
+    """Join pieces of code to parts of about `_MAX_BODY` bytes."""
+    part: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        if part and size + len(piece) > _MAX_BODY:
+            yield b"".join(part)
+            part, size = [], 0
+        part.append(piece)
+        size += len(piece)
+    yield b"".join(part)

@@ -107,6 +107,11 @@ def data_drop(dataidx: int) -> bytes:
     return op(b"\xfc", 9, dataidx)
 
 
+def elem_drop(elemidx: int) -> bytes:
+    """Encode ``elem.drop``."""
+    return op(b"\xfc", 13, elemidx)
+
+
 def call(funcidx: int) -> bytes:
     """Encode ``call``."""
     return op(b"\x10", funcidx)

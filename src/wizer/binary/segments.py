@@ -38,7 +38,7 @@ class ElementSegment:
     offset: Expr | None
     code: bytes
 
-    def funcs(self) -> set[int]:
+    def funcs(self) -> frozenset[int]:
         """Return the functions that the segment declares as referenceable."""
         found: set[int] = set()
         for item in self.items:
@@ -46,7 +46,7 @@ class ElementSegment:
                 found.add(item)
             else:
                 found.update(item.funcs)
-        return found
+        return frozenset(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,6 +133,43 @@ def hierarchy(heap: HeapType, types: Sequence[SubType]) -> str:
             return "any"
 
 
+_ABSTRACT_SUPERTYPES = {
+    "nocont": ("cont",),
+    "noexn": ("exn",),
+    "nofunc": ("func",),
+    "noextern": ("extern",),
+    "none": ("i31", "struct", "array", "eq", "any"),
+    "i31": ("eq", "any"),
+    "struct": ("eq", "any"),
+    "array": ("eq", "any"),
+    "eq": ("any",),
+}
+
+
+def matches(sub: RefType, super_: RefType, types: Sequence[SubType]) -> bool:
+    """Whether ``sub`` is a subtype of ``super_``; types of equal structure count by their indices only.
+
+    https://webassembly.github.io/spec/core/valid/matching.html#reference-types
+    """
+    return (super_.nullable or not sub.nullable) and _heap_matches(sub.heap, super_.heap, types)
+
+
+def _heap_matches(sub: HeapType, super_: HeapType, types: Sequence[SubType]) -> bool:
+    if sub == super_:
+        return True
+    if isinstance(sub, str):
+        if isinstance(super_, str):
+            return super_ in _ABSTRACT_SUPERTYPES.get(sub, ())
+        bottoms = {"func": "nofunc", "any": "none", "cont": "nocont"}
+        return sub == bottoms.get(hierarchy(super_, types))
+    if isinstance(super_, int):
+        return any(_heap_matches(parent, super_, types) for parent in types[sub].supertypes)
+    kind = {FuncType: "func", StructType: "struct", ArrayType: "array", ContType: "cont"}[
+        type(types[sub].comp)
+    ]
+    return _heap_matches(kind, super_, types)
+
+
 def read_heaptype(reader: Reader) -> HeapType:
     """Read a heap type."""
     start = reader.pos

@@ -23,10 +23,11 @@ def to_binary(wasm: Wasm) -> bytes:
         InvalidError: the text is malformed; the message shows where.
     """
     if isinstance(wasm, os.PathLike):
+        path = Path(wasm)
         try:
-            wasm = Path(wasm).read_bytes()
+            wasm = path.read_bytes()
         except OSError as error:
-            raise WizerError(f"failed to read `{Path(wasm)}`", [error.strerror or str(error)]) from None
+            raise WizerError(f"failed to read `{path}`", [error.strerror or str(error)]) from None
     if isinstance(wasm, bytearray | memoryview):
         wasm = bytes(wasm)
     if isinstance(wasm, bytes) and (wasm[:4] == MAGIC or not _is_text(wasm)):

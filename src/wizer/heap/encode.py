@@ -1,0 +1,389 @@
+"""References as code: constant expressions where they can say it, the restore function where they cannot.
+
+A list of two that closes a cycle, held by a mutable global::
+
+    (global $list (mut (ref null $node)) (ref.null $node))
+    (global $second (ref $node) (struct.new $node (i32.const 2) (ref.null $node)))
+    (global $first (ref $node) (struct.new $node (i32.const 1) (global.get $second)))
+    (func $restore
+      (struct.set $node 1 (global.get $second) (global.get $first))
+      (global.set $list (global.get $first)))
+    (start $restore)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from wizer.binary import code
+from wizer.binary.expr import END, encode_const, encode_null, encode_ref_func
+from wizer.binary.externs import GlobalType, Limits, TableType, encode_globaltype, encode_tabletype
+from wizer.binary.module import Module
+from wizer.binary.segments import encode_passive_elements
+from wizer.binary.types import ArrayType, RefType, StorageType, ValType
+from wizer.errors import StateError
+from wizer.heap.arrays import array_from_segment, copy_segment, encode_passive_data, number_operands
+from wizer.heap.graph import WIDTHS, Graph, uniform_ref
+from wizer.heap.place import InGlobal, InMutableGlobal, Inside, InTable, Late, Placement
+from wizer.heap.placeholder import placeholder
+from wizer.state import I31, Array, Exn, FuncRef, Null, Number, ObjectRef, Ref, State, Struct, Value
+
+_ANYREF = RefType(nullable=True, heap="any")
+_EXNREF = RefType(nullable=True, heap="exn")
+
+
+class References:
+    """Encodes the references of a state. Ask for all initialisers and elements first, then for `restore`.
+
+    Attributes:
+        funcs: the functions that initialisers refer to, which declares them for ``ref.func``.
+        restore_funcs: the functions that the restore function refers to, which must be declared.
+        passive_elements, passive_data: segments that it uses, which follow those of the original module.
+    """
+
+    def __init__(self, module: Module, state: State) -> None:
+        self.funcs: set[int] = set()
+        self.restore_funcs: set[int] = set()
+        self.passive_elements: list[bytes] = []
+        self.passive_data: list[bytes] = []
+        self._module = module
+        self._state = state
+        self._graph = Graph(module, state)
+        self._placement = Placement(self._graph, state)
+        self._first_element = len(module.elements)
+        self._first_data = len(module.data) if module.data_count is not None else 0
+        self._in_restore = False
+        self._table_sets: list[tuple[int, int, Ref]] = []
+
+    def writes_global(self, globalidx: int) -> bool:
+        """Whether a global gets an initialiser of ours."""
+        return globalidx in self._state.globals
+
+    def global_init(self, globalidx: int) -> bytes | None:
+        """Return the initialiser of a global, without ``end``; None where it stays as it is."""
+        value = self._state.globals.get(globalidx)
+        if value is None:
+            return None
+        if globalidx in self._placement.patched_globals:
+            return self._placeholder(self._module.globals[globalidx].type.valtype)
+        if isinstance(value, ObjectRef):
+            home = self._placement.homes[value.object]
+            if home in (InGlobal(globalidx), InMutableGlobal(globalidx)):
+                reftype = self._module.globals[globalidx].type.valtype
+                return self._construct(value.object) + self._coercion(value.object, reftype)
+        return self._value(value, self._module.globals[globalidx].type.valtype)
+
+    def appended_globals(self) -> list[bytes]:
+        """Return the globals to append: one for each object that several places share."""
+        placement = self._placement
+        entries = []
+        for node in placement.appended:
+            object_ = self._graph.heap[node]
+            assert not isinstance(object_, Exn)
+            reftype = RefType(nullable=False, heap=object_.typeidx)
+            globaltype = encode_globaltype(GlobalType(reftype, mutable=False))
+            entries.append(globaltype + self._construct(node) + END)
+        late = encode_globaltype(GlobalType(_EXNREF, mutable=True)) + encode_null("exn") + END
+        return entries + [late for node in placement.late if self._graph.is_exception(node)]
+
+    def appended_tables(self) -> list[bytes]:
+        """Return the table to append, in which the restore function keeps the objects that it makes."""
+        if all(self._graph.is_exception(node) for node in self._placement.late):
+            return []
+        return [encode_tabletype(TableType(_ANYREF, Limits(len(self._placement.late))))]
+
+    def table_element(self, tableidx: int, element: int, ref: Ref) -> bytes:
+        """Return the expression, without ``end``, for an element of a table."""
+        reftype = self._module.tables[tableidx].type.element
+        if isinstance(ref, ObjectRef):
+            if self._placement.homes[ref.object] == InTable(tableidx, element):
+                return self._construct(ref.object) + self._coercion(ref.object, reftype)
+            if not self._placement.constant(ref.object, reftype):
+                self._table_sets.append((tableidx, element, ref))
+                return self._placeholder(reftype)
+        return self._value(ref, reftype)
+
+    def segment_elements(self, elemidx: int) -> list[bytes]:
+        """Return the expressions of a passive segment, without ``end``."""
+        reftype = self._module.elements[elemidx].reftype
+        items = []
+        for element, ref in enumerate(self._state.elements[elemidx]):
+            if isinstance(ref, ObjectRef) and not self._placement.constant(ref.object, reftype):
+                raise StateError(
+                    f"element segment {elemidx} element {element} holds an object that only code can make, "
+                    "which a segment cannot express"
+                )
+            items.append(self._value(ref, reftype))
+        return items
+
+    def restore(self) -> list[bytes]:
+        """Return what the restore function does, in pieces that stand by themselves; often nothing."""
+        self._in_restore = True
+        pieces = [self._make_late(node) for node in self._placement.late]
+        pieces += [self._fill_array(node) for node in self._large_arrays()]
+        pieces += [self._set_slot(patch.node, patch.slot.index) for patch in self._placement.patches]
+        for globalidx, value in sorted(self._state.globals.items()):
+            global_ = self._module.globals[globalidx]
+            if globalidx in self._placement.patched_globals or self._module.imported("global", globalidx):
+                pieces.append(self._value(value, global_.type.valtype) + code.global_set(globalidx))
+        for tableidx, element, ref in self._table_sets:
+            index = "i64" if self._module.tables[tableidx].type.limits.is64 else "i32"
+            value_code = self._value(ref, self._module.tables[tableidx].type.element)
+            pieces.append(encode_const(index, element) + value_code + code.table_set(tableidx))
+        pieces += [code.data_drop(self._first_data + i) for i in range(len(self.passive_data))]
+        pieces += [code.elem_drop(self._first_element + i) for i in range(len(self.passive_elements))]
+        if self.appended_tables():
+            everything = encode_const("i32", 0) + encode_null("any")
+            count = encode_const("i32", len(self._placement.late))
+            pieces.append(everything + count + code.table_fill(len(self._module.tables)))
+        return [piece for piece in pieces if piece]
+
+    # References to what exists.
+
+    def _value(self, value: Value, valtype: StorageType) -> bytes:
+        """Return the code for a value in a place of a type; objects in it have been made."""
+        if isinstance(valtype, str):
+            assert isinstance(value, Number)
+            return encode_const("i32" if valtype in WIDTHS and WIDTHS[valtype] < 4 else valtype, value.bits)
+        match value:
+            case Null():
+                return encode_null(valtype.heap)
+            case FuncRef(funcidx):
+                (self.restore_funcs if self._in_restore else self.funcs).add(funcidx)
+                return encode_ref_func(funcidx)
+            case I31(bits):
+                scalar = encode_const("i32", bits) + code.REF_I31
+                return scalar + (code.EXTERN_CONVERT_ANY if self._graph.top(valtype) == "extern" else b"")
+            case ObjectRef(node):
+                return self._access(node, valtype)
+        raise AssertionError(value)
+
+    def _access(self, node: int, valtype: RefType) -> bytes:
+        """Return the code that gets at an object, for a place of a type."""
+        home = self._placement.homes[node]
+        if isinstance(home, InGlobal) and self._placement.constant(node, valtype):
+            return code.global_get(home.globalidx) + self._conversion(self._global_top(home), valtype)
+        assert self._in_restore, f"object {node} at {home} is out of reach of a constant expression"
+        return self._exact(node) + self._coercion(node, valtype)
+
+    def _exact(self, node: int) -> bytes:
+        """Return the code that gets at an object as a reference of its own type; for the restore function."""
+        object_ = self._graph.heap[node]
+        home = self._placement.homes[node]
+        if isinstance(object_, Exn):
+            assert isinstance(home, Late)
+            return code.global_get(self._late_global(node)) + code.REF_AS_NON_NULL
+        found, reftype = self._at_home(home)
+        top = self._graph.top(reftype)
+        found += code.ANY_CONVERT_EXTERN if top == "extern" else b""
+        return found if reftype.heap == object_.typeidx else found + code.ref_cast(object_.typeidx)
+
+    def _at_home(self, home: object) -> tuple[bytes, RefType]:
+        """Return the code that reads an object's home, and the static type of that."""
+        module = self._module
+        match home:
+            case InGlobal(globalidx) | InMutableGlobal(globalidx):
+                if globalidx >= len(module.globals):
+                    node = self._placement.appended[globalidx - len(module.globals)]
+                    object_ = self._graph.heap[node]
+                    assert not isinstance(object_, Exn)
+                    return code.global_get(globalidx), RefType(nullable=False, heap=object_.typeidx)
+                valtype = module.globals[globalidx].type.valtype
+                assert isinstance(valtype, RefType)
+                return code.global_get(globalidx), valtype
+            case InTable(tableidx, element):
+                tabletype = module.tables[tableidx].type
+                index = encode_const("i64" if tabletype.limits.is64 else "i32", element)
+                return index + code.table_get(tableidx), tabletype.element
+            case Late(number):
+                return encode_const("i32", number) + code.table_get(len(module.tables)), _ANYREF
+            case Inside(parent, slot):
+                storage = self._slot_type(parent, slot)
+                assert isinstance(storage, RefType)
+                return self._exact(parent) + self._get(parent, slot), storage
+        raise AssertionError(home)
+
+    def _global_top(self, home: InGlobal) -> str:
+        if home.globalidx >= len(self._module.globals):
+            return "any"
+        valtype = self._module.globals[home.globalidx].type.valtype
+        assert isinstance(valtype, RefType)
+        return self._graph.top(valtype)
+
+    def _conversion(self, top: str, valtype: RefType) -> bytes:
+        wanted = self._graph.top(valtype)
+        if top == wanted:
+            return b""
+        return code.EXTERN_CONVERT_ANY if wanted == "extern" else code.ANY_CONVERT_EXTERN
+
+    def _coercion(self, node: int, valtype: ValType) -> bytes:
+        """Return the conversion of an object, as itself, for a place of a type."""
+        if self._graph.is_exception(node) or isinstance(valtype, str):
+            return b""
+        return self._conversion("any", valtype)
+
+    def _placeholder(self, valtype: ValType) -> bytes:
+        assert isinstance(valtype, RefType)
+        found = placeholder(self._module, valtype)
+        if found is None:
+            raise StateError(f"no constant expression makes a value of type {valtype} to begin with")
+        return found
+
+    # Making objects.
+
+    def _construct(self, root: int) -> bytes:
+        """Return the code that makes an object and all that is made inside it.
+
+        A loop and not a recursion: objects may be nested deep.
+        """
+        out: list[bytes] = []
+        work: list[bytes | int] = [root]
+        while work:
+            item = work.pop()
+            if isinstance(item, bytes):
+                out.append(item)
+            else:
+                work.extend(reversed(list(self._parts(item))))
+        return b"".join(out)
+
+    def _parts(self, node: int) -> Iterator[bytes | int]:
+        """Yield the operands and the instruction that make an object; a number stands for another object."""
+        object_ = self._graph.heap[node]
+        if isinstance(object_, Array):
+            yield from self._array_parts(node, object_)
+        elif isinstance(object_, Struct):
+            for index, (field, value) in enumerate(
+                zip(self._graph.field_types(object_), object_.fields, strict=True)
+            ):
+                yield from self._slot(node, index, value, field.storage)
+            yield code.op(b"\xfb\x00", object_.typeidx)
+        else:
+            payload = self._module.type_as_func(self._module.tags[object_.tagidx]).params
+            yield (
+                code.block(b"\x69") + b"\x1f\x40\x01\x03\x00"
+            )  # (block (result exnref) (try_table (catch_all_ref 0)
+            for index, (valtype, value) in enumerate(zip(payload, object_.fields, strict=True)):
+                yield from self._slot(node, index, value, valtype)
+            yield code.throw(object_.tagidx) + code.END + code.UNREACHABLE + code.END
+
+    def _slot(self, node: int, index: int, value: Value, storage: StorageType) -> Iterator[bytes | int]:
+        if isinstance(value, ObjectRef) and isinstance(storage, RefType):
+            if self._placement.is_patched(node, index):
+                yield self._placeholder(storage)
+                return
+            if self._placement.homes[value.object] == Inside(node, index):
+                yield value.object
+                yield self._coercion(value.object, storage)
+                return
+        yield self._value(value, storage)
+
+    def _array_parts(self, node: int, array: Array) -> Iterator[bytes | int]:
+        element = self._graph.element_type(array)
+        large = self._graph.is_large(node)
+        if large and not element.mutable:
+            segment = self._array_segment(node, array)
+            yield array_from_segment(
+                array.typeidx, segment, self._length(array), isinstance(element.storage, str)
+            )
+        elif isinstance(element.storage, str):
+            yield number_operands(array, element.storage, large=large)
+        elif large:
+            yield self._placeholder(element.storage) + encode_const("i32", len(array.elements))
+            yield code.op(b"\xfb\x06", array.typeidx)
+        else:
+            yield from self._ref_array_parts(node, array, element.storage)
+
+    def _ref_array_parts(self, node: int, array: Array, reftype: RefType) -> Iterator[bytes | int]:
+        same = uniform_ref(array.elements)
+        length = len(array.elements)
+        if same is not None and length > 1 and not self._placement.is_patched(node, 0):
+            yield self._value(same, reftype) + encode_const("i32", length)
+            yield code.op(b"\xfb\x06", array.typeidx)
+        elif same is not None and length > 1:
+            yield self._placeholder(reftype) + encode_const("i32", length)
+            yield code.op(b"\xfb\x06", array.typeidx)
+        else:
+            for index, ref in enumerate(array.elements):
+                yield from self._slot(node, index, ref, reftype)
+            yield code.op(b"\xfb\x08", array.typeidx, length)
+
+    def _length(self, array: Array) -> int:
+        storage = self._graph.element_type(array).storage
+        return len(array.data) // WIDTHS[storage] if isinstance(storage, str) else len(array.elements)
+
+    def _array_segment(self, node: int, array: Array) -> int:
+        """Append a passive segment with the elements of a large array; return its index."""
+        storage = self._graph.element_type(array).storage
+        if isinstance(storage, str):
+            self.passive_data.append(encode_passive_data(array.data))
+            return self._first_data + len(self.passive_data) - 1
+        restoring, self._in_restore = self._in_restore, False
+        items = []
+        for index, ref in enumerate(array.elements):
+            parts = self._slot(node, index, ref, storage)
+            items.append(b"".join(p if isinstance(p, bytes) else self._construct(p) for p in parts))
+        self._in_restore = restoring
+        self.passive_elements.append(encode_passive_elements(storage, items))
+        return self._first_element + len(self.passive_elements) - 1
+
+    # The restore function.
+
+    def _make_late(self, node: int) -> bytes:
+        object_ = self._graph.heap[node]
+        if isinstance(object_, Exn):
+            return self._construct(node) + code.global_set(self._late_global(node))
+        home = self._placement.homes[node]
+        assert isinstance(home, Late)
+        place = encode_const("i32", home.number)
+        return place + self._construct(node) + code.table_set(len(self._module.tables))
+
+    def _late_global(self, node: int) -> int:
+        exceptions = [n for n in self._placement.late if self._graph.is_exception(n)]
+        return len(self._module.globals) + len(self._placement.appended) + exceptions.index(node)
+
+    def _large_arrays(self) -> list[int]:
+        """Return the large arrays that are filled after they were made, outer ones first."""
+        found = [
+            node
+            for node, object_ in enumerate(self._graph.heap)
+            if self._graph.is_large(node)
+            and isinstance(object_, Array)
+            and self._graph.element_type(object_).mutable
+            and not self._placement.external(node)
+        ]
+        return sorted(found, key=self._placement.depth)
+
+    def _fill_array(self, node: int) -> bytes:
+        array = self._graph.heap[node]
+        assert isinstance(array, Array)
+        segment = self._array_segment(node, array)
+        numeric = isinstance(self._graph.element_type(array).storage, str)
+        return self._exact(node) + copy_segment(array.typeidx, segment, self._length(array), numeric)
+
+    def _set_slot(self, node: int, slot: int) -> bytes:
+        object_ = self._graph.heap[node]
+        assert not isinstance(object_, Exn)
+        value = object_.elements[slot] if isinstance(object_, Array) else object_.fields[slot]
+        code_ = self._exact(node)
+        if isinstance(object_, Array):
+            code_ += encode_const("i32", slot)
+        code_ += self._value(value, self._slot_type(node, slot))
+        if isinstance(object_, Array):
+            return code_ + code.op(b"\xfb\x0e", object_.typeidx)
+        return code_ + code.op(b"\xfb\x05", object_.typeidx, slot)
+
+    def _slot_type(self, node: int, slot: int) -> StorageType:
+        object_ = self._graph.heap[node]
+        if isinstance(object_, Array):
+            comp = self._module.types[object_.typeidx].comp
+            assert isinstance(comp, ArrayType)
+            return comp.element.storage
+        assert isinstance(object_, Struct)
+        return self._graph.field_types(object_)[slot].storage
+
+    def _get(self, node: int, slot: int) -> bytes:
+        object_ = self._graph.heap[node]
+        if isinstance(object_, Array):
+            return encode_const("i32", slot) + code.op(b"\xfb\x0b", object_.typeidx)
+        assert isinstance(object_, Struct)
+        return code.op(b"\xfb\x02", object_.typeidx, slot)

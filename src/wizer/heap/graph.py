@@ -1,0 +1,137 @@
+"""The object graph of a state: which object refers to which, and from where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from wizer.binary.module import Module
+from wizer.binary.types import ArrayType, FieldType, RefType, StructType, hierarchy
+from wizer.state import Array, Exn, HeapObject, Number, ObjectRef, Ref, State, Struct, Value
+
+# The most operands of `array.new_fixed` that engines take: the JavaScript API's limit.
+# https://webassembly.github.io/spec/js-api/index.html#limits
+MAX_ARRAY_NEW_FIXED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place for a reference inside an object.
+
+    Attributes:
+        index: the field or element.
+        value: what it holds.
+        reftype: its type.
+        mutable: whether it can be set once the object exists.
+    """
+
+    index: int
+    value: Ref
+    reftype: RefType
+    mutable: bool
+
+
+class Graph:
+    """The objects of a state as nodes, by their index in `State.heap`."""
+
+    def __init__(self, module: Module, state: State) -> None:
+        self.module = module
+        self.heap: Sequence[HeapObject] = state.heap
+        self.uses = [0] * len(state.heap)
+        for value in _roots(state):
+            self._count(value)
+        for object_ in state.heap:
+            for value in _contents(object_):
+                self._count(value)
+
+    def _count(self, value: Value) -> None:
+        if isinstance(value, ObjectRef):
+            self.uses[value.object] += 1
+
+    def field_types(self, object_: Struct) -> tuple[FieldType, ...]:
+        """Return the types of a structure's fields."""
+        comp = self.module.types[object_.typeidx].comp
+        assert isinstance(comp, StructType)
+        return comp.fields
+
+    def element_type(self, object_: Array) -> FieldType:
+        """Return the type of an array's elements."""
+        comp = self.module.types[object_.typeidx].comp
+        assert isinstance(comp, ArrayType)
+        return comp.element
+
+    def slots(self, node: int) -> Iterator[Slot]:
+        """Yield the slots of an object that hold an object."""
+        object_ = self.heap[node]
+        if isinstance(object_, Struct):
+            types = self.field_types(object_)
+            for index, value in enumerate(object_.fields):
+                if isinstance(value, ObjectRef):
+                    storage = types[index].storage
+                    assert isinstance(storage, RefType)
+                    yield Slot(index, value, storage, types[index].mutable)
+        elif isinstance(object_, Array):
+            element = self.element_type(object_)
+            if isinstance(element.storage, RefType):
+                for index, ref in enumerate(object_.elements):
+                    if isinstance(ref, ObjectRef):
+                        yield Slot(index, ref, element.storage, element.mutable)
+        else:
+            payload = self.module.type_as_func(self.module.tags[object_.tagidx]).params
+            for index, value in enumerate(object_.fields):
+                if isinstance(value, ObjectRef) and isinstance(reftype := payload[index], RefType):
+                    yield Slot(index, value, reftype, mutable=False)
+
+    def top(self, reftype: RefType) -> str:
+        """Return the top of the hierarchy of a reference type."""
+        return hierarchy(reftype.heap, self.module.types)
+
+    def is_large(self, node: int) -> bool:
+        """Whether an object is an array of more differing elements than one expression can list."""
+        object_ = self.heap[node]
+        if not isinstance(object_, Array):
+            return False
+        if isinstance(storage := self.element_type(object_).storage, RefType):
+            length, uniform = len(object_.elements), uniform_ref(object_.elements) is not None
+        else:
+            width = WIDTHS[storage]
+            length, uniform = len(object_.data) // width, is_uniform(object_.data, width)
+        return length > MAX_ARRAY_NEW_FIXED and not uniform
+
+    def is_exception(self, node: int) -> bool:
+        """Whether an object is an exception, which no constant expression makes."""
+        return isinstance(self.heap[node], Exn)
+
+
+WIDTHS = {"i8": 1, "i16": 2, "i32": 4, "i64": 8, "f32": 4, "f64": 8, "v128": 16}
+
+
+def is_uniform(data: bytes, width: int) -> bool:
+    """Whether packed elements are all the same."""
+    return data == data[:width] * (len(data) // width)
+
+
+def uniform_ref(elements: Sequence[Ref]) -> Ref | None:
+    """Return what all elements of an array are, or None where they differ or there are none."""
+    if not elements or any(element != elements[0] for element in elements):
+        return None
+    return elements[0]
+
+
+def number_at(data: bytes, index: int, storage: str) -> Number:
+    """Return one element of packed ones."""
+    width = WIDTHS[storage]
+    return Number(storage, int.from_bytes(data[index * width : (index + 1) * width], "little"))
+
+
+def _roots(state: State) -> Iterator[Value]:
+    yield from state.globals.values()
+    yield from state.imported.values()
+    for table in state.tables.values():
+        yield from (table.changed or {}).values()
+    for elements in state.elements.values():
+        yield from elements
+
+
+def _contents(object_: HeapObject) -> Sequence[Value]:
+    return object_.elements if isinstance(object_, Array) else object_.fields
