@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from wizer.errors import OptionError
 
 from .choose import choose
-from .encoding import encoded_overhead
+from .encoding import encoded_overhead, header_size
 from .scan import scan, touched_parts
 from .touched import touched_ranges
 
@@ -37,7 +37,7 @@ __all__ = ["DataRange", "MemoryImage", "encoded_overhead", "plan", "touched_rang
 
 _SMALL_SCAN = 1 << 20  # bytes
 _SMALL_CHOICE = 4096  # ranges
-_GAPS_HELD = 1 << 20
+_GAPS_HELD = 1 << 18
 _GAPS_HELD_A_SEGMENT = 16
 
 
@@ -71,8 +71,8 @@ class DataRange:
 def plan(images: Sequence[MemoryImage], max_segments: int) -> list[DataRange]:
     """Choose the segments that encode smallest, of at most ``max_segments``.
 
-    Exact if the limit does not bind. Where it does, the distance to the optimum is a few bytes at most,
-    not a few bytes a segment (:mod:`.bulk_choose`).
+    No other choice encodes smaller if the limit does not bind; where it does, the choice is within a few
+    bytes in all of the best one (:mod:`.bulk_choose`).
 
     Returns:
         The segments, ordered by memory and start. None starts or ends with a zero byte, and all non-zero
@@ -89,10 +89,7 @@ def plan(images: Sequence[MemoryImage], max_segments: int) -> list[DataRange]:
             f"{needed} memories hold data and each needs a data segment, but the limit is {max_segments}"
         )
     if sum(map(len, ranges)) <= min(max_segments, _SMALL_CHOICE):
-        chosen = [
-            choose(rows if isinstance(rows, list) else rows.tolist(), image.memidx, image.is64)
-            for image, rows in zip(images, ranges, strict=True)
-        ]
+        chosen = [_choose(image, rows) for image, rows in zip(images, ranges, strict=True)]
     else:
         from .bulk_choose import choose_within
 
@@ -102,6 +99,12 @@ def plan(images: Sequence[MemoryImage], max_segments: int) -> list[DataRange]:
         for image, segments in zip(images, chosen, strict=True)
         for start, end in segments
     ]
+
+
+def _choose(image: MemoryImage, ranges: list[tuple[int, int]] | Ints) -> list[tuple[int, int]]:
+    """Return the segments of one memory when no limit binds."""
+    rows = ranges if isinstance(ranges, list) else ranges.tolist()
+    return choose(rows, [header_size(image.memidx, image.is64, start) for start, _ in rows])
 
 
 def _scan(images: Sequence[MemoryImage], max_segments: int) -> Sequence[list[tuple[int, int]] | Ints]:

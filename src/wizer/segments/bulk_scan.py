@@ -41,12 +41,13 @@ if TYPE_CHECKING:
     Part = tuple[int, int]
     Chunk = list[Part]
 
-_CHUNK = 1 << 20  # bytes: a chunk's temporaries stay in the cache
-_CHUNKS_A_SLAB = 32
-_THREADS_PAY = 16  # chunks
+_CHUNK = 2 << 20  # bytes: a chunk's temporaries stay in the cache
+_CHUNKS_A_SLAB = 4
+_THREADS_PAY = 8  # chunks
 _NARROW = 1 << 13  # bytes at both ends of the 32-bit offsets whose headers are too short for words
 _WORD = 4
 _ALIGN = 64
+MOST_GAIN = 1 << 16  # bytes: gaps with more to gain are equals where gains are compared
 
 
 def scan(image: MemoryImage, keep: int) -> Ints:
@@ -175,10 +176,13 @@ def _zero_runs_of_words(words: Words) -> Runs:
 
     There is always a run at either end, if only an empty one.
     """
-    zero = words == 0
     size = len(words)
-    edges = np.flatnonzero(zero[1:] != zero[:-1]) + 1
-    bounds = np.concatenate(([0] if zero[0] else [0, 0], edges, [size] if zero[-1] else [size, size]))
+    if words.min():
+        bounds = np.array([0, 0, size, size])
+    else:
+        zero = words == 0
+        edges = np.flatnonzero(zero[1:] != zero[:-1]) + 1
+        bounds = np.concatenate(([0] if zero[0] else [0, 0], edges, [size] if zero[-1] else [size, size]))
     starts, ends = bounds[0::2] * _WORD, bounds[1::2] * _WORD
     starts[1:] -= _zero_bytes_at_end(words[bounds[2::2] - 1])
     ends[:-1] += _zero_bytes_at_start(words[bounds[1:-1:2]])
@@ -226,7 +230,7 @@ class _Gaps:
     def worthy(self, runs: Runs, first: int, last: int) -> Runs:
         """Keep the runs that are gaps with something to gain, and those that may go on outside."""
         starts, ends = runs
-        chosen = self.gains(starts, ends) > self._floor
+        chosen = np.minimum(self.gains(starts, ends), MOST_GAIN) > self._floor
         chosen |= (starts == first) | (ends == last)
         return starts[chosen], ends[chosen]
 
@@ -245,7 +249,7 @@ class _Gaps:
         self._hold(*closed)
 
     def _hold(self, starts: Ints, ends: Ints) -> None:
-        worth = self.gains(starts, ends) > self._floor
+        worth = np.minimum(self.gains(starts, ends), MOST_GAIN) > self._floor
         self._held.append((starts[worth], ends[worth]))
         self._count += len(self._held[-1][0])
         if self._count > 2 * self._keep:
@@ -254,9 +258,9 @@ class _Gaps:
     def _prune(self) -> None:
         """Keep the gaps with most to gain; of those that are level with the last of them, the first."""
         starts, ends = _concatenated(self._held)
-        gains = self.gains(starts, ends)
+        gains = np.minimum(self.gains(starts, ends), MOST_GAIN)
         if len(gains) > self._keep:
-            self._floor = int(np.partition(gains, -self._keep)[-self._keep])
+            self._floor = nth_gain(gains, self._keep)
             chosen = gains > self._floor
             level = np.flatnonzero(gains == self._floor)
             chosen[level[: self._keep - np.count_nonzero(chosen)]] = True
@@ -283,6 +287,12 @@ def header_sizes(memidx: int, is64: bool, offsets: Ints) -> Ints:
     for (low, high), size in zip(pairwise(places), sizes, strict=True):
         header[low:high] = size
     return header
+
+
+def nth_gain(gains: Ints, n: int) -> int:
+    """Return the ``n``-th largest of the gains, each counted as :data:`MOST_GAIN` at most."""
+    count = np.bincount(np.clip(gains, 0, MOST_GAIN), minlength=1)
+    return len(count) - 1 - int(np.searchsorted(np.cumsum(count[::-1]), n))
 
 
 def _run(start: int, end: int) -> Runs:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from .encoding import header_size, uleb_size
+from .encoding import uleb_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,21 +24,34 @@ if TYPE_CHECKING:
 _ONE_BYTE = 1 << 32  # costs are counted as bytes * _ONE_BYTE + segments
 
 
-def choose(ranges: Sequence[Sequence[int]], memidx: int, is64: bool) -> list[tuple[int, int]]:
+def choose(ranges: Sequence[Sequence[int]], headers: Sequence[int]) -> list[tuple[int, int]]:
     """Return the segments (start and end, in bytes) that encode smallest, and of those the fewest.
 
     Args:
         ranges: what the segments must cover, ascending.
-        memidx: the memory, whose index is part of a segment's cost.
-        is64: whether offsets are 64-bit.
+        headers: for each range, what a segment that starts there takes before its length, in bytes.
     """
     if not ranges:
         return []
+    most = uleb_size(ranges[-1][1] - ranges[0][0])  # what a split adds to length fields, at most
+    segments: list[tuple[int, int]] = []
+    first = 0
+    for index in range(1, len(ranges) + 1):
+        if index == len(ranges) or ranges[index][0] - ranges[index - 1][1] - headers[index] > most:
+            segments += _choose_in_block(ranges[first:index], headers[first:index])
+            first = index
+    return segments
+
+
+def _choose_in_block(ranges: Sequence[Sequence[int]], headers: Sequence[int]) -> list[tuple[int, int]]:
+    """Choose among ranges no gap of which is sure to be split."""
+    if len(ranges) == 1:
+        return [(ranges[0][0], ranges[0][1])]
     classes = range(1, uleb_size(ranges[-1][1] - ranges[0][0]) + 1)
     windows = [_Window(size) for size in classes]
     best, opened_by = 0, []
-    for index, (start, end) in enumerate(ranges):
-        opening = best + (header_size(memidx, is64, start) - start) * _ONE_BYTE + 1
+    for index, ((start, end), header) in enumerate(zip(ranges, headers, strict=True)):
+        opening = best + (header - start) * _ONE_BYTE + 1
         options = []
         for size, window in zip(classes, windows, strict=True):
             window.push(opening, start, index)
@@ -73,7 +86,7 @@ class _Window:
         self._ascending.append((opening, start, index))
 
     def least(self, end: int) -> tuple[int, int]:
-        """Return the least cost for a segment up to ``end``, and its range; a vast cost if none is in reach."""
+        """Return the least cost for a segment up to ``end`` and its range; a vast cost if none is near."""
         while self._ascending and end - self._ascending[0][1] >= self._reach:
             self._ascending.popleft()
         if not self._ascending:
