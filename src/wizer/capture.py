@@ -93,11 +93,16 @@ class _Capture:
             call()
             raw = call.buffer[: 2 * len(batch)]
             for slot, index in enumerate(batch):
-                valtype = self.module.globals[index].type.valtype
-                if isinstance(valtype, str):
-                    yield index, Number(valtype, raw_bits(raw, slot, valtype))
+                globaltype = self.module.globals[index].type
+                if ("global", index) in self.kept and globaltype.mutable:
+                    continue  # its owner's, whatever it holds
+                if isinstance(globaltype.valtype, str):
+                    yield index, Number(globaltype.valtype, raw_bits(raw, slot, globaltype.valtype))
+                    continue
+                top = hierarchy(globaltype.valtype.heap, self.module.types)
+                if self.module.imported("global", index) and not globaltype.mutable:
+                    yield index, self.heap.imported(raw[2 * slot], top, index)
                 else:
-                    top = hierarchy(valtype.heap, self.module.types)
                     yield index, self.ref(raw[2 * slot], top, ("global", index, None))
 
     def ref(self, word: int, top: str, place: Place) -> Ref:

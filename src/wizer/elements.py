@@ -143,8 +143,8 @@ def _segments_of(
         gap *= 2
         runs = list(_runs(positions, gap))
     for start, stop in runs:
-        refs = [changed[i] if i in changed else default for i in range(start, stop)]
-        known = [ref for ref in refs if ref is not None]  # gaps are only there where the default is known
+        # There are gaps only where the default is known.
+        known = [held for i in range(start, stop) if (held := changed.get(i) or default) is not None]
         items = [references.table_element(tableidx, i, ref) for i, ref in enumerate(known, start)]
         funcs_in = frozenset(ref.funcidx for ref in known if isinstance(ref, FuncRef))
         yield Segment(encode_expr_elements(tableidx, start, tabletype.element, items, is64), funcs_in)

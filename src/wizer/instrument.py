@@ -262,12 +262,14 @@ def _batches(indices: Sequence[int], size: int = MAX_BATCH) -> tuple[tuple[int, 
 
 
 def _add_globals(additions: _Additions) -> tuple[tuple[int, ...], ...]:
-    """Read the globals that can change, and those whose objects can."""
+    """Read the globals that can change, those whose objects can, and what imported ones refer to."""
     module = additions.module
     wanted = [
         index
         for index, global_ in enumerate(module.globals)
-        if global_.type.mutable or _may_hold_object(module, global_.type.valtype)
+        if global_.type.mutable
+        or _may_hold_object(module, global_.type.valtype)
+        or (module.imported("global", index) and isinstance(global_.type.valtype, RefType))
     ]
     batches = _batches(wanted)
     for number, batch in enumerate(batches):

@@ -39,6 +39,13 @@ class FuncRef:
 
 
 @dataclass(frozen=True, slots=True)
+class GlobalRef:
+    """The value of an imported immutable global, which belongs to others and has no other name here."""
+
+    globalidx: int
+
+
+@dataclass(frozen=True, slots=True)
 class I31:
     """An unboxed scalar, as an unsigned integer of 31 bits."""
 
@@ -55,7 +62,7 @@ class ObjectRef:
     object: int
 
 
-Ref: TypeAlias = "Null | FuncRef | I31 | ObjectRef"
+Ref: TypeAlias = "Null | FuncRef | GlobalRef | I31 | ObjectRef"
 Value: TypeAlias = "Number | Ref"
 
 NULL = Null()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -27,7 +27,16 @@ from wizer.binary.names import read_names
 from wizer.binary.reader import Reader
 from wizer.binary.sections import Section, split_sections
 from wizer.binary.segments import DataSegment, ElementSegment, read_data, read_element
-from wizer.binary.types import FuncType, SubType, read_type_section
+from wizer.binary.types import (
+    ArrayType,
+    ContType,
+    FuncType,
+    RefType,
+    StructType,
+    SubType,
+    ValType,
+    read_type_section,
+)
 from wizer.errors import ParseError
 
 
@@ -302,6 +311,30 @@ def _check_indices(module: Module) -> None:
             raise ParseError(f"unknown {kind} {index}: there are {limits[kind]}", len(module.wasm))
     for typeidx in (*module.funcs, *module.tags):
         module.type_as_func(typeidx)
+    for typeidx in _mentioned_types(module):
+        if typeidx >= len(module.types):
+            raise ParseError(f"unknown type {typeidx}: there are {len(module.types)}", len(module.wasm))
+
+
+def _mentioned_types(module: Module) -> Iterator[int]:
+    """Yield the type indices that types refer to."""
+    mentioned: list[ValType] = [global_.type.valtype for global_ in module.globals]
+    mentioned += [table.type.element for table in module.tables]
+    mentioned += [element.reftype for element in module.elements]
+    for subtype in module.types:
+        yield from subtype.supertypes
+        match subtype.comp:
+            case FuncType(params, results):
+                mentioned += params + results
+            case StructType(fields):
+                mentioned += [field.storage for field in fields]
+            case ArrayType(element):
+                mentioned.append(element.storage)
+            case ContType(typeidx):
+                yield typeidx
+    for valtype in mentioned:
+        if isinstance(valtype, RefType) and isinstance(valtype.heap, int):
+            yield valtype.heap
 
 
 def _read_table(reader: Reader) -> Table:

@@ -20,13 +20,26 @@ from wizer.binary.expr import END, encode_const, encode_null, encode_ref_func
 from wizer.binary.externs import GlobalType, Limits, TableType, encode_globaltype, encode_tabletype
 from wizer.binary.module import Module
 from wizer.binary.segments import encode_passive_elements
-from wizer.binary.types import ArrayType, RefType, StorageType, ValType
+from wizer.binary.types import ArrayType, RefType, StorageType, ValType, matches
 from wizer.errors import StateError
 from wizer.heap.arrays import array_from_segment, copy_segment, encode_passive_data, number_operands
 from wizer.heap.graph import WIDTHS, Graph, uniform_ref
 from wizer.heap.place import InGlobal, InMutableGlobal, Inside, InTable, Late, Placement
 from wizer.heap.placeholder import placeholder
-from wizer.state import I31, Array, Exn, FuncRef, Null, Number, ObjectRef, Ref, State, Struct, Value
+from wizer.state import (
+    I31,
+    Array,
+    Exn,
+    FuncRef,
+    GlobalRef,
+    Null,
+    Number,
+    ObjectRef,
+    Ref,
+    State,
+    Struct,
+    Value,
+)
 
 _ANYREF = RefType(nullable=True, heap="any")
 _EXNREF = RefType(nullable=True, heap="exn")
@@ -154,9 +167,25 @@ class References:
             case I31(bits):
                 scalar = encode_const("i32", bits) + code.REF_I31
                 return scalar + (code.EXTERN_CONVERT_ANY if self._graph.top(valtype) == "extern" else b"")
+            case GlobalRef(globalidx):
+                return self._imported(globalidx, valtype)
             case ObjectRef(node):
                 return self._access(node, valtype)
         raise AssertionError(value)
+
+    def _imported(self, globalidx: int, valtype: RefType) -> bytes:
+        """Return the code for the value of an imported immutable global, in a place of a type."""
+        own = self._module.globals[globalidx].type.valtype
+        assert isinstance(own, RefType)
+        get = code.global_get(globalidx) + self._conversion(self._graph.top(own), valtype)
+        if self._graph.top(own) != self._graph.top(valtype) or matches(own, valtype, self._module.types):
+            return get
+        if not self._in_restore:
+            raise StateError(
+                f"{self._module.describe('global', globalidx)} is imported as {own}, and a place of type "
+                f"{valtype} holds its value; import it with that type"
+            )
+        return get + code.ref_cast(valtype.heap)
 
     def _access(self, node: int, valtype: RefType) -> bytes:
         """Return the code that gets at an object, for a place of a type."""

@@ -17,7 +17,20 @@ from wizer.instrument import (
     Accessors,
 )
 from wizer.live import Live, RawCall, Words
-from wizer.state import I31, NULL, Array, Exn, FuncRef, HeapObject, Number, ObjectRef, Ref, Struct, Value
+from wizer.state import (
+    I31,
+    NULL,
+    Array,
+    Exn,
+    FuncRef,
+    GlobalRef,
+    HeapObject,
+    Number,
+    ObjectRef,
+    Ref,
+    Struct,
+    Value,
+)
 
 _BITS = {"i8": 8, "i16": 16, "i32": 32, "i64": 64, "f32": 32, "f64": 64, "v128": 128}
 
@@ -51,15 +64,20 @@ class Functions:
 
     def __init__(self, accessors: Accessors, live: Live) -> None:
         self._live = live
-        self._by_address: dict[int, FuncRef] = {}
+        self._by_address: dict[int, FuncRef | GlobalRef] = {}
         for number, batch in enumerate(accessors.functions):
             call = live.accessor(f"{accessors.prefix}functions{number}", len(batch))
             call()
             for slot, funcidx in enumerate(batch):
                 self._by_address[call.buffer[2 * slot]] = FuncRef(funcidx)
-        self._by_identity: dict[tuple[int, int], FuncRef] | None = None
+        self._by_identity: dict[tuple[int, int], FuncRef | GlobalRef] | None = None
 
-    def find(self, address: int) -> FuncRef | None:
+    def name(self, address: int, ref: GlobalRef) -> None:
+        """Let a stranger's function be known as the value of a global."""
+        self._by_address[address] = ref
+        self._by_identity = None
+
+    def find(self, address: int) -> FuncRef | GlobalRef | None:
         """Return the reference with a raw value that is not null; None for a stranger's function."""
         found = self._by_address.get(address)
         if found is None:
@@ -108,6 +126,18 @@ class HeapWalk:
         if found is None:
             found = self._seen[bits] = self._first_seen(bits, top, place)
         return found
+
+    def imported(self, bits: int, top: str, globalidx: int) -> Ref:
+        """Return what an imported immutable global holds: where nothing else names it, the global does."""
+        try:
+            return self.ref(bits, top, ("global", globalidx, None))
+        except InexpressibleError:
+            found = GlobalRef(globalidx)
+            if top == "func":
+                self._functions.name(bits, found)
+            else:
+                self._seen[bits & 0xFFFF_FFFF] = found
+            return found
 
     def _func(self, address: int) -> Ref:
         if address == 0:
