@@ -64,13 +64,17 @@ def parse_call(text: str) -> Call:
     return Call(name.strip(), _split_arguments(rest[:-1], text))
 
 
+# a string, a character (both of a component's calls), or what may separate arguments
+_TOKEN = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:\\u\{[0-9a-fA-F]+\}|\\.|[^'\\])'|[()\[\]{},"]""", re.S)
+
+
 def _split_arguments(body: str, text: str) -> tuple[str, ...]:
     """Split what stands between the outer parentheses of the call ``text``."""
     if not body.strip():
         return ()
     closers = {"(": ")", "[": "]", "{": "}"}
     arguments, start, open_brackets = [], 0, list[str]()
-    for token in re.finditer(r'"(?:[^"\\]|\\.)*"|[()\[\]{},"]', body):
+    for token in _TOKEN.finditer(body):
         symbol = token.group()
         if symbol in closers:
             open_brackets.append(closers[symbol])

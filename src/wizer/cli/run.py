@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,14 +115,28 @@ def _run(options: RunOptions, flags: Flags, wasi: Wasi | None, wasm: bytes) -> N
         **rest,
     )
     with wizer.session(wasm, hard_exit=_fail_at_once) as session:
+        changes = {**wizer.export_changes(), "rename": _renames(options.rename, session)}
         wizer.initialize(session)
         if options.output in (None, STDIO):
-            _write_stdout(session, wizer.export_changes())
+            _write_stdout(session, changes)
         else:
-            session.write(options.output, **wizer.export_changes())
+            session.write(options.output, **changes)
         for name, results in session.results:
             if results:
                 _say(f"`{name}` returned {_shown(results)}")
+
+
+def _renames(renames: Mapping[str, str], session: Session) -> dict[str, str]:
+    """Return the renames of exports that exist; the Rust tools take the others too, and say nothing."""
+    from wizer.session import Session
+
+    if not isinstance(session, Session):
+        return dict(renames)
+    known = {dst: src for dst, src in renames.items() if src in session.module.exports_by_name}
+    for dst, src in renames.items():
+        if dst not in known:
+            _say(f"warning: nothing to rename to `{dst}`: the module does not have a `{src}` export")
+    return known
 
 
 def _shown(results: tuple[object, ...]) -> str:
