@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeAlias
 
+from wizer.binary.externs import encode_name
 from wizer.binary.leb128 import encode_unsigned
 from wizer.component import items as it
 from wizer.component.items import Component, Item, Section, Sort, Use
@@ -112,7 +113,8 @@ def renumbered(
         component: the component that the section is in.
         old: the section.
         scope: the scope, up to the section; it is brought forward past it.
-        removed: the exports to leave out, by where they stand in the input.
+        removed: the exports to leave out, by where they stand in the input; for those of an instance, by
+            where their index does.
         replaced: for instantiations, likewise, the new index of another module or component.
     """
     kept: list[bytes | None] = []
@@ -127,7 +129,10 @@ def renumbered(
         if item.start in removed:
             scope.drop(uses[0].sort, uses[0].index)
             continue
-        kept.append(_spliced(component.wasm, item, zip(uses, new, strict=True)) if moved else None)
+        if isinstance(item.definition, it.InlineExports) and any(use.start in removed for use in uses):
+            kept.append(_shrunk(item.definition, new, removed))
+        else:
+            kept.append(_spliced(component.wasm, item, zip(uses, new, strict=True)) if moved else None)
         if item.sort is not None:
             scope.keep(item.sort)
     if not changed:
@@ -147,6 +152,16 @@ def _spliced(wasm: bytes, item: Item, uses: Iterable[tuple[Use, int]]) -> bytes:
         out += encode_unsigned(new)
         position = use.end
     return bytes(out + wasm[position : item.end])
+
+
+def _shrunk(definition: it.InlineExports, new: Sequence[int], removed: Collection[int]) -> bytes:
+    """Encode an instance made of exports without some of them."""
+    left = [
+        b"\x00" + encode_name(name) + it.SORT_CODES[use.sort] + encode_unsigned(index)
+        for (name, use), index in zip(definition.exports, new, strict=True)
+        if use.start not in removed
+    ]
+    return b"\x01" + encode_unsigned(len(left)) + b"".join(left)
 
 
 def with_modules(component: Component, module: Callable[[Item], Chunk | None]) -> list[Chunk]:

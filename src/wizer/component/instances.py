@@ -8,7 +8,7 @@ https://github.com/WebAssembly/component-model/blob/main/design/mvp/Explainer.md
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -72,7 +72,21 @@ class CoreInstance:
         return Entity(kind, self.number, index)
 
 
-Value: TypeAlias = "Site | Imported | CoreInstance | Entity | Mapping[str, Value | None]"
+@dataclass(frozen=True, slots=True)
+class CoreItems:
+    """A core instance made of exports."""
+
+    exports: Mapping[str, Value | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Exports:
+    """An instance: the sorts and values of what it exports."""
+
+    items: Mapping[str, tuple[Sort, Value | None]]
+
+
+Value: TypeAlias = "Site | Imported | CoreInstance | CoreItems | Entity | Exports"
 
 
 @dataclass(eq=False, slots=True)
@@ -92,7 +106,7 @@ class Frame:
     component: Component
     parent: Frame | None
     spaces: dict[Sort, list[Value | None]] = field(default_factory=dict)
-    exports: dict[str, Value | None] = field(default_factory=dict)
+    exports: dict[str, tuple[Sort, Value | None]] = field(default_factory=dict)
     cores: dict[int, CoreInstance] = field(default_factory=dict)
     children: dict[int, tuple[Site, Frame]] = field(default_factory=dict)
     names: Mapping[tuple[Sort, int], str] = field(default_factory=dict)
@@ -170,15 +184,16 @@ class _Evaluation:
             case it.CoreInstantiation(module, core_args):
                 return self._core_instance(frame, item, module, dict(core_args))
             case it.CoreExports(core_exports):
-                return {name: _lookup(frame, sort, index) for name, sort, index in core_exports}
+                return CoreItems({name: _lookup(frame, sort, index) for name, sort, index in core_exports})
             case it.Instantiation(component, instance_args):
                 return self._instance(frame, item, component, dict(instance_args))
             case it.InlineExports(exports):
-                return {name: _find(frame, use) for name, use in exports}
+                return Exports({name: (use.sort, _find(frame, use)) for name, use in exports})
             case it.Import(name):
                 return _imported(item, name) if root else args.get(name)
             case it.Export(name, target):
-                value = frame.exports[name] = _find(frame, target)
+                value = _find(frame, target)
+                frame.exports[name] = target.sort, value
                 return value
             case it.Opaque():
                 raise _unsupported(item)
@@ -214,9 +229,7 @@ class _Evaluation:
                 raise ParseError(message, start + error.offset) from None
         return self.modules[start]
 
-    def _instance(
-        self, frame: Frame, item: Item, component: Use, args: Mapping[str, Use]
-    ) -> Mapping[str, Value | None]:
+    def _instance(self, frame: Frame, item: Item, component: Use, args: Mapping[str, Use]) -> Exports:
         site = _find(frame, component)
         if isinstance(site, Imported):
             label = frame.describe("instance", len(frame.spaces.get("instance", ())))
@@ -229,7 +242,7 @@ class _Evaluation:
         values = {name: _find(frame, use) for name, use in args.items()}
         child = self.frame(site.item.definition.component, site.frame, values)
         frame.children[item.start] = (site, child)
-        return child.exports
+        return Exports(child.exports)
 
 
 def _alias(frame: Frame, item: Item) -> Value | None:
@@ -238,7 +251,7 @@ def _alias(frame: Frame, item: Item) -> Value | None:
             instance = _find(frame, use)
             if isinstance(instance, Imported):
                 return Imported(f"{instance.name}.{name}")
-            return instance.get(name) if isinstance(instance, Mapping) else None
+            return instance.items.get(name, (None, None))[1] if isinstance(instance, Exports) else None
         case it.CoreExportAlias(index, name):
             return _exported(_lookup(frame, "core instance", index), name)
         case it.OuterAlias(target):
@@ -264,7 +277,7 @@ def _exported(instance: Value | None, name: str) -> Value | None:
     if isinstance(instance, CoreInstance):
         export = instance.module.exports_by_name.get(name)
         return instance.entity(export.kind, export.index) if export else None
-    return instance.get(name) if isinstance(instance, Mapping) else None
+    return instance.exports.get(name) if isinstance(instance, CoreItems) else None
 
 
 def _link(instance: CoreInstance, args: Mapping[str, Value | None]) -> None:
@@ -292,6 +305,13 @@ def _unsupported(item: Item) -> StateError:
     )
 
 
+def frames(root: Frame) -> Iterator[Frame]:
+    """Yield ``root`` and all frames inside it."""
+    yield root
+    for _, child in root.children.values():
+        yield from frames(child)
+
+
 def escaping(root: Frame) -> set[tuple[int, int]]:
     """Return the modules and components that whoever instantiates the root component can instantiate.
 
@@ -299,14 +319,13 @@ def escaping(root: Frame) -> set[tuple[int, int]]:
     out is among them.
     """
     found: set[tuple[int, int]] = set()
-    for value in root.exports.values():
-        _escape(value, found)
+    _escape(Exports(root.exports), found)
     return found
 
 
 def _escape(value: Value | None, found: set[tuple[int, int]]) -> None:
-    if isinstance(value, Mapping):
-        for inner in value.values():
+    if isinstance(value, Exports):
+        for _, inner in value.items.values():
             _escape(inner, found)
     elif isinstance(value, Site) and (key := site_key(value)) not in found:
         found.add(key)
@@ -334,3 +353,12 @@ def _free(component: Component, frame: Frame, depth: int) -> list[Value | None]:
 def site_key(site: Site) -> tuple[int, int]:
     """Return what identifies a site."""
     return id(site.frame), site.item.start
+
+
+def exported_functions(exports: Exports, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the paths of the functions that an instance exports: names of instances, and of the function."""
+    for name, (sort, value) in exports.items.items():
+        if sort == "func":
+            yield (*path, name)
+        elif isinstance(value, Exports):
+            yield from exported_functions(value, (*path, name))

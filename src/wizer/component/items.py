@@ -47,6 +47,11 @@ SORTS: Final[Mapping[int, Sort]] = {
     0x05: "instance",
 }
 
+SORT_CODES: Final[Mapping[Sort, bytes]] = {
+    **{sort: bytes((0, code)) for code, sort in CORE_SORTS.items()},
+    **{sort: bytes((code,)) for code, sort in SORTS.items()},
+}
+
 (
     CUSTOM,
     CORE_MODULE,

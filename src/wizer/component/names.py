@@ -11,7 +11,7 @@ from typing import Final
 from wizer.binary.externs import encode_name
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.reader import Reader
-from wizer.component.items import CORE_SORTS, CUSTOM, SORTS, Component, Section, Sort
+from wizer.component.items import CORE_SORTS, CUSTOM, SORT_CODES, SORTS, Component, Section, Sort
 from wizer.errors import ParseError
 
 NAME_SECTION: Final = "component-name"
@@ -79,9 +79,6 @@ def renumber_names(
 
 
 def _encode(sort: Sort, entries: list[tuple[int, str]]) -> bytes:
-    code = next((bytes((0, code)) for code, name in CORE_SORTS.items() if name == sort), None)
-    if code is None:
-        code = bytes((next(code for code, name in SORTS.items() if name == sort),))
-    contents = code + encode_unsigned(len(entries))
+    contents = SORT_CODES[sort] + encode_unsigned(len(entries))
     contents += b"".join(encode_unsigned(index) + encode_name(name) for index, name in entries)
     return b"\x01" + encode_unsigned(len(contents)) + contents

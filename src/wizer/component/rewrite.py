@@ -26,31 +26,34 @@ of the section that instantiates it. Nested components are copied in the same wa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 
 from wizer.binary.leb128 import encode_unsigned
 from wizer.component import items as it
 from wizer.component.encode import Chunk, Scope, renumbered, section, vector_section, whole
-from wizer.component.instances import CoreInstance, Frame, Instances, Site, escaping, site_key
+from wizer.component.instances import CoreInstance, Frame, Instances, Site, escaping, frames, site_key
 from wizer.component.items import Component, Item, Section
 from wizer.component.names import NAME_SECTION, renumber_names
+from wizer.component.removal import Path, Removal
 from wizer.errors import StateError
 
 
 def rewrite_component(
-    instances: Instances, modules: Sequence[Sequence[Chunk]], removed: frozenset[str] = frozenset()
+    instances: Instances, modules: Sequence[Sequence[Chunk]], removed: Collection[Path] = ()
 ) -> list[Chunk]:
     """Return the chunks of the new component.
 
     Args:
         instances: the instantiation of the original.
         modules: the new module for each core instance, in their order.
-        removed: the exports of the root component to leave out.
+        removed: the exported functions to leave out, by name, or by the names of an instance and a function.
 
     Raises:
+        OptionError: a function to leave out is in an instance that cannot be taken apart.
         StateError: a component is passed to another one by import and instantiated there more than once.
     """
-    return _Rewriter(instances, modules, removed).component(instances.root.component, instances.root, None)
+    rewriter = _Rewriter(instances, modules, Removal(instances.root, removed))
+    return rewriter.component(instances.root.component, instances.root, None)
 
 
 class _Placement:
@@ -59,16 +62,16 @@ class _Placement:
     Attributes:
         in_place: by site, the core instance or frame that takes the place of the original.
         copies: by site, the frames that get a copy behind it.
-        touched: the frames whose component changes.
+        touched: the frames whose component changes, by `id`.
     """
 
-    def __init__(self, instances: Instances) -> None:
+    def __init__(self, instances: Instances, changed: Collection[int]) -> None:
         self.in_place: dict[tuple[int, int], CoreInstance | Frame] = {}
         self.copies: dict[tuple[int, int], list[Frame]] = {}
-        self.touched: set[int] = set()
+        self.touched: set[int] = set(changed)
         fixed = escaping(instances.root)
-        frames = list(_frames(instances.root))
-        makers = {id(core): frame for frame in frames for core in frame.cores.values()}
+        all_frames = list(frames(instances.root))
+        makers = {id(core): frame for frame in all_frames for core in frame.cores.values()}
         for core in instances.cores:
             key = site_key(core.site)
             if key in fixed or key in self.in_place:
@@ -76,11 +79,11 @@ class _Placement:
             else:
                 self.in_place[key] = core
                 self.touched.add(id(core.site.frame))
-        self._place_frames(frames, fixed)
+        self._place_frames(all_frames, fixed)
 
-    def _place_frames(self, frames: Sequence[Frame], fixed: set[tuple[int, int]]) -> None:
+    def _place_frames(self, all_frames: Sequence[Frame], fixed: set[tuple[int, int]]) -> None:
         made: dict[tuple[int, int], list[tuple[Site, Frame, Frame]]] = {}
-        for maker in frames:
+        for maker in all_frames:
             for site, child in maker.children.values():
                 made.setdefault(site_key(site), []).append((site, child, maker))
         before = -1
@@ -102,22 +105,14 @@ class _Placement:
         return frame in self.copies.get(site_key(site), ())
 
 
-def _frames(root: Frame) -> Iterator[Frame]:
-    yield root
-    for _, child in root.children.values():
-        yield from _frames(child)
-
-
 class _Rewriter:
     """One rewriting."""
 
-    def __init__(
-        self, instances: Instances, modules: Sequence[Sequence[Chunk]], removed: frozenset[str]
-    ) -> None:
+    def __init__(self, instances: Instances, modules: Sequence[Sequence[Chunk]], removal: Removal) -> None:
         self.root = instances.root
         self.modules = modules
-        self.removed = removed
-        self.placement = _Placement(instances)
+        self.removal = removal
+        self.placement = _Placement(instances, removal.gone)
         self.copy_index: dict[int, tuple[Frame, int]] = {}
 
     def component(self, component: Component, frame: Frame | None, parent: Scope | None) -> list[Chunk]:
@@ -137,6 +132,8 @@ class _Rewriter:
                     chunks += self._nested(frame, old, scope)
                 case _:
                     chunks += self._items(component, frame, old, scope)
+        if frame is self.root:
+            chunks += self.removal.smaller_instances(scope)
         for position, old in reversed(names):
             chunks[position : position + 1] = _names(component, old, scope)
         return chunks
@@ -173,11 +170,13 @@ class _Rewriter:
             return chunks + renumbered(component, old, scope, replaced=replaced)
         if frame is not None and old.id == it.INSTANCE:
             chunks, replaced = self._component_copies(frame, old, scope)
-            return chunks + renumbered(component, old, scope, replaced=replaced)
-        gone: tuple[int, ...] = ()
-        if frame is self.root and old.id == it.EXPORT:
-            gone = tuple(item.start for item in old.items if _export_name(item) in self.removed)
-        return renumbered(component, old, scope, gone)
+            return chunks + renumbered(component, old, scope, self._gone(frame, old), replaced)
+        return renumbered(component, old, scope, self._gone(frame, old))
+
+    def _gone(self, frame: Frame | None, old: Section) -> set[int]:
+        """Return what goes of a section."""
+        gone = self.removal.gone.get(id(frame), set())
+        return {place for place in gone if old.start <= place < old.end}
 
     def _core_copies(self, frame: Frame, old: Section, scope: Scope) -> tuple[list[Chunk], dict[int, int]]:
         """Return the modules to put in front of a section, and by instantiation the index of its own."""
@@ -222,10 +221,6 @@ def _levels(frame: Frame, home: Frame) -> int | None:
             return None
         levels, current = levels + 1, current.parent
     return levels
-
-
-def _export_name(item: Item) -> str | None:
-    return item.definition.name if isinstance(item.definition, it.Export) else None
 
 
 def _names(component: Component, old: Section, scope: Scope) -> list[Chunk]:

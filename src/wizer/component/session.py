@@ -8,13 +8,14 @@ from types import TracebackType
 from typing import Any, BinaryIO, Literal, Self, TypeAlias
 
 from wizer.binary.assemble import Chunk
-from wizer.component.capture import capture_component
+from wizer.component.freeze import find_path, freeze, refuse_renames
 from wizer.component.instances import evaluate
 from wizer.component.instrument import instrument_component
 from wizer.component.live import find_live
 from wizer.component.parse import parse_component
-from wizer.component.rewrite import rewrite_component
+from wizer.component.wave import format_value, parse_args, split_call
 from wizer.engine.component import ComponentRun
+from wizer.engine.component_values import describe_function
 from wizer.engine.config import EngineConfig
 from wizer.engine.text import Wasm, to_binary
 from wizer.engine.wasi import Wasi
@@ -22,7 +23,6 @@ from wizer.engine.watchdog import Limits
 from wizer.errors import OptionError
 from wizer.instrument import needs_cranelift
 from wizer.output import write_path, write_stream
-from wizer.rewrite import rewrite
 
 Imports: TypeAlias = "Mapping[str, Any]"
 UnknownImports: TypeAlias = Literal["trap", "error", "default"]
@@ -113,7 +113,7 @@ class ComponentSession:
             OptionError: there is no such function, or the arguments do not fit it.
             TrapError, ExitError, LimitError: it did not return; what a Python function raised is the cause.
         """
-        path = self._find(name)
+        path = find_path(self._run.functions, name)
         params = self._run.functions[path].params
         if len(args) != len(params):
             raise OptionError(f"the `{name}` function takes {len(params)} arguments, not {len(args)}")
@@ -121,12 +121,17 @@ class ComponentSession:
         self.results.append((name, results))
         return results[0] if results else None
 
-    def _find(self, name: str) -> tuple[str, ...]:
-        functions = self._run.functions
-        found = [path for path in functions if ".".join(path) == name]
-        if not found:
-            raise OptionError(f"the component does not export a function `{name}`")
-        return found[0]
+    def call_text(self, text: str) -> Any:
+        """Call a function given as text: ``boot`` or, in WAVE notation, ``setup.boot("x", {n: 1})``."""
+        name, arguments = split_call(text)
+        path = find_path(self._run.functions, name)
+        functype = describe_function(self._run.functions[path])
+        return self.call(name, *parse_args(arguments or "", functype, text))
+
+    def shown(self, name: str, results: tuple[Any, ...]) -> str:
+        """Return the results of a call of ``name`` in WAVE notation; nothing where there are none."""
+        functype = describe_function(self._run.functions[find_path(self._run.functions, name)])
+        return format_value(results[0], functype.result) if results and functype.result else ""
 
     def chunks(
         self,
@@ -136,16 +141,13 @@ class ComponentSession:
         keep: Collection[str] = (),
     ) -> list[Chunk]:
         """Return the snapshot in pieces; those of memory contents are views on the live memory."""
-        if rename:
-            raise OptionError("components do not support renaming functions")
-        removed = frozenset(remove) - frozenset(keep)
+        refuse_renames(rename)
+        functions = self._run.functions
+        removed = {find_path(functions, name) for name in remove} - {
+            find_path(functions, name) for name in keep
+        }
         lives = find_live(self.store, self._run.instance, self._instances, self._instrumented)
-        states = capture_component(self._instances, self._instrumented, lives)
-        modules = [
-            rewrite(core.module, state, core.module.exports, self._max_data_segments)
-            for core, state in zip(self._instances.cores, states, strict=True)
-        ]
-        return rewrite_component(self._instances, modules, removed)
+        return freeze(self._instances, self._instrumented, lives, removed, self._max_data_segments)
 
     def snapshot(
         self,

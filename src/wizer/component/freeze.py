@@ -1,0 +1,132 @@
+"""Freezing: from a live component to the chunks of its snapshot; and components in an engine of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from wizer.binary.assemble import Chunk
+from wizer.component.capture import capture_component
+from wizer.component.instances import Exports, Instances, evaluate, exported_functions
+from wizer.component.instrument import InstrumentedComponent, instrument_component
+from wizer.component.live import find_live
+from wizer.component.parse import parse_component
+from wizer.component.removal import Path
+from wizer.component.rewrite import rewrite_component
+from wizer.errors import OptionError
+from wizer.live import Live
+from wizer.rewrite import rewrite
+
+if TYPE_CHECKING:
+    import wasmtime
+    from wasmtime.component import Instance
+
+
+def freeze(
+    instances: Instances,
+    instrumented: InstrumentedComponent,
+    lives: Sequence[Live],
+    removed: Collection[Path],
+    max_data_segments: int,
+) -> list[Chunk]:
+    """Return the chunks of the snapshot; those of memory contents are views on the live memory.
+
+    Args:
+        instances: the instantiation of the original component.
+        instrumented: what was made of it.
+        lives: its core instances, live, in their order.
+        removed: the exported functions that the snapshot does not have.
+        max_data_segments: how many data segments each module may have.
+
+    Raises:
+        OptionError: a function cannot be left out, or the limit of data segments is too small.
+        StateError: a core instance holds what no module can express.
+    """
+    states = capture_component(instances, instrumented, lives)
+    modules = [
+        rewrite(core.module, state, core.module.exports, max_data_segments)
+        for core, state in zip(instances.cores, states, strict=True)
+    ]
+    return rewrite_component(instances, modules, removed)
+
+
+def refuse_renames(rename: Mapping[str, str] | None) -> None:
+    """Raise `OptionError` where there is something to rename."""
+    if rename:
+        raise OptionError(
+            "components do not support renaming functions: their names are part of a component's type"
+        )
+
+
+def find_path(functions: Iterable[Path], name: str) -> Path:
+    """Return the path of the function that ``name`` means.
+
+    That is the function ``name``, or ``instance.function``, where the instance's version may be missing, or
+    a function of this name in whatever instance, as long as there is one only.
+
+    Raises:
+        OptionError: there is none, or there are several.
+    """
+    paths = list(functions)
+    readings = (
+        [path for path in paths if ".".join(path) == name],
+        [path for path in paths if ".".join(_unversioned(path)) == name],
+        [path for path in paths if path[-1] == name],
+    )
+    found = next((reading for reading in readings if reading), [])
+    if not found:
+        known = ", ".join(f"`{'.'.join(path)}`" for path in paths) or "none"
+        raise OptionError(f"the component does not export a function `{name}`; it exports: {known}")
+    if len(found) > 1:
+        several = ", ".join(f"`{'.'.join(path)}`" for path in found)
+        raise OptionError(f"the component exports several functions `{name}`: {several}")
+    return found[0]
+
+
+def _unversioned(path: Path) -> Path:
+    return (*(name.partition("@")[0] for name in path[:-1]), path[-1])
+
+
+class ComponentInstrumented:
+    """A component to instantiate in an engine of one's own, and to freeze at any moment.
+
+    Attributes:
+        wasm: the component to instantiate, in the binary format: the original with exports added.
+        prefix: what the name of the added function begins with.
+    """
+
+    def __init__(self, wasm: bytes, *, max_data_segments: int = 10_000) -> None:
+        self._instances = evaluate(parse_component(wasm))
+        self._instrumented = instrument_component(self._instances)
+        self._max_data_segments = max_data_segments
+        self.wasm = self._instrumented.wasm
+        self.prefix = self._instrumented.mark
+
+    def snapshot(
+        self,
+        store: wasmtime.Store,
+        instance: Instance,
+        *,
+        rename: Mapping[str, str] | None = None,
+        remove: Collection[str] = (),
+        keep: Collection[str] = (),
+    ) -> bytes:
+        """Freeze ``instance``, an instance of `wasm` in ``store``.
+
+        Args:
+            store: the store of the instance.
+            instance: the instance.
+            rename: must be empty.
+            remove: exported functions that the snapshot does not have.
+            keep: those that it has all the same.
+
+        Raises:
+            OptionError: the instance is not one of `wasm`, or a name is not an export.
+            StateError: a core instance inside holds what no module can express.
+        """
+        refuse_renames(rename)
+        paths = list(exported_functions(Exports(self._instances.root.exports)))
+        removed = {find_path(paths, name) for name in remove} - {find_path(paths, name) for name in keep}
+        lives = find_live(store, instance, self._instances, self._instrumented)
+        chunks = freeze(self._instances, self._instrumented, lives, removed, self._max_data_segments)
+        return b"".join(chunks)
