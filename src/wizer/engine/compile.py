@@ -96,7 +96,7 @@ def _winch_preferred(config: EngineConfig) -> bool:
         and config.opt_level == "none"
         and config.regalloc is None
         and config.signals_based_traps is not False
-        and not (config.nan_canonicalization or config.debug_info or config.cranelift_flags)
+        and not (config.debug_info or config.cranelift_flags)
     )
 
 

@@ -5,20 +5,19 @@ Importing this module does not import the engine.
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from wizer.engine.streams import Outlet, Sink, Streams
 from wizer.errors import OptionError
 
 if TYPE_CHECKING:
     import wasmtime
 
 HostPath = str | os.PathLike[str]
-Sink = Callable[[bytes], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +33,8 @@ class Wasi:
         read_only: the guest cannot change anything in those directories.
         stdin: "null", "inherit" (this process's), the input itself, or a file.
         stdout: "null", "inherit", "stderr" (this process's standard error), a file, or a function that is
-            given what the guest writes, as it does. A file that is called like one of the words needs a
-            ``Path`` or "./".
+            given the bytes that the guest writes, soon after it does, on a thread of its own. A file that is
+            called like one of the words needs a ``Path`` or "./".
         stderr: the same.
         network: the host's network, for components.
         name_lookup: looking host names up, for components.
@@ -58,14 +57,17 @@ class Wasi:
 
 def configure(
     wasi: Wasi, store: wasmtime.Store, on_error: Callable[[BaseException], None] | None = None
-) -> None:
+) -> Streams:
     """Give the guests of ``store`` what ``wasi`` allows.
 
     Args:
         wasi: what is allowed.
         store: before any use.
-        on_error: given what a function for stdout or stderr raised, on the guest's thread; the guest itself
-            sees an I/O error. ``Watchdog.stop`` is one.
+        on_error: given what a function for stdout or stderr raised, on another thread.
+            ``Watchdog.stop`` is one.
+
+    Returns:
+        The guests' output to functions: ``drain`` it after a call, ``close`` it after closing the store.
 
     Raises:
         OptionError: a directory or file cannot be opened, or a text cannot be passed; it is named.
@@ -76,8 +78,6 @@ def configure(
     out.argv = [_text(arg, f"argument {arg!r}") for arg in wasi.args]
     out.env = _environment(wasi)
     _stdin(out, wasi.stdin)
-    for stream in ("stdout", "stderr"):
-        _output(out, stream, getattr(wasi, stream), on_error)
     for host in wasi.dirs:
         _directory(out, host, os.fspath(host), read_only=wasi.read_only)
     for guest, host in wasi.mapdirs.items():
@@ -86,9 +86,11 @@ def configure(
         from wizer.engine import capi_config
 
         capi_config.allow_network(out, addresses=wasi.network, names=wasi.name_lookup)
+    outlets = [_output(out, stream, getattr(wasi, stream), on_error) for stream in ("stdout", "stderr")]
     store.set_wasi(out)
     if wasi.http:
         store.set_wasi_http()
+    return Streams(tuple(outlet for outlet in outlets if outlet is not None))
 
 
 def _environment(wasi: Wasi) -> list[tuple[str, str]]:
@@ -126,24 +128,35 @@ def _output(
     stream: str,
     sink: HostPath | Sink,
     on_error: Callable[[BaseException], None] | None,
-) -> None:
+) -> Outlet | None:
     """Connect the guest's ``stream``, "stdout" or "stderr"."""
-    import wasmtime
-
     if sink == "null":
-        return
+        return None
     if sink == "inherit" or (sink == "stderr" and stream == "stderr"):
         getattr(out, f"inherit_{stream}")()
-    elif sink == "stderr":
-        setattr(out, f"{stream}_custom", _guarded(_to_stderr, on_error))
-    elif callable(sink):
-        setattr(out, f"{stream}_custom", _guarded(sink, on_error))
-    else:
-        path = _path(sink)
-        try:
-            setattr(out, f"{stream}_file", path)
-        except wasmtime.WasmtimeError:
-            raise OptionError(f"the file {path!r} for the guest's {stream} cannot be written") from None
+        return None
+    if sink == "stderr":
+        sink = _to_stderr
+    if not callable(sink):
+        _output_file(out, stream, _path(sink))
+        return None
+    if not hasattr(os, "mkfifo"):
+        setattr(out, f"{stream}_custom", sink)  # the engine's own way, on systems without named pipes
+        return None
+    outlet = Outlet(sink, on_error)
+    _output_file(out, stream, str(outlet.path))
+    outlet.start()
+    return outlet
+
+
+def _output_file(out: wasmtime.WasiConfig, stream: str, path: str) -> None:
+    """Have the guest's ``stream`` written to a file."""
+    import wasmtime
+
+    try:
+        setattr(out, f"{stream}_file", path)
+    except wasmtime.WasmtimeError:
+        raise OptionError(f"the file {path!r} for the guest's {stream} cannot be written") from None
 
 
 def _to_stderr(data: bytes) -> None:
@@ -151,21 +164,6 @@ def _to_stderr(data: bytes) -> None:
     left = memoryview(data)
     while left:
         left = left[os.write(2, left) :]
-
-
-def _guarded(sink: Sink, on_error: Callable[[BaseException], None] | None) -> Callable[[bytes], int]:
-    """Wrap ``sink`` for the engine, which can neither pass an exception on nor keep quiet about it."""
-
-    def write(data: bytes) -> int:
-        try:
-            sink(data)
-        except BaseException as error:  # KeyboardInterrupt too: the C frames above would swallow it
-            if on_error is not None:
-                on_error(error)
-            return -errno.EIO
-        return len(data)
-
-    return write
 
 
 def _directory(out: wasmtime.WasiConfig, host: HostPath, guest: str, *, read_only: bool) -> None:

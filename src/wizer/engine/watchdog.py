@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     import wasmtime
 
+    from wizer.binary.module import Module
+
 GRACE = 0.5
 """Seconds that a stopped guest has to end by itself before ``hard_exit`` is called."""
 
@@ -273,6 +275,37 @@ class Watchdog:
             f"initialisation took longer than its limit of {self._limits.timeout:g} s",
             ["wasm trap: interrupt"],
         )
+
+
+def check_sizes(module: Module, limits: Limits) -> None:
+    """Check what a module says of its memories and tables, before anything is compiled.
+
+    The engine does so too, but neither names the item nor bounds the growth of shared memories: these are
+    held to their declared maximum.
+
+    Raises:
+        LimitError: a memory or table is larger than the limits allow, or a shared memory may become so.
+    """
+    if (bound := limits.max_memory) is not None:
+        for index, memory in enumerate(module.memories):
+            size = memory.limits.minimum * memory.page_size
+            if size > bound:
+                raise LimitError(
+                    f"{module.describe('memory', index)} of {size} bytes exceeds the limit of {bound} bytes"
+                )
+            most = (memory.limits.maximum or 0) * memory.page_size
+            if memory.limits.shared and most > bound:
+                raise LimitError(
+                    f"{module.describe('memory', index)} is shared and may grow to {most} bytes, "
+                    f"over the limit of {bound} bytes"
+                )
+    if (bound := limits.max_table_elements) is not None:
+        for index, table in enumerate(module.tables):
+            if table.type.limits.minimum > bound:
+                raise LimitError(
+                    f"{module.describe('table', index)} of {table.type.limits.minimum} elements exceeds "
+                    f"the limit of {bound} elements"
+                )
 
 
 _MINIMUM = re.compile(r"(?P<what>memory|table) minimum size of (?P<count>\d+ \w+) exceeds")
