@@ -27,7 +27,7 @@ from dataclasses import replace
 
 from wizer.binary import code
 from wizer.binary import sections as sec
-from wizer.binary.assemble import Chunk, assemble, extended
+from wizer.binary.assemble import Chunk, assemble, extended, with_bodies
 from wizer.binary.expr import END
 from wizer.binary.externs import (
     Export,
@@ -48,6 +48,7 @@ from wizer.binary.types import FuncType, encode_functype
 from wizer.data import data_contents
 from wizer.elements import element_contents, table_segments
 from wizer.heap.encode import References
+from wizer.previous import NAME, Appended, marker, without_previous
 from wizer.state import State
 
 # Engines take bodies of up to 7,654,321 bytes, and compile several smaller ones in parallel.
@@ -69,6 +70,8 @@ def rewrite(
         OptionError: the limit leaves no segment for a memory that needs one.
         StateError: the state cannot be expressed.
     """
+    unstripped = module
+    module, state = without_previous(module, state)
     references = References(module, state)
     contents: dict[int, Sequence[Chunk] | None] = {sec.START: None}
     contents[sec.IMPORT] = _imports(module, state)
@@ -83,14 +86,20 @@ def rewrite(
     contents[sec.DATA] = data.contents
     if module.data_count is not None or references.passive_data:
         contents[sec.DATA_COUNT] = [encode_unsigned(data.count)]
+    if restore or module is not unstripped:
+        contents.update(_functions(module, restore))
+    chunks = assemble(module, contents, keep_custom=_keeps)
     if restore:
-        contents.update(_restore(module, restore))
-    return assemble(module, contents, keep_custom=_keeps)
+        chunks.append(_marker(module, references, contents))
+    return chunks
 
 
 def _keeps(section: Section) -> bool:
-    """Whether a custom section stays: those that describe a relocatable object speak of the old one."""
-    return section.name != "linking" and not section.name.startswith("reloc.")
+    """Whether a custom section stays.
+
+    Those that describe a relocatable object speak of the old one; our own is written anew.
+    """
+    return section.name not in ("linking", NAME) and not section.name.startswith("reloc.")
 
 
 def dropped_custom_sections(module: Module) -> list[str]:
@@ -161,25 +170,51 @@ def _globals(module: Module, references: References) -> list[Chunk] | None:
     return _vector(items + references.appended_globals())
 
 
-def _restore(module: Module, pieces: Sequence[bytes]) -> Mapping[int, Sequence[Chunk]]:
+def _functions(module: Module, pieces: Sequence[bytes]) -> dict[int, Sequence[Chunk] | None]:
     """Append the function that does what constant expressions cannot say, and make it the start function.
 
     What is too long for one body is several functions, which the last one calls.
     """
     functype = FuncType((), ())
     typeidx = next((i for i, t in enumerate(module.types) if t.comp == functype), len(module.types))
-    parts = list(_parts(pieces))
-    first = len(module.funcs)
-    if len(parts) > 1:
-        parts.append(b"".join(code.call(first + number) for number in range(len(parts))))
-    contents: dict[int, Sequence[Chunk]] = {
-        sec.FUNCTION: extended(module, sec.FUNCTION, [encode_unsigned(typeidx)] * len(parts)),
-        sec.CODE: extended(module, sec.CODE, [code.encode_body(part) for part in parts]),
-        sec.START: [encode_unsigned(first + len(parts) - 1)],
+    bodies = list(_bodies(module, pieces))
+    defined = [*module.funcs[module.import_counts.get("func", 0) :], *[typeidx] * len(bodies)]
+    contents: dict[int, Sequence[Chunk] | None] = {
+        sec.FUNCTION: _vector([encode_unsigned(index) for index in defined]),
+        sec.CODE: with_bodies(module, bodies) if defined else None,
     }
-    if typeidx == len(module.types):
-        contents[sec.TYPE] = extended(module, sec.TYPE, [encode_functype(functype)])
+    if bodies:
+        contents[sec.START] = [encode_unsigned(len(module.funcs) + len(bodies) - 1)]
+        if typeidx == len(module.types):
+            contents[sec.TYPE] = extended(module, sec.TYPE, [encode_functype(functype)])
     return contents
+
+
+def _bodies(module: Module, pieces: Sequence[bytes]) -> Iterator[bytes]:
+    parts = list(_parts(pieces))
+    yield from map(code.encode_body, parts)
+    if len(parts) > 1:
+        first = len(module.funcs)
+        yield code.encode_body(b"".join(code.call(first + number) for number in range(len(parts))))
+
+
+def _marker(module: Module, references: References, contents: Mapping[int, Sequence[Chunk] | None]) -> bytes:
+    """Say what is there for the restore function only."""
+    functions, bodies = contents[sec.FUNCTION], contents[sec.CODE]
+    assert functions is not None
+    assert bodies is not None
+    defined = len(module.funcs) - module.import_counts.get("func", 0)
+    appended = Appended(
+        funcs=len(functions) - 1 - defined,
+        tables=len(references.appended_tables()),
+        globals=references.late_globals,
+        first_element=len(module.elements),
+        elements=len(references.passive_elements),
+        first_data=len(module.data) if module.data_count is not None else 0,
+        data=len(references.passive_data),
+        data_count=int(module.data_count is None and bool(references.passive_data)),
+    )
+    return marker(appended, bodies)
 
 
 def _parts(pieces: Sequence[bytes]) -> Iterator[bytes]:
@@ -192,4 +227,5 @@ def _parts(pieces: Sequence[bytes]) -> Iterator[bytes]:
             part, size = [], 0
         part.append(piece)
         size += len(piece)
-    yield b"".join(part)
+    if part:
+        yield b"".join(part)

@@ -69,6 +69,24 @@ def _encode(section_id: int, contents: Sequence[Chunk] | None) -> list[Chunk]:
     return [section_header(section_id, sum(map(len, contents))), *contents]
 
 
+def with_bodies(module: Module, bodies: Sequence[bytes]) -> list[Chunk]:
+    """Return the contents of the code section with the bodies of ``module.funcs`` and more at its end."""
+    section = module.section(sec.CODE)
+    count = len(module.funcs) - module.import_counts.get("func", 0)
+    if section is None:
+        return [encode_unsigned(len(bodies)), *bodies]
+    reader = section.reader(module.wasm)
+    start, end = reader.pos, section.end
+    if reader.u32() == count:
+        start = reader.pos
+    else:  # the module has been stripped of its last functions
+        start = reader.pos
+        for _ in range(count):
+            reader.skip(reader.u32())
+        end = reader.pos
+    return [encode_unsigned(count + len(bodies)), memoryview(module.wasm)[start:end], *bodies]
+
+
 def extended(module: Module, section_id: int, items: Sequence[bytes]) -> list[Chunk]:
     """Return the contents of a section that is a vector, with more items at its end."""
     section = module.section(section_id)

@@ -97,7 +97,12 @@ class References:
             globaltype = encode_globaltype(GlobalType(reftype, mutable=False))
             entries.append(globaltype + self._construct(node) + END)
         late = encode_globaltype(GlobalType(_EXNREF, mutable=True)) + encode_null("exn") + END
-        return entries + [late for node in placement.late if self._graph.is_exception(node)]
+        return entries + [late] * self.late_globals
+
+    @property
+    def late_globals(self) -> int:
+        """How many of the appended globals only serve the restore function: one for each exception."""
+        return sum(1 for node in self._placement.late if self._graph.is_exception(node))
 
     def appended_tables(self) -> list[bytes]:
         """Return the table to append, in which the restore function keeps the objects that it makes."""

@@ -1,0 +1,103 @@
+"""What an earlier snapshot appended for its restore function, so that the next one can take it away again.
+
+A restore function has done its work once the module is instantiated. A snapshot of the snapshot would keep it
+for ever, for bodies are kept, and append another one. So the module says in a custom section "wizer" what was
+appended; a checksum of the code section tells whether other tools have rewritten the module since, in which
+case the section is not believed.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, fields, replace
+from typing import Final
+
+from wizer.binary import sections as sec
+from wizer.binary.assemble import Chunk
+from wizer.binary.externs import encode_name
+from wizer.binary.leb128 import encode_unsigned
+from wizer.binary.module import Module
+from wizer.binary.sections import section_header
+from wizer.errors import ParseError
+from wizer.state import State
+
+NAME: Final = "wizer"
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What a snapshot has for its restore function only.
+
+    Attributes:
+        funcs, tables, globals: how many of the last ones.
+        first_element, elements: which element segments: the first one, and how many.
+        first_data, data: which data segments.
+        data_count: 1 where the module had no DataCount section before.
+    """
+
+    funcs: int
+    tables: int
+    globals: int
+    first_element: int
+    elements: int
+    first_data: int
+    data: int
+    data_count: int
+
+
+def marker(appended: Appended, code_contents: Iterable[Chunk]) -> bytes:
+    """Return the custom section that says what was appended."""
+    numbers = b"".join(map(encode_unsigned, astuple(appended)))
+    contents = encode_name(NAME) + numbers + encode_unsigned(_checksum(code_contents))
+    return section_header(sec.CUSTOM, len(contents)) + contents
+
+
+def without_previous(module: Module, state: State) -> tuple[Module, State]:
+    """Return a module and state without what an earlier snapshot appended for its restore function."""
+    appended = _read(module)
+    if appended is None:
+        return module, state
+    tables = len(module.tables) - appended.tables
+    globals_ = len(module.globals) - appended.globals
+    elements = range(appended.first_element, appended.first_element + appended.elements)
+    data = range(appended.first_data, appended.first_data + appended.data)
+    stripped = replace(
+        module,
+        funcs=module.funcs[: len(module.funcs) - appended.funcs],
+        tables=module.tables[:tables],
+        globals=module.globals[:globals_],
+        elements=module.elements[: elements.start] + module.elements[elements.stop :],
+        data=module.data[: data.start] + module.data[data.stop :],
+        data_count=None if appended.data_count else module.data_count,
+    )
+    rest = replace(
+        state,
+        tables={index: table for index, table in state.tables.items() if index < tables},
+        globals={index: value for index, value in state.globals.items() if index < globals_},
+        dropped_elements=state.dropped_elements.difference(elements),
+        dropped_data=state.dropped_data.difference(data),
+    )
+    return stripped, rest
+
+
+def _read(module: Module) -> Appended | None:
+    """Return what the module's own custom section says, where it is there and still true."""
+    section = next((s for s in module.sections if s.id == sec.CUSTOM and s.name == NAME), None)
+    bodies = module.section(sec.CODE)
+    if section is None or bodies is None:
+        return None
+    reader = section.reader(module.wasm)
+    try:
+        appended = Appended(*(reader.u32() for _ in fields(Appended)))
+        checksum = reader.u32()
+    except ParseError:
+        return None
+    return appended if checksum == _checksum([module.wasm[bodies.start : bodies.end]]) else None
+
+
+def _checksum(chunks: Iterable[Chunk]) -> int:
+    checksum = 0
+    for chunk in chunks:
+        checksum = zlib.crc32(chunk, checksum)
+    return checksum
