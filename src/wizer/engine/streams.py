@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import select
-import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +25,8 @@ class Outlet:
     """
 
     def __init__(self, sink: Sink, on_error: Callable[[BaseException], None] | None) -> None:
+        import tempfile
+
         self._sink: Sink | None = sink
         self._on_error = on_error
         self._lock = threading.Lock()

@@ -13,6 +13,8 @@ Importing this module does not import the engine.
 from __future__ import annotations
 
 import contextlib
+import io
+import os
 import re
 import threading
 import time
@@ -23,7 +25,6 @@ from typing import TYPE_CHECKING, Self
 from wizer.errors import LimitError, OptionError
 
 if TYPE_CHECKING:
-    import socket
     from types import TracebackType
 
     import wasmtime
@@ -98,7 +99,7 @@ class Watchdog:
         self._stop: BaseException | None = None  # why the guest is being stopped
         self._previous_fd: int | None = None  # the wakeup fd that ours replaced
         self._thread: threading.Thread | None = None
-        self._wake: tuple[socket.socket, socket.socket] | None = None  # the thread's end, the others' end
+        self._wake: io.RawIOBase | None = None  # writing to it wakes the thread
         if limits.fuel is not None:
             store.set_fuel(limits.fuel)
         bounds = (limits.max_memory, limits.max_table_elements, limits.max_instances, limits.max_tables)
@@ -121,10 +122,8 @@ class Watchdog:
         wake, self._wake = self._wake, None
         thread, self._thread = self._thread, None
         if wake is not None and thread is not None:
-            wake[1].shutdown(1)  # the thread reads the end and leaves
+            wake.close()  # the thread reads the end and leaves
             thread.join()
-            for end in wake:
-                end.close()
 
     def stop(self, error: BaseException) -> None:
         """Have the running guest trap at its next check, and ``guard`` raise ``error``.
@@ -177,7 +176,7 @@ class Watchdog:
         if self._thread is None and (main or self._limits.timeout is not None):
             self._start()
         if main and self._wake is not None:
-            self._listen(self._wake[1])
+            self._listen(self._wake)
 
     def _leave(self) -> None:
         """Stop the clock, and hand signals back to whoever listened before."""
@@ -195,24 +194,18 @@ class Watchdog:
 
     def _start(self) -> None:
         """Start the thread."""
-        import socket
-
-        self._wake = socket.socketpair()
-        for end in self._wake:
-            end.setblocking(False)
-        self._thread = threading.Thread(
-            target=self._watch, args=(self._wake[0],), name="wizer-watchdog", daemon=True
-        )
+        end, self._wake = _pipe()
+        self._thread = threading.Thread(target=self._watch, args=(end,), name="wizer-watchdog", daemon=True)
         self._thread.start()
 
-    def _listen(self, end: socket.socket) -> None:
-        """Have the interpreter write the numbers of arriving signals to ``end``."""
+    def _listen(self, wake: io.RawIOBase) -> None:
+        """Have the interpreter write the numbers of arriving signals to ``wake``."""
         import signal
 
         with contextlib.suppress(ValueError):  # a subinterpreter: signals are not its business
-            self._previous_fd = signal.set_wakeup_fd(end.fileno(), warn_on_full_buffer=False)
+            self._previous_fd = signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
 
-    def _watch(self, end: socket.socket) -> None:
+    def _watch(self, end: io.RawIOBase) -> None:
         """Wait for signals and for the time limit; the thread's body."""
         import select
         import signal
@@ -220,8 +213,9 @@ class Watchdog:
         stopped = 0  # the run that was stopped last
         while True:
             readable, _, _ = select.select([end], [], [], self._wait(stopped))
-            signals = end.recv(4096) if readable else b""
+            signals = (end.read(4096) or b"") if readable else b""
             if readable and not signals:
+                end.close()
                 return
             with self._lock:
                 self._forward(signals)
@@ -257,8 +251,6 @@ class Watchdog:
 
     def _forward(self, signals: bytes) -> None:
         """Pass signal numbers on to whoever listened before (asyncio, say)."""
-        import os
-
         if signals and self._previous_fd not in (None, -1):
             with contextlib.suppress(OSError):
                 os.write(self._previous_fd or 0, signals)
@@ -275,6 +267,20 @@ class Watchdog:
             f"initialisation took longer than its limit of {self._limits.timeout:g} s",
             ["wasm trap: interrupt"],
         )
+
+
+def _pipe() -> tuple[io.RawIOBase, io.RawIOBase]:
+    """Return the reading and the writing end of a pipe that ``select`` and ``set_wakeup_fd`` accept."""
+    if os.name == "posix":
+        ends = os.pipe()
+        os.set_blocking(ends[1], False)
+        return io.FileIO(ends[0], "rb"), io.FileIO(ends[1], "wb")
+    import socket  # Windows: the two take sockets only
+
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    with reader, writer:  # what was made of them keeps them open
+        return reader.makefile("rb", buffering=0), writer.makefile("wb", buffering=0)
 
 
 def check_sizes(module: Module, limits: Limits) -> None:
