@@ -105,6 +105,27 @@ def test_no_input_from_a_terminal(tmp_path: Path) -> None:
     os.close(controller)
 
 
+@pytest.mark.parametrize(
+    ("shell", "status"),
+    [
+        ("in.wasm -o out.wasm <&- >&- 2>&-", 0),
+        ("-f 'add(1, 2)' in.wasm -o out.wasm 2>&-", 0),
+        ("in.wasm >&-", 1),
+        ("<&- -o out.wasm", 1),
+        ("--version >&-", 0),
+        ("--bad 2>&-", 2),
+    ],
+)
+def test_closed_streams(shell: str, status: int, wizer: Tool, module: Write) -> None:
+    module(modules.COUNTER)
+    sh = Tool(("sh", "-c", f'"$0" -m wizer {shell}'), wizer.cwd)
+    ended = sh(WIZER[0])
+    assert ended.status == status, ended.stderr
+    assert b"returned" not in ended.stdout
+    assert "Traceback" not in ended.stderr
+    assert (wizer.cwd / "out.wasm").exists() is (status == 0 and "out.wasm" in shell)
+
+
 def test_init_functions_run_in_order_and_report(wizer: Tool, module: Write) -> None:
     ended = wizer(module(modules.COUNTER), "-f", "set(0x10)", "-f", "double", "-f", "add(1, -3)")
     assert ended.status == 0

@@ -23,6 +23,7 @@ import sys
 from collections.abc import Sequence
 
 from wizer.cli.parse import UsageError, parse
+from wizer.cli.report import say
 from wizer.errors import WizerError
 
 COMMANDS = ("demo",)
@@ -33,15 +34,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         status = _dispatch(arguments)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except UsageError as error:
-        _complain(str(error))
+        say(str(error))
         return 2
     except WizerError as error:
-        _complain(f"Error: {error}")
+        say(f"Error: {error}")
         return 1
     except MemoryError:
-        _complain("Error: out of memory")
+        say("Error: out of memory")
         return 1
     except BrokenPipeError:
         return _end_by_broken_pipe()
@@ -61,10 +63,10 @@ def _dispatch(arguments: list[str]) -> int:
     if parsed.has("help"):
         from wizer.cli.help import render
 
-        sys.stdout.write(render(_version()))
+        print(render(_version()), end="")
         return 0
     if parsed.has("version"):
-        sys.stdout.write(f"wizer {_version()}\n")
+        print(f"wizer {_version()}")
         return 0
     from wizer.cli import run
 
@@ -77,15 +79,6 @@ def _version() -> str:
     from wizer import __version__
 
     return __version__
-
-
-def _complain(message: str) -> None:
-    """Write to standard error, where there is one."""
-    import contextlib
-
-    with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(f"{message}\n")
-        sys.stderr.flush()
 
 
 def _end_by_broken_pipe() -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from wizer.cli.options import STDIO, RunOptions, run_options
 from wizer.cli.parse import Arguments, UsageError
+from wizer.cli.report import say
 from wizer.cli.settings import asked_for_help, render_keys
 from wizer.cli.signals import watched
 from wizer.engine.config import EngineConfig
@@ -32,7 +33,7 @@ def main(arguments: Arguments) -> int:
         WizerError: the run failed; nothing is written.
     """
     if section := asked_for_help(arguments):
-        sys.stdout.write(render_keys(section))
+        print(render_keys(section), end="")
         return 0
     options = run_options(arguments)
     flags = _flags(options)
@@ -49,7 +50,7 @@ def include_dir() -> int:
     """Print the folder that holds ``wizer.h`` and return the exit status."""
     import wizer
 
-    sys.stdout.write(f"{Path(wizer.__file__).parent / 'include'}\n")
+    print(Path(wizer.__file__).parent / "include")
     return 0
 
 
@@ -79,13 +80,13 @@ def _flags(options: RunOptions) -> Flags:
 def _wasi(options: RunOptions, flags: Flags) -> Wasi | None:
     """Return what the guest sees of the host, None for nothing; point out what then has no effect."""
     for warning in options.warnings:
-        _say(f"warning: {warning}")
+        say(f"warning: {warning}")
     if not (options.allow_wasi or flags.use_wasi):
         idle = [*options.wasi_options]
         idle += [f"-S {key}" for section, key, _ in options.settings if section == "wasi"]
         idle = [option for option in idle if option not in ("-S cli", "-S common")]
         if idle:
-            _say(f"warning: without --allow-wasi, there is no effect of {', '.join(idle)}")
+            say(f"warning: without --allow-wasi, there is no effect of {', '.join(idle)}")
         return None
     wasi = flags.wasi
     if options.input == STDIO and wasi.stdin == "inherit":
@@ -123,7 +124,7 @@ def _run(options: RunOptions, flags: Flags, wasi: Wasi | None, wasm: bytes) -> N
             session.write(options.output, **changes)
         for name, results in session.results:
             if results:
-                _say(f"`{name}` returned {_shown(results)}")
+                say(f"`{name}` returned {_shown(results)}")
 
 
 def _renames(renames: Mapping[str, str], session: Session) -> dict[str, str]:
@@ -135,7 +136,7 @@ def _renames(renames: Mapping[str, str], session: Session) -> dict[str, str]:
     known = {dst: src for dst, src in renames.items() if src in session.module.exports_by_name}
     for dst, src in renames.items():
         if dst not in known:
-            _say(f"warning: nothing to rename to `{dst}`: the module does not have a `{src}` export")
+            say(f"warning: nothing to rename to `{dst}`: the module does not have a `{src}` export")
     return known
 
 
@@ -144,13 +145,9 @@ def _shown(results: tuple[object, ...]) -> str:
     return texts[0] if len(texts) == 1 else f"({', '.join(texts)})"
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
 def _fail_at_once(error: BaseException) -> None:
     """End the process from another thread: the guest waits inside the host and does not hear of its limit."""
-    os.write(2, f"Error: {error}\n".encode("utf-8", "backslashreplace"))
+    say(f"Error: {error}")
     os._exit(1)
 
 
@@ -188,6 +185,8 @@ def _check_output(output: str | None) -> None:
 def _read(name: str, failure: str) -> bytes:
     """Read the input; what goes wrong is said in the words of the Rust tools."""
     try:
+        if name == STDIO and sys.stdin is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         with open(0, "rb", closefd=False) if name == STDIO else Path(name).open("rb") as file:
             return file.read()
     except IsADirectoryError as error:
@@ -206,6 +205,8 @@ def _read_preload(path: str) -> bytes:
 
 def _write_stdout(session: Session, changes: dict[str, Any]) -> None:
     try:
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         with open(1, "wb", closefd=False) as stream:
             session.write(stream, **changes)
     except BrokenPipeError:

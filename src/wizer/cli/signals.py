@@ -67,9 +67,13 @@ def _interrupt(number: int, _frame: object) -> None:
 
 def _watch(reader: int) -> None:
     """Wait for the first signal; the interpreter writes its number to the pipe from the handler itself."""
+    import ctypes
     import time
 
-    if number := os.read(reader, 1):
+    if received := os.read(reader, 1):
         time.sleep(GRACE)
-        os._exit(128 + number[0])
+        number = received[0]
+        ctypes.pythonapi.PyOS_setsig(number, None)  # as signal.signal, which insists on the main thread
+        os.kill(os.getpid(), number)
+        os._exit(128 + number)
     os.close(reader)

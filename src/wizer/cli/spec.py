@@ -63,7 +63,7 @@ class Option(NamedTuple):
 
 INIT = "Initialisation"
 OUTPUT = "Output"
-WASI = "WASI, preview 1 (off unless asked for)"
+WASI = "WASI (off unless asked for)"
 LIMITS = "Limits"
 ENGINE = "Engine"
 FEATURES = "WebAssembly features (each takes true or false)"
