@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable
@@ -175,6 +176,22 @@ def test_output_that_cannot_be_written_is_said_before_the_run(wizer: Tool, modul
     assert ended.stderr == (
         "Error: failed to create output file\n\nCaused by:\n    No such file or directory (os error 2)\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("output", "code"),
+    [
+        ("file/x", errno.ENOTDIR),
+        ("none/x", errno.ENOENT),
+        (".", errno.EISDIR),
+        ("a" * 300, errno.ENAMETOOLONG),
+    ],
+)
+def test_outputs_that_cannot_be(output: str, code: int, wizer: Tool, module: Write, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    ended = wizer(module(modules.COUNTER), "-o", output)
+    assert (ended.status, ended.first_line) == (1, "Error: failed to create output file")
+    assert f"(os error {code})" in ended.stderr
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")

@@ -23,7 +23,7 @@ import sys
 from collections.abc import Sequence
 
 from wizer.cli.parse import UsageError, parse
-from wizer.cli.report import say
+from wizer.cli.report import say, worded
 from wizer.errors import WizerError
 
 COMMANDS = ("demo",)
@@ -47,6 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except BrokenPipeError:
         return _end_by_broken_pipe()
+    except OSError as error:
+        say(f"Error: {worded(error)}")
+        return 1
     except KeyboardInterrupt as interrupt:
         from wizer.cli.signals import end_by, number_of
 

@@ -12,3 +12,8 @@ def say(text: str) -> None:
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.write(f"{text}\n")
             sys.stderr.flush()
+
+
+def worded(error: OSError) -> str:
+    """Word an error of the operating system as Rust does."""
+    return f"{error.strerror} (os error {error.errno})"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from wizer.cli.options import STDIO, RunOptions, run_options
 from wizer.cli.parse import Arguments, UsageError
-from wizer.cli.report import say
+from wizer.cli.report import say, worded
 from wizer.cli.settings import asked_for_help, render_keys
 from wizer.cli.signals import watched
 from wizer.engine.config import EngineConfig
@@ -168,53 +168,49 @@ def _check_output(output: str | None) -> None:
     if output in (None, STDIO):
         return
     target = Path(output)
-    folder = target.parent
-    if target.is_dir():
-        code = errno.EISDIR
-    elif not folder.exists():
-        code = errno.ENOENT
-    elif not folder.is_dir():
-        code = errno.ENOTDIR
-    elif not os.access(folder, os.W_OK) and not (target.exists() and not target.is_file()):
-        code = errno.EACCES
-    else:
-        return
-    raise OutputError("failed to create output file", [_os_error(OSError(code, os.strerror(code)))])
+    try:
+        if target.is_dir():
+            raise _system_error(errno.EISDIR)
+        if not target.exists() or target.is_file():  # the file itself will be a new one
+            target.parent.joinpath("..").stat()  # looks into the folder, so there has to be one
+            if not os.access(target.parent, os.W_OK):
+                raise _system_error(errno.EACCES)
+    except OSError as error:
+        raise OutputError("failed to create output file", [worded(error)]) from None
 
 
 def _read(name: str, failure: str) -> bytes:
     """Read the input; what goes wrong is said in the words of the Rust tools."""
     try:
         if name == STDIO and sys.stdin is None:
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            raise _system_error(errno.EBADF)
         with open(0, "rb", closefd=False) if name == STDIO else Path(name).open("rb") as file:
             return file.read()
     except IsADirectoryError as error:
-        raise WizerError("failed to read input Wasm module", [_os_error(error)]) from None
+        raise WizerError("failed to read input Wasm module", [worded(error)]) from None
     except OSError as error:
-        raise WizerError(failure, [_os_error(error)]) from None
+        raise WizerError(failure, [worded(error)]) from None
 
 
 def _read_preload(path: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        causes = [f"failed to read from `{path}`", _os_error(error)]
+        causes = [f"failed to read from `{path}`", worded(error)]
         raise WizerError("failed to parse preload module", causes) from None
 
 
 def _write_stdout(session: Session, changes: dict[str, Any]) -> None:
     try:
         if sys.stdout is None:
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            raise _system_error(errno.EBADF)
         with open(1, "wb", closefd=False) as stream:
             session.write(stream, **changes)
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise OutputError("failed to write output file", [_os_error(error)]) from None
+        raise OutputError("failed to write output file", [worded(error)]) from None
 
 
-def _os_error(error: OSError) -> str:
-    """Word an error of the operating system as Rust does."""
-    return f"{error.strerror} (os error {error.errno})"
+def _system_error(code: int) -> OSError:
+    return OSError(code, os.strerror(code))
