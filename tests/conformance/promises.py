@@ -22,7 +22,7 @@ class BrokenPromiseError(Exception):
 
 
 def check(original: bytes, snapshot: bytes) -> None:
-    """Check a snapshot against the module whose instance it was taken from.
+    """Check a snapshot, or a snapshot of snapshots, against the module that it all began with.
 
     It is valid where that module is; it has the same exports and imports in the same order; the bodies of
     its functions begin with that module's.

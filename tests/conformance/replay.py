@@ -180,7 +180,9 @@ class Replay:
 
     def _perform(self, action: Command, expected: list[Command] | None) -> None:
         """Do an action and compare its results; without an expectation it must only not trap."""
-        item = self._live(action.get("module")).exports[action["field"]]
+        item = self._live(action.get("module")).exports.get(action["field"])
+        if item is None:
+            raise MismatchError(f"the instance has no export {action['field']!r}")
         if action["type"] == "get":
             self._compare(expected, [self.host.read(item)])
             return

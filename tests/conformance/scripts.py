@@ -21,6 +21,9 @@ SEEDS_VARIABLE = "WASM_TESTSUITE_SEEDS"
 # The finished proposals are the suite's top level; of the others, those that the engine implements.
 PROPOSALS = ("custom-page-sizes", "threads", "wide-arithmetic")
 
+# What the suite leaves out: state that changes, and is asked for again and again.
+_OWN = Path(__file__).parent / "own"
+
 Command = dict[str, Any]
 
 
@@ -29,7 +32,7 @@ class Script:
     """A converted script.
 
     Attributes:
-        name: its path in the suite, without the suffix.
+        name: its path in the suite without the suffix, or `own/` and a name.
         folder: where the files that its commands name are.
         commands: in order; the index of a command in this tuple is its identity.
     """
@@ -54,14 +57,15 @@ def seeds() -> tuple[int, ...]:
     return tuple(int(seed) for seed in os.environ.get(SEEDS_VARIABLE, "1").split(","))
 
 
-def names() -> list[str]:
-    """All scripts, sorted; none without a suite."""
+def sources() -> dict[str, Path]:
+    """All scripts by name, the project's own first; only those where there is no suite."""
+    found = {f"own/{path.stem}": path for path in sorted(_OWN.glob("*.wast"))}
     root = suite()
-    if root is None:
-        return []
-    folders = [root, *(root / "proposals" / proposal for proposal in PROPOSALS)]
-    found = [path for folder in folders for path in sorted(folder.glob("*.wast"))]
-    return [path.relative_to(root).with_suffix("").as_posix() for path in found]
+    if root is not None:
+        for folder in (root, *(root / "proposals" / proposal for proposal in PROPOSALS)):
+            for path in sorted(folder.glob("*.wast")):
+                found[path.relative_to(root).with_suffix("").as_posix()] = path
+    return found
 
 
 def wasm_tools() -> str | None:
@@ -69,17 +73,14 @@ def wasm_tools() -> str | None:
     return shutil.which("wasm-tools", path=str(Path(sys.executable).parent)) or shutil.which("wasm-tools")
 
 
-def convert(name: str, tool: str, into: Path) -> Script:
-    """Convert one script into a new folder under ``into``.
+def convert(name: str, source: Path, tool: str, into: Path) -> Script:
+    """Convert the script ``source`` into a new folder under ``into``.
 
     Raises:
         subprocess.CalledProcessError: the tool does not understand the script.
     """
-    root = suite()
-    assert root is not None, f"{SUITE_VARIABLE} names no folder"
     folder = into / name.replace("/", "-")
     folder.mkdir()
-    source = root / f"{name}.wast"
     output = folder / "script.json"
     subprocess.run(
         [tool, "json-from-wast", str(source), "--wasm-dir", str(folder), "-o", str(output)],

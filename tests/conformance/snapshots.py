@@ -34,11 +34,11 @@ class Source:
     """Where the module of a definition comes from.
 
     Attributes:
-        wasm: the module that was instrumented.
-        instrumented: what came of it; an instance of it can become a snapshot.
+        origin: the script's module, before any snapshot.
+        instrumented: what came of it, or of a snapshot; an instance of it can become a snapshot.
     """
 
-    wasm: bytes
+    origin: bytes
     instrumented: Any
 
 
@@ -144,7 +144,7 @@ class SnapshotReplay(Replay):
             self.account.refusals[str(refusal)] += 1
             return
         self.account.snapshots += 1
-        check(source.wasm, snapshot)
+        check(source.origin, snapshot)
         if self._random.random() < _CHANCE_OF_TOOLS:
             check_with_tools(self._wasm_tools, snapshot)
         repeated = self._random.random() < _CHANCE_OF_REPETITION
@@ -161,14 +161,16 @@ class SnapshotReplay(Replay):
     def _thaw(self, snapshot: bytes, live: Live) -> Live:
         """Instantiate a snapshot with the imports that its instance had."""
         instrumented = self._wizer.instrument(snapshot)
-        definition = Definition(compile_module(instrumented.wasm), Source(snapshot, instrumented))
+        definition = Definition(
+            compile_module(instrumented.wasm), Source(live.definition.tag.origin, instrumented)
+        )
         names = [(one.module, one.name or "") for one in definition.module.imports]
         instance = self.host.instantiate(definition.module, [live.imports[name] for name in names])
         return Live(live.created, definition, live.imports, instance, self.host.exports(instance))
 
     def _snapshot_of_snapshot(self, live: Live, snapshot: bytes) -> bytes:
         again: bytes = live.definition.tag.instrumented.snapshot(self.host.store, live.instance)
-        check(snapshot, again)
+        check(live.definition.tag.origin, again)
         if len(again) > len(snapshot):
             raise BrokenPromiseError(
                 f"a snapshot of the snapshot grew from {len(snapshot)} to {len(again)} bytes"

@@ -1,7 +1,8 @@
 """The specification's scripts: on the engine alone, and across snapshots. Nothing may be lost between them.
 
 The suite is not part of the project: `WASM_TESTSUITE` names its folder (a checkout of
-https://github.com/WebAssembly/testsuite), `WASM_TESTSUITE_SEEDS` the seeds of the snapshot points.
+https://github.com/WebAssembly/testsuite), `WASM_TESTSUITE_SEEDS` the seeds of the snapshot points. The
+project's own scripts, in `own`, always run.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ ENGINE_FAILURES = {
     "proposals/threads/memory": {14, 15},
 }
 
-ALL = scripts.names()
+ALL = scripts.sources()
 Convert = Callable[[str], scripts.Script]
 
 
@@ -44,7 +45,7 @@ def convert(tmp_path_factory: pytest.TempPathFactory) -> Convert:
 
     def convert_once(name: str) -> scripts.Script:
         if name not in converted:
-            converted[name] = scripts.convert(name, tool, folder)
+            converted[name] = scripts.convert(name, ALL[name], tool, folder)
         return converted[name]
 
     return convert_once
@@ -61,6 +62,14 @@ def plain(convert: Convert) -> Callable[[str], Outcome]:
         return outcomes[name]
 
     return run_once
+
+
+@pytest.mark.skipif(scripts.suite() is None, reason=f"{scripts.SUITE_VARIABLE} names no folder of scripts")
+def test_suite_is_complete() -> None:
+    """The folder has scripts, finished ones and those of all proposals."""
+    assert "memory" in ALL
+    for proposal in scripts.PROPOSALS:
+        assert any(name.startswith(f"proposals/{proposal}/") for name in ALL)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -88,7 +97,7 @@ def test_snapshots(
 
 def test_points_are_chosen(convert: Convert) -> None:
     """Two seeds freeze at other places, one seed always at the same."""
-    script = convert("table_set")
+    script = convert("own/tables")
     first, again, other = (points(script, Random(seed)) for seed in (1, 1, 2))
     assert first == again
     assert first != other
