@@ -27,7 +27,6 @@ USES = {
     "threads": "(memory 1 1 shared)",
     "memory64": "(memory i64 1)",
     "function-references": "(type $t (func)) (func (param (ref $t)))",
-    "stack-switching": "(type $f (func)) (type $c (cont $f))",
     "gc": "(type (struct (field i32)))",
     "custom-page-sizes": "(memory 1 (pagesize 1))",
     "wide-arithmetic": "(func (param i64) (result i64 i64) (i64.mul_wide_u (local.get 0) (local.get 0)))",
@@ -54,6 +53,13 @@ def test_the_other_features_stay(feature: str) -> None:
     validate_features(MVP, config)
     assert feature_set({feature: False})[feature] is False
     assert feature_set({})[feature] is True
+
+
+def test_continuations_are_refused_because_the_engine_aborts_on_them() -> None:
+    wasm = bytes(wasmtime.wat2wasm("(module (type $f (func)) (type $c (cont $f)))"))
+    engine = wasmtime.Engine(engine_config(EngineConfig(), "cranelift"))
+    with pytest.raises(wasmtime.WasmtimeError, match="stack switching is disabled"):
+        wasmtime.Module(engine, wasm)
 
 
 def test_everything_off_is_still_a_configuration() -> None:

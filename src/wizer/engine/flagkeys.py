@@ -249,6 +249,7 @@ _WASM = _table(
     ),
     Key("all-proposals", "[=y|n]", "Switch all of the following", _flag, "run", "all-proposals"),
     *(Key(name, "[=y|n]", "WebAssembly proposal", _flag, "features", name) for name in FEATURES),
+    _fixed("stack-switching", False, "the engine aborts where a continuation is made"),
     _fixed("extended-const", True, "the engine always has it on"),
     _fixed("epoch-interruption", True, "it is what stops a run on Ctrl-C and at its time limit"),
     _fixed("unknown-exports-allow", True, "exports with any names are always allowed"),
