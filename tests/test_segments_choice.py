@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -42,6 +42,11 @@ def image(memidx: int, is64: bool) -> MemoryImage:
 
 def cost(segments: Ranges, memidx: int, is64: bool) -> int:
     return sum(encoded_overhead(memidx, is64, start, end - start) + end - start for start, end in segments)
+
+
+def chosen(ranges: Ranges, memidx: int, is64: bool) -> Ranges:
+    opens = choose(ranges, [header_size(memidx, is64, start) for start, _ in ranges])
+    return [(ranges[first][0], ranges[after - 1][1]) for first, after in pairwise((*opens, len(ranges)))]
 
 
 def every_choice(ranges: Ranges) -> list[Ranges]:
@@ -87,18 +92,20 @@ def test_overhead_is_what_an_assembler_writes(offset: int, length: int, memidx: 
     assert len(module) - len(before) == section_header + content
 
 
+@settings(deadline=None)
 @given(memories(most=9), st.sampled_from([0, 1, 200]), st.booleans())
 def test_nothing_encodes_smaller(ranges: Ranges, memidx: int, is64: bool) -> None:
     least = min((cost(other, memidx, is64), len(other)) for other in every_choice(ranges))
-    few = choose(ranges, [header_size(memidx, is64, start) for start, _ in ranges])
+    few = chosen(ranges, memidx, is64)
     assert (cost(few, memidx, is64), len(few)) == least
     [many] = choose_within([image(memidx, is64)], [ranges], len(ranges))
     assert cost(many, memidx, is64) == least[0]
 
 
+@settings(deadline=None)
 @given(memories(most=80))
 def test_both_ways_to_choose_are_equally_good(ranges: Ranges) -> None:
-    few = choose(ranges, [header_size(0, False, start) for start, _ in ranges])
+    few = chosen(ranges, 0, False)
     [many] = choose_within([image(0, False)], [ranges], len(ranges))
     assert cost(many, 0, False) == cost(few, 0, False)
 
@@ -131,15 +138,26 @@ def test_under_a_limit_the_optimum_is_nearly_always_met() -> None:
     assert np.mean(distances) < 0.05
 
 
+@settings(deadline=None)
 @given(st.lists(memories(most=12), min_size=2, max_size=5), st.integers(0, 20))
 def test_every_memory_gets_its_segment(all_ranges: list[Ranges], spare: int) -> None:
     images = [image(memidx, memidx % 2 == 1) for memidx in range(len(all_ranges))]
-    chosen = choose_within(images, all_ranges, len(images) + spare)
-    assert sum(map(len, chosen)) <= len(images) + spare
-    for ranges, segments in zip(all_ranges, chosen, strict=True):
+    limited = choose_within(images, all_ranges, len(images) + spare)
+    assert sum(map(len, limited)) <= len(images) + spare
+    for ranges, segments in zip(all_ranges, limited, strict=True):
         assert (segments[0][0], segments[-1][1]) == (ranges[0][0], ranges[-1][1])
         for start, end in ranges:
             assert sum(first <= start and end <= last for first, last in segments) == 1
+
+
+@settings(deadline=None)
+@given(st.lists(memories(most=30), min_size=2, max_size=4))
+def test_memories_do_not_get_in_each_others_way(all_ranges: list[Ranges]) -> None:
+    images = [image(memidx, memidx % 2 == 1) for memidx in range(len(all_ranges))]
+    together = choose_within(images, all_ranges, 1000)
+    for one, ranges, segments in zip(images, all_ranges, together, strict=True):
+        alone = chosen(ranges, one.memidx, one.is64)
+        assert cost(segments, one.memidx, one.is64) == cost(alone, one.memidx, one.is64)
 
 
 def test_equal_gaps_by_the_hundred_thousand_under_a_limit() -> None:

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wizer.segments import MemoryImage, bulk_scan, plan
@@ -42,6 +42,7 @@ def in_bulk(image: MemoryImage, keep: int = ALL) -> list[tuple[int, int]]:
     return [(start, end) for start, end in bulk_scan.scan(image, keep).tolist()]
 
 
+@settings(deadline=None)
 @given(
     RUNS, st.sampled_from([0, 60, 8150, 9000, (1 << 20) - 60]), st.sampled_from([0, 1, 300]), st.booleans()
 )
@@ -51,10 +52,11 @@ def test_both_scans_find_what_a_loop_over_bytes_finds(
     view = bytes(before) + contents(runs)
     image = MemoryImage(memidx, is64, memoryview(view))
     expected = naive(view, memidx, is64)
-    assert scan(image) == expected
+    assert scan(image, ALL) == expected
     assert in_bulk(image) == expected
 
 
+@settings(deadline=None)
 @given(RUNS, st.lists(st.integers(0, 30_000), max_size=12), st.integers(0, 29_000))
 def test_any_parts_that_cover_the_contents_will_do(
     runs: list[tuple[int, bytes]], cuts: list[int], at: int
@@ -64,9 +66,10 @@ def test_any_parts_that_cover_the_contents_will_do(
     whole = MemoryImage(0, False, memoryview(view))
     parts = [part for part in pairwise(sorted({0, 30_000, *cuts})) if any(view[slice(*part)])]
     image = MemoryImage(0, False, memoryview(view), parts)
-    assert scan(image) == in_bulk(image) == scan(whole)
+    assert scan(image, ALL) == in_bulk(image) == scan(whole, ALL)
 
 
+@settings(deadline=None)
 @given(RUNS)
 def test_offsets_below_4_gib_are_short_again(runs: list[tuple[int, bytes]]) -> None:
     text = contents(runs)
@@ -75,9 +78,10 @@ def test_offsets_below_4_gib_are_short_again(runs: list[tuple[int, bytes]]) -> N
         memory[TOP - len(text) : TOP] = text
         with memoryview(memory) as view:
             image = MemoryImage(0, False, view, [(TOP - 12288, TOP)])
-            assert scan(image) == in_bulk(image) == naive(bytes(view[-12288:]), 0, False, TOP - 12288)
+            assert scan(image, ALL) == in_bulk(image) == naive(bytes(view[-12288:]), 0, False, TOP - 12288)
 
 
+@settings(deadline=None)
 @given(RUNS, st.integers(0, 20))
 def test_the_gaps_held_are_those_with_most_to_gain(runs: list[tuple[int, bytes]], keep: int) -> None:
     view = bytes(9000) + contents(runs)
@@ -96,7 +100,7 @@ def test_many_chunks_in_threads(size: int) -> None:
     memory = random.integers(0, 2, size, dtype=np.uint8)
     memory[random.integers(0, size - 4000, 4000)[:, None] + np.arange(4000)] = 0
     image = MemoryImage(0, False, memory.data)
-    assert in_bulk(image) == scan(image)
+    assert in_bulk(image) == scan(image, ALL)
 
 
 def test_what_the_plan_covers() -> None:

@@ -15,7 +15,9 @@ planning for most small programs does.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from wizer.errors import OptionError
@@ -35,7 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DataRange", "MemoryImage", "encoded_overhead", "plan", "touched_ranges"]
 
-_SMALL_SCAN = 1 << 20  # bytes
+_SMALL_SCAN = 4 << 20  # bytes: less time than the import of numpy takes
+_SMALL_SCAN_WITH_NUMPY = 1 << 16  # bytes, if that is imported
 _SMALL_CHOICE = 4096  # ranges
 _GAPS_HELD = 1 << 18
 _GAPS_HELD_A_SEGMENT = 16
@@ -104,15 +107,29 @@ def plan(images: Sequence[MemoryImage], max_segments: int) -> list[DataRange]:
 def _choose(image: MemoryImage, ranges: list[tuple[int, int]] | Ints) -> list[tuple[int, int]]:
     """Return the segments of one memory when no limit binds."""
     rows = ranges if isinstance(ranges, list) else ranges.tolist()
-    return choose(rows, [header_size(image.memidx, image.is64, start) for start, _ in rows])
+    opens = choose(rows, [header_size(image.memidx, image.is64, start) for start, _ in rows])
+    return [(rows[first][0], rows[after - 1][1]) for first, after in pairwise((*opens, len(rows)))]
 
 
 def _scan(images: Sequence[MemoryImage], max_segments: int) -> Sequence[list[tuple[int, int]] | Ints]:
     """Return the non-zero ranges of each memory."""
     touched = sum(end - start for image in images for start, end in touched_parts(image))
-    if touched <= _SMALL_SCAN:
-        return [scan(image) for image in images]
+    if touched <= (_SMALL_SCAN_WITH_NUMPY if "numpy" in sys.modules else _SMALL_SCAN):
+        few = _scan_for_few(images)
+        if few is not None:
+            return few
     from .bulk_scan import scan as bulk_scan
 
     keep = max(_GAPS_HELD, _GAPS_HELD_A_SEGMENT * max_segments)
     return [bulk_scan(image, keep) for image in images]
+
+
+def _scan_for_few(images: Sequence[MemoryImage]) -> list[list[tuple[int, int]]] | None:
+    """Return the non-zero ranges of each memory unless there are many in all."""
+    ranges: list[list[tuple[int, int]]] = []
+    for image in images:
+        found = scan(image, _SMALL_CHOICE - sum(map(len, ranges)))
+        if found is None:
+            return None
+        ranges.append(found)
+    return ranges

@@ -202,8 +202,9 @@ class _Core:
             return merged
         header = [0, *(gap - self.gain).tolist()]
         ranges = list(zip(self.start.tolist(), self.end.tolist(), strict=True))
-        starts = [start for start, _ in choose(ranges, header)]
-        return ~np.isin(self.start[1:], starts)
+        across = np.ones(len(gap), dtype=bool)
+        across[np.array(choose(ranges, header)[1:], dtype=np.int64) - 1] = False
+        return across
 
 
 def _mixed(problem: _Problem, more: Bools, fewer: Bools, max_segments: int) -> Bools:

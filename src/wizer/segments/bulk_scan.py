@@ -157,9 +157,9 @@ def _zero_runs(memory: Bytes, chunk: Chunk) -> Runs:
 
 
 def _zero_runs_of_parts(memory: Bytes, chunk: Chunk) -> Runs:
-    """Lay the parts out in one array, a zero word behind each, and map what is found there back."""
+    """Lay the parts out in one array, zeros up to a whole word more behind each, and map the runs back."""
     origins = np.array([start for start, _ in chunk])
-    lengths = np.array([-(start - end) // _WORD * _WORD + _WORD for start, end in chunk])
+    lengths = np.array([(end - start) // _WORD * _WORD + _WORD for start, end in chunk])
     places = np.cumsum(lengths) - lengths
     laid_out = np.zeros(int(lengths.sum()), dtype=np.uint8)
     for (start, end), place in zip(chunk, places.tolist(), strict=True):

@@ -14,6 +14,7 @@ class gives ``best`` in linear time. Ties go to fewer segments.
 from __future__ import annotations
 
 from collections import deque
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from .encoding import uleb_size
@@ -24,29 +25,32 @@ if TYPE_CHECKING:
 _ONE_BYTE = 1 << 32  # costs are counted as bytes * _ONE_BYTE + segments
 
 
-def choose(ranges: Sequence[Sequence[int]], headers: Sequence[int]) -> list[tuple[int, int]]:
-    """Return the segments (start and end, in bytes) that encode smallest, and of those the fewest.
+def choose(ranges: Sequence[Sequence[int]], headers: Sequence[int]) -> list[int]:
+    """Return the ranges at which a segment starts, so that all encode smallest with the fewest segments.
 
     Args:
-        ranges: what the segments must cover, ascending.
+        ranges: what the segments must cover, as pairs of start and end in bytes, ascending.
         headers: for each range, what a segment that starts there takes before its length, in bytes.
     """
     if not ranges:
         return []
-    most = uleb_size(ranges[-1][1] - ranges[0][0])  # what a split adds to length fields, at most
-    segments: list[tuple[int, int]] = []
-    first = 0
-    for index in range(1, len(ranges) + 1):
-        if index == len(ranges) or ranges[index][0] - ranges[index - 1][1] - headers[index] > most:
-            segments += _choose_in_block(ranges[first:index], headers[first:index])
-            first = index
-    return segments
+    most = uleb_size(max(end for _, end in ranges))  # what a split adds to length fields, at most
+    splits = [
+        index
+        for index in range(1, len(ranges))
+        if ranges[index][0] - ranges[index - 1][1] - headers[index] > most
+    ]
+    opens: list[int] = []
+    for first, after in pairwise((0, *splits, len(ranges))):
+        if after == first + 1:
+            opens.append(first)
+        else:
+            opens += (first + index for index in _choose_in_block(ranges[first:after], headers[first:after]))
+    return opens
 
 
-def _choose_in_block(ranges: Sequence[Sequence[int]], headers: Sequence[int]) -> list[tuple[int, int]]:
+def _choose_in_block(ranges: Sequence[Sequence[int]], headers: Sequence[int]) -> list[int]:
     """Choose among ranges no gap of which is sure to be split."""
-    if len(ranges) == 1:
-        return [(ranges[0][0], ranges[0][1])]
     classes = range(1, uleb_size(ranges[-1][1] - ranges[0][0]) + 1)
     windows = [_Window(size) for size in classes]
     best, opened_by = 0, []
@@ -59,18 +63,17 @@ def _choose_in_block(ranges: Sequence[Sequence[int]], headers: Sequence[int]) ->
             options.append((least + (end + size) * _ONE_BYTE, first))
         best, first = min(options)
         opened_by.append(first)
-    return _traced(ranges, opened_by)
+    return _traced(opened_by)
 
 
-def _traced(ranges: Sequence[Sequence[int]], opened_by: Sequence[int]) -> list[tuple[int, int]]:
+def _traced(opened_by: Sequence[int]) -> list[int]:
     """Walk back from the last range; ``opened_by[j]`` starts the segment that ends with range ``j``."""
-    segments = []
-    last = len(ranges) - 1
-    while last >= 0:
-        first = opened_by[last]
-        segments.append((ranges[first][0], ranges[last][1]))
-        last = first - 1
-    return segments[::-1]
+    opens = []
+    after = len(opened_by)
+    while after:
+        after = opened_by[after - 1]
+        opens.append(after)
+    return opens[::-1]
 
 
 class _Window:

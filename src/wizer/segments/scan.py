@@ -21,8 +21,8 @@ _SHORTEST_HEADER = 4
 _ZERO_RUN = re.compile(rb"\0{%d,}" % (_SHORTEST_HEADER + 1))
 
 
-def scan(image: MemoryImage) -> list[tuple[int, int]]:
-    """Return the non-zero ranges of ``image`` (start and end, in bytes), ascending."""
+def scan(image: MemoryImage, most: int) -> list[tuple[int, int]] | None:
+    """Return the non-zero ranges of ``image`` (start and end, in bytes), ascending; None if over ``most``."""
     offsets, sizes = header_steps(image.memidx, image.is64)
     ranges: list[tuple[int, int]] = []
     step, limit = 0, offsets[1]
@@ -32,8 +32,10 @@ def scan(image: MemoryImage) -> list[tuple[int, int]]:
             limit = offsets[step + 1] if step + 1 < len(offsets) else 1 << 64
         if ranges and start - ranges[-1][1] <= sizes[step]:
             ranges[-1] = ranges[-1][0], end
-        else:
+        elif len(ranges) < most:
             ranges.append((start, end))
+        else:
+            return None
     return ranges
 
 

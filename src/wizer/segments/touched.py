@@ -93,10 +93,9 @@ def _trusted_reader(pagemap: int) -> Reader | None:
 
     Emulated systems have been known to offer the file without its meaning.
     """
-    canary = array("Q", [1] * (2 * _PAGE // 8))
-    address, length = canary.buffer_info()
-    page = address - address % _PAGE + _PAGE  # lies within the array's two pages
-    assert page < address + length * canary.itemsize
+    canary = array("Q", [1] * (2 * _PAGE // 8))  # however it is aligned, a page starts within
+    address, _ = canary.buffer_info()
+    page = address - address % _PAGE + _PAGE
     for reader in (_scan_by_ioctl, _scan_by_entries):
         try:
             if reader(pagemap, page, page + _PAGE) == [(page, page + _PAGE)]:
