@@ -40,8 +40,8 @@ __all__ = ["DataRange", "MemoryImage", "encoded_overhead", "plan", "touched_rang
 _SMALL_SCAN = 4 << 20  # bytes: less time than the import of numpy takes
 _SMALL_SCAN_WITH_NUMPY = 1 << 16  # bytes, if that is imported
 _SMALL_CHOICE = 4096  # ranges
-_GAPS_HELD = 1 << 18
-_GAPS_HELD_A_SEGMENT = 16
+_GAPS_HELD = 1 << 18  # at least, for each memory
+_GAPS_HELD_A_SEGMENT = 16  # at least, for each segment allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,8 @@ class MemoryImage:
         memidx: its index in the output.
         is64: whether its offsets are ``i64``.
         view: its bytes (format ``B``), never copied whole.
-        touched: byte ranges outside of which all is zero (:func:`touched_ranges`); None: look everywhere.
+        touched: byte ranges outside of which all is zero, ascending and not overlapping
+            (:func:`touched_ranges`); None: look everywhere.
     """
 
     memidx: int
