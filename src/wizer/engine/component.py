@@ -350,6 +350,11 @@ def live_core_instances(
     """
     handles = list(_core_instances(store))
     before = [_integer(store, handle, mark_global) for handle in handles]
+    if instance.get_export_index(store, mark) is None:
+        raise OptionError(
+            f"the instance has no `{mark}` export: instantiate the `wasm` that `instrument` returned, "
+            "not the original"
+        )
     function = find_function(store, instance, (mark,))
     _call(store, function, function.type(store), ())
     after = [_integer(store, handle, mark_global) for handle in handles]
