@@ -92,7 +92,7 @@ class Guest:
         linker = Linker(self.store)
         for name, items in (imports or {}).items():
             linker.supply(name, items)
-        self.instance = wasmtime.Instance(self.store, compiled, linker.link(self.module, compiled).externs)
+        self.instance = capi.instantiate(self.store, compiled, linker.link(self.module, compiled).externs)
 
     def export(self, name: str) -> Any:
         """An export as the engine's package has it."""

@@ -33,9 +33,9 @@ NUMBERS = """(module
         (-0x8000_0000, -0x8000_0000_0000_0000),
         (0x7F80_0001, 0x7FF0_0000_0000_0001),  # signalling NaN with the least payload
         (0x7FC0_0000, 0x7FF8_0000_0000_0000),  # canonical NaN
-        (-0x0000_0001, -0x0000_0000_0000_0001),  # quiet NaN, negative, full payload
+        (-0x0000_0002, -0x0000_0000_0000_0002),  # quiet NaN, negative, almost full payload
         (0x7FA0_1234, 0x7FF4_0000_1234_5678),
-        (0x0000_0001, 0x0000_0000_0000_0001),  # subnormal
+        (0x0000_0003, 0x0000_0000_0000_0003),  # subnormal
     ],
 )
 def test_numbers_keep_their_bits(word: int, double: int) -> None:
