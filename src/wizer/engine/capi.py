@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 import wasmtime
 from wasmtime import _ffi as ffi
-from wasmtime._extern import wrap_extern
+from wasmtime._extern import get_extern_ptr, wrap_extern
 from wasmtime._func import maybe_raise_last_exn
 from wasmtime._value import Val
 
@@ -88,6 +88,33 @@ def export_of(store: wasmtime.Store, instance: wasmtime.Instance, name: str) -> 
         store._context(), ctypes.byref(instance._instance), utf8, len(utf8), ctypes.byref(item)
     )
     return wrap_extern(item) if found else None
+
+
+def instantiate(
+    store: wasmtime.Store, module: wasmtime.Module, externs: Sequence[Extern]
+) -> wasmtime.Instance:
+    """Instantiate a module. The package's own way cannot hand over a shared memory.
+
+    Raises:
+        wasmtime.Trap, wasmtime.WasmtimeError: as the engine has it; what a host function raised as it is.
+    """
+    imports = (ffi.wasmtime_extern_t * len(externs))()
+    for i, extern in enumerate(externs):
+        imports[i] = _as_extern(extern)
+    out = ffi.wasmtime_instance_t()
+    trap = ctypes.POINTER(ffi.wasm_trap_t)()
+    error = ffi.wasmtime_instance_new(
+        store._context(), module.ptr(), imports, len(externs), ctypes.byref(out), ctypes.byref(trap)
+    )
+    _raise(error, trap)
+    return wasmtime.Instance._from_raw(out)
+
+
+def _as_extern(extern: Extern) -> ffi.wasmtime_extern_t:
+    if isinstance(extern, wasmtime.SharedMemory):
+        union = ffi.wasmtime_extern_union(sharedmemory=extern.ptr())
+        return ffi.wasmtime_extern_t(ffi.WASMTIME_EXTERN_SHAREDMEMORY, union)
+    return get_extern_ptr(extern)
 
 
 def memory_view(store: wasmtime.Store, memory: wasmtime.Memory | wasmtime.SharedMemory) -> memoryview:

@@ -110,7 +110,7 @@ class Run:
         module = parse_module(wasm)
         linked = linker.link(module, compiled)
         with self._errors(f"the preloaded module `{name}` could not be instantiated"):
-            instance = wasmtime.Instance(self.store, compiled, linked.externs)
+            instance = capi.instantiate(self.store, compiled, linked.externs)
         exports = {}
         for export in module.exports:
             extern = capi.export_of(self.store, instance, export.name)
@@ -130,7 +130,7 @@ class Run:
             TrapError, ExitError, LimitError: the start function did not return.
         """
         with self._errors("failed to instantiate the module"):
-            self._instance = wasmtime.Instance(self.store, self._compiled.module, self._linked.externs)
+            self._instance = capi.instantiate(self.store, self._compiled.module, self._linked.externs)
         self.live = LiveInstance(self.store, self._instance)
 
     def call(self, name: str, functype: FuncType, args: Sequence[object]) -> tuple[object, ...]:
