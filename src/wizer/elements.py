@@ -16,11 +16,12 @@ from wizer.binary.module import Module
 from wizer.binary.segments import (
     ElementSegment,
     encode_declarative,
+    encode_empty,
     encode_expr_elements,
     encode_func_elements,
     encode_passive_elements,
 )
-from wizer.binary.types import FUNCREF
+from wizer.binary.types import FUNCREF, FUNCREF_NON_NULL, RefType, matches
 from wizer.capture import initial_element
 from wizer.heap.encode import References
 from wizer.state import FuncRef, Ref, State
@@ -39,9 +40,16 @@ _CHEAP_GAP: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A segment of the snapshot, and the functions that it declares for ``ref.func``."""
+    """A segment of the snapshot.
+
+    Attributes:
+        code: its encoding.
+        reftype: the type of its elements.
+        funcs: the functions that it declares for ``ref.func``.
+    """
 
     code: bytes
+    reftype: RefType = FUNCREF
     funcs: frozenset[int] = frozenset()
 
 
@@ -54,9 +62,10 @@ def element_contents(
 ) -> list[Chunk] | None:
     """Return the contents of the element section, or None where there are no segments.
 
-    Segments of tables that did not change stay. Of tables that did, the old active segments become
-    declarative, which is what they are after instantiation. What was declared for ``ref.func`` only by an
-    export or a segment that goes is declared again.
+    Segments of tables that did not change stay. Of tables that did, the old active segments go; where code
+    refers to segments by index, their places are taken by new active ones, which are as empty after
+    instantiation, or by declarative ones. What was declared for ``ref.func`` only by an export or a segment
+    that goes is declared again.
 
     Args:
         module: the original module.
@@ -68,14 +77,17 @@ def element_contents(
     replaced = {tableidx for tableidx, table in state.tables.items() if table.changed is not None}
     replaced |= {index for kind, index in state.kept if kind == "table"}
     indices_matter = bool(references.passive_elements) or _refers_to_segments(module)
+    rest = list(new)
     segments = []
     for elemidx, element in enumerate(module.elements):
         if element.mode != "active" or element.tableidx not in replaced:
             segments.append(_kept_segment(state, elemidx, element, references))
+        elif rest and matches(rest[0].reftype, element.reftype, module.types):
+            segments.append(rest.pop(0))
         elif indices_matter:
-            segments.append(Segment(encode_declarative(sorted(element.funcs())), element.funcs()))
-    segments += map(Segment, references.passive_elements)
-    segments += new
+            segments.append(Segment(encode_empty(element, "declarative")))
+    segments += [Segment(passive) for passive in references.passive_elements]
+    segments += rest
     undeclared = _undeclared(module, exports, segments, references)
     if undeclared:
         segments.append(Segment(encode_declarative(sorted(undeclared))))
@@ -85,12 +97,12 @@ def element_contents(
 def _kept_segment(state: State, elemidx: int, element: ElementSegment, references: References) -> Segment:
     """Return a segment as it is, but for passive ones that were dropped or whose objects changed."""
     if elemidx in state.dropped_elements:
-        return Segment(encode_passive_elements(element.reftype, []))
+        return Segment(encode_empty(element, "passive"))
     if elemidx in state.elements:
         items = references.segment_elements(elemidx)
         funcs = frozenset(ref.funcidx for ref in state.elements[elemidx] if isinstance(ref, FuncRef))
-        return Segment(encode_passive_elements(element.reftype, items), funcs)
-    return Segment(element.code, element.funcs())
+        return Segment(encode_passive_elements(element.reftype, items), funcs=funcs)
+    return Segment(element.code, funcs=element.funcs())
 
 
 def _refers_to_segments(module: Module) -> bool:
@@ -134,7 +146,8 @@ def _segments_of(
     if only_funcs and len(runs) <= _MAX_FUNC_RUNS:
         for start, stop in runs:
             funcs = [ref.funcidx for i in range(start, stop) if isinstance(ref := changed[i], FuncRef)]
-            yield Segment(encode_func_elements(tableidx, start, funcs, is64), frozenset(funcs))
+            code = encode_func_elements(tableidx, start, funcs, is64)
+            yield Segment(code, FUNCREF_NON_NULL, frozenset(funcs))
         return
     default = initial_element(module, tableidx)
     gap = 0 if default is None else _CHEAP_GAP
@@ -147,7 +160,8 @@ def _segments_of(
         known = [held for i in range(start, stop) if (held := changed.get(i) or default) is not None]
         items = [references.table_element(tableidx, i, ref) for i, ref in enumerate(known, start)]
         funcs_in = frozenset(ref.funcidx for ref in known if isinstance(ref, FuncRef))
-        yield Segment(encode_expr_elements(tableidx, start, tabletype.element, items, is64), funcs_in)
+        code = encode_expr_elements(tableidx, start, tabletype.element, items, is64)
+        yield Segment(code, tabletype.element, funcs_in)
 
 
 def _runs(positions: Sequence[int], gap: int) -> Iterator[tuple[int, int]]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from wizer.binary.expr import END, Expr, encode_const, encode_ref_func, read_expr
+from wizer.binary.expr import END, Expr, encode_const, read_expr
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.reader import Reader
 from wizer.binary.types import FUNCREF, FUNCREF_NON_NULL, RefType, encode_valtype, read_reftype
@@ -142,9 +142,11 @@ def encode_declarative(funcs: Sequence[int]) -> bytes:
     return b"\x03\x00" + encode_unsigned(len(funcs)) + b"".join(map(encode_unsigned, funcs))
 
 
-def func_items(funcs: Sequence[int]) -> list[bytes]:
-    """Return the expressions, without ``end``, of a segment of functions."""
-    return [encode_ref_func(func) for func in funcs]
+def encode_empty(element: ElementSegment, mode: Literal["passive", "declarative"]) -> bytes:
+    """Encode a segment of the type of another one that has no elements."""
+    with_kind = all(isinstance(item, int) for item in element.items) and element.reftype == FUNCREF_NON_NULL
+    flags = (1 if mode == "passive" else 3) | (0 if with_kind else 4)
+    return bytes((flags,)) + (b"\x00" if with_kind else encode_valtype(element.reftype)) + b"\x00"
 
 
 def _encode_items(items: Sequence[bytes]) -> bytes:
