@@ -89,7 +89,8 @@ class EngineConfig:
             cache settings of that TOML file.
         features: proposals switched on or off, by the names of `wasmtime -W help`. All that the engine
             implements are on by default. What is off is refused in the input.
-        nan_canonicalization: every NaN that an instruction makes has the canonical bits.
+        nan_canonicalization: every NaN that an instruction makes has the canonical bits. On by default: where
+            it is off, the compilers differ in the bits of ``min`` and ``max`` of two NaNs.
         relaxed_simd_deterministic: relaxed instructions give the same results on every machine.
         max_wasm_stack: bytes of stack for guest code.
         async_stack_size: bytes of stack of each stackful coroutine.
@@ -107,7 +108,7 @@ class EngineConfig:
     regalloc: Literal["backtracking", "single-pass"] | None = None
     cache: bool | str = True
     features: Mapping[str, bool] = field(default_factory=dict)
-    nan_canonicalization: bool = False
+    nan_canonicalization: bool = True
     relaxed_simd_deterministic: bool = False
     max_wasm_stack: int | None = None
     async_stack_size: int | None = None

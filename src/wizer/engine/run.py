@@ -17,8 +17,9 @@ from wizer.engine.compile import Compiled, compile_module, compile_with, validat
 from wizer.engine.config import EngineConfig
 from wizer.engine.link import Item, Linked, Linker, UnknownImports
 from wizer.engine.reader import LiveInstance
+from wizer.engine.streams import Streams
 from wizer.engine.wasi import Wasi, configure
-from wizer.engine.watchdog import Limits, Watchdog, causes
+from wizer.engine.watchdog import Limits, Watchdog, causes, check_sizes
 from wizer.errors import ExitError, InvalidError, LinkError, OptionError, TrapError
 from wizer.exports import INITIALIZE
 
@@ -45,6 +46,7 @@ class Run:
         limits: Limits,
         hard_exit: Callable[[BaseException], None] | None = None,
     ) -> None:
+        check_sizes(module, limits)
         if config.restricts:
             validate_features(module.wasm, config)
         self._module = module
@@ -57,12 +59,14 @@ class Run:
     def _open(self, compiled: Compiled) -> None:
         self._compiled = compiled
         self.store = wasmtime.Store(compiled.engine)
+        self._streams = Streams()
         self._watchdog = Watchdog(self.store, self._limits, hard_exit=self._hard_exit)
 
     def close(self) -> None:
         """End the store."""
         self._watchdog.close()
         self.store.close()
+        self._streams.close()
 
     def link(
         self, given: Mapping[str, Mapping[str, Any] | bytes], wasi: Wasi | None, unknown: UnknownImports
@@ -98,7 +102,7 @@ class Run:
     def _wasi(self, wasi: Wasi | None) -> wasmtime.Linker | None:
         if wasi is None:
             return None
-        configure(wasi, self.store, self._watchdog.stop)
+        self._streams = configure(wasi, self.store, self._watchdog.stop)
         linker = wasmtime.Linker(self._compiled.engine)
         linker.define_wasi()
         return linker
@@ -165,7 +169,10 @@ class Run:
         """Guard guest code, and say in our own errors what the engine says."""
         try:
             with self._watchdog.guard():
-                yield
+                try:
+                    yield
+                finally:
+                    self._streams.drain()
         except capi.HostError as error:
             cause = error.__cause__
             if not isinstance(cause, Exception):
