@@ -12,6 +12,7 @@ import pytest
 import wasmtime
 
 import wizer
+from wizer.demo import quickjs
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -129,3 +130,20 @@ def test_demo() -> None:
     assert "slice with a negative step" in said
     assert "slicings" in said
     assert re.search(r"first answer .* ms .* ms", said)
+
+
+def test_quickjs_reports_exceptions_and_runs_promise_jobs() -> None:
+    with wizer.Session(quickjs.load(), wasi=wizer.Wasi()) as session:
+        javascript = quickjs.QuickJS(session)
+        javascript.boot()
+        javascript.define("text", "h\u00e9\0\u2603")
+        assert javascript.evaluate("text") == "h\u00e9\0\u2603"
+        with pytest.raises(wizer.WizerError, match="JavaScript: TypeError: not today"):
+            javascript.evaluate("throw new TypeError('not today')")
+        javascript.evaluate("Promise.resolve(3).then((value) => { globalThis.later = value })")
+        assert javascript.evaluate("later") == "3"
+
+
+def test_expose_names_the_function_that_is_missing() -> None:
+    with pytest.raises(wizer.OptionError, match="no function is named JS_Nothing"):
+        quickjs.expose(quickjs.load(), ["JS_Eval", "JS_Nothing"])

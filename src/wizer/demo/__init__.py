@@ -128,7 +128,7 @@ def show(question: str, figures: Figures) -> None:
     from rich.table import Table
 
     console = Console(highlight=False)
-    console.print("QuickJS with a search engine in JavaScript, which indexes Python's manual when it starts.")
+    console.print("QuickJS, running a search engine that indexes Python's manual when it starts.")
     console.print(f"[dim]Question:[/] {question}")
     console.print(f"[dim]Topics:[/]   {figures.answer}\n")
     table = Table()
@@ -140,7 +140,7 @@ def show(question: str, figures: Figures) -> None:
     table.add_row("size", f"{figures.size_before / 1e6:.2f} MB", f"{figures.size_after / 1e6:.2f} MB")
     console.print(table)
     console.print(
-        f"The frozen module starts [bold]{figures.before / figures.after:.0f} times[/] as fast. "
+        f"The frozen module starts [bold]{figures.before / figures.after:.0f} times[/] as fast.\n"
         f"Freezing took {figures.freezing:.2f} s, compilation included.\n"
         f"[dim]Medians of {ROUNDS} starts each, in turns, both compiled beforehand.[/]"
     )
