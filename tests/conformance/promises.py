@@ -14,6 +14,7 @@ from wasmtime import _ffi as ffi
 
 from .host import compile_module, engine
 
+_CUSTOM_SECTION = 0
 _CODE_SECTION = 10
 
 
@@ -24,8 +25,8 @@ class BrokenPromiseError(Exception):
 def check(original: bytes, snapshot: bytes) -> None:
     """Check a snapshot, or a snapshot of snapshots, against the module that it all began with.
 
-    It is valid where that module is; it has the same exports and imports in the same order; the bodies of
-    its functions begin with that module's.
+    It is valid where that module is; it has the same exports and imports in the same order; its functions'
+    bodies and its custom sections begin with that module's.
 
     Raises:
         BrokenPromiseError: one of these does not hold.
@@ -43,9 +44,10 @@ def check(original: bytes, snapshot: bytes) -> None:
         (one.module, one.name) for one in before.imports
     ]:
         raise BrokenPromiseError(f"other imports: {imports}")
-    bodies = list(_bodies(original))
-    if list(_bodies(snapshot))[: len(bodies)] != bodies:
-        raise BrokenPromiseError("the functions' bodies are not those of the module")
+    for what, parts in (("functions' bodies", _bodies), ("custom sections", _custom_sections)):
+        kept = list(parts(original))
+        if list(parts(snapshot))[: len(kept)] != kept:
+            raise BrokenPromiseError(f"the {what} are not those of the module")
 
 
 def check_with_tools(tool: str, wasm: bytes) -> None:
@@ -108,22 +110,39 @@ def _bare_config() -> wasmtime.Config:
     return config
 
 
+def _sections(wasm: bytes) -> Iterator[tuple[int, bytes]]:
+    """The sections of a valid module: identifiers and contents.
+
+    https://webassembly.github.io/spec/core/binary/modules.html#sections
+    """
+    at = 8
+    while at < len(wasm):
+        size, start = _u32(wasm, at + 1)
+        yield wasm[at], wasm[start : start + size]
+        at = start + size
+
+
+def _custom_sections(wasm: bytes) -> Iterator[bytes]:
+    """The custom sections of a valid module that do not describe a relocatable object."""
+    for section, contents in _sections(wasm):
+        if section == _CUSTOM_SECTION:
+            size, start = _u32(contents, 0)
+            if not contents[start : start + size].startswith((b"linking", b"reloc.")):
+                yield contents
+
+
 def _bodies(wasm: bytes) -> Iterator[bytes]:
     """The function bodies of a valid module.
 
     https://webassembly.github.io/spec/core/binary/modules.html#code-section
     """
-    at = 8
-    while at < len(wasm):
-        section = wasm[at]
-        size, at = _u32(wasm, at + 1)
+    for section, contents in _sections(wasm):
         if section == _CODE_SECTION:
-            count, entry = _u32(wasm, at)
+            count, at = _u32(contents, 0)
             for _ in range(count):
-                length, start = _u32(wasm, entry)
-                entry = start + length
-                yield wasm[start:entry]
-        at += size
+                size, start = _u32(contents, at)
+                at = start + size
+                yield contents[start:at]
 
 
 def _u32(wasm: bytes, at: int) -> tuple[int, int]:

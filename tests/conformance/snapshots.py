@@ -23,7 +23,7 @@ from .values import is_host_number
 
 # Points per instance: right after it was made, and among the commands that name it.
 _CHANCE_AT_ONCE = 0.5
-_LATER = 8
+_LATER = 12
 # How often the slower checks are made.
 _CHANCE_OF_TOOLS = 0.05
 _CHANCE_OF_REPETITION = 0.25
