@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(
 GLOBALS = """(component
     (core module $m (global $g (mut i32) (i32.const 1)) (global $h (mut f64) (f64.const 1))
       (func (export "init") (global.set $g (i32.const 300)) (global.set $h (f64.const 0.5)))
-      (func (export "get") (result i32) 
+      (func (export "get") (result i32)
         (i32.add (global.get $g) (i32.trunc_f64_s (f64.div (f64.const 1) (global.get $h))))))
     (core instance $i (instantiate $m))
     (func (export "wizer-initialize") (canon lift (core func $i "init")))
