@@ -26,7 +26,8 @@ def read_names(reader: Reader) -> dict[tuple[ExternKind, int], str]:
             contents = Reader(reader.wasm, reader.pos, min(reader.pos + size, reader.end))
             if (kind := SUBSECTIONS.get(subsection)) is not None:
                 for _ in range(contents.count()):
-                    names[kind, contents.u32()] = contents.name()
+                    index = contents.u32()
+                    names[kind, index] = contents.name()
             reader.skip(size)
     except ParseError:
         pass
