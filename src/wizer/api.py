@@ -70,9 +70,8 @@ class Wizer:
         ``_initialize`` has run when the session was opened, and does not run again.
         """
         for text in self.init_funcs:
-            if parse_call(text).name == INITIALIZE and session.initialized:
-                continue
-            session.call_text(text)
+            if not session.has_run(text):
+                session.call_text(text)
 
     def export_changes(self) -> dict[str, Any]:
         """Return the arguments for `Session.snapshot` and `Session.write` that these options come to."""

@@ -124,25 +124,18 @@ def _run(options: RunOptions, flags: Flags, wasi: Wasi | None, wasm: bytes) -> N
             session.write(options.output, **changes)
         for name, results in session.results:
             if results:
-                say(f"`{name}` returned {_shown(results)}")
+                say(f"`{name}` returned {session.shown(name, results)}")
 
 
 def _renames(renames: Mapping[str, str], session: Session) -> dict[str, str]:
     """Return the renames of exports that exist; the Rust tools take the others too, and say nothing."""
-    from wizer.session import Session
-
-    if not isinstance(session, Session):
+    if session.is_component:
         return dict(renames)
     known = {dst: src for dst, src in renames.items() if src in session.module.exports_by_name}
     for dst, src in renames.items():
         if dst not in known:
             say(f"warning: nothing to rename to `{dst}`: the module does not have a `{src}` export")
     return known
-
-
-def _shown(results: tuple[object, ...]) -> str:
-    texts = [f"0x{value[::-1].hex()}" if isinstance(value, bytes) else str(value) for value in results]
-    return texts[0] if len(texts) == 1 else f"({', '.join(texts)})"
 
 
 def _fail_at_once(error: BaseException) -> None:

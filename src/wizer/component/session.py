@@ -128,6 +128,10 @@ class ComponentSession:
         functype = describe_function(self._run.functions[path])
         return self.call(name, *parse_args(arguments or "", functype, text))
 
+    def has_run(self, _: str) -> bool:
+        """Whether opening the session made this call: nothing is called then."""
+        return False
+
     def shown(self, name: str, results: tuple[Any, ...]) -> str:
         """Return the results of a call of ``name`` in WAVE notation; nothing where there are none."""
         functype = describe_function(self._run.functions[find_path(self._run.functions, name)])
