@@ -38,6 +38,7 @@ from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import parse_module
 from wizer.binary.types import FuncType, encode_functype
 from wizer.component import items as it
+from wizer.component.drops import note_drops
 from wizer.component.encode import Chunk, section, vector_section, with_modules
 from wizer.component.instances import Instances
 from wizer.component.items import Component, Item
@@ -70,6 +71,8 @@ def instrument_component(instances: Instances) -> InstrumentedComponent:
     markers = {start: number for number, start in enumerate(sorted(instances.modules))}
     for start, module in instances.modules.items():
         wasm, accessors[start] = instrument(module)
+        if accessors[start].data_drops or accessors[start].element_drops:
+            wasm = note_drops(parse_module(wasm), accessors[start])
         modules[start] = _marked(wasm, accessors[start].prefix, markers[start])
 
     def replacement(item: Item) -> bytes | None:

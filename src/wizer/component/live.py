@@ -6,18 +6,16 @@ from typing import TYPE_CHECKING
 
 from wizer.component.instances import Instances
 from wizer.component.instrument import INSTANCE_MARKER, InstrumentedComponent, marker_name
-from wizer.engine.component import live_core_instances
+from wizer.engine.component import LiveCoreInstance, live_core_instances
 
 if TYPE_CHECKING:
     import wasmtime
     from wasmtime.component import Instance
 
-    from wizer.engine.reader import LiveInstance
-
 
 def find_live(
     store: wasmtime.Store, instance: Instance, instances: Instances, instrumented: InstrumentedComponent
-) -> list[LiveInstance]:
+) -> list[LiveCoreInstance]:
     """Return the core instances inside ``instance``, in the order in which they were made.
 
     Raises:

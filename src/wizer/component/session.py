@@ -90,6 +90,11 @@ class ComponentSession:
             self.close()
             raise
 
+    @property
+    def initialized(self) -> bool:
+        """Whether opening the session ran an initialisation function of its own: components have none."""
+        return False
+
     def __enter__(self) -> Self:
         return self
 

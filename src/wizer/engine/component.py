@@ -325,6 +325,18 @@ def find_function(store: wasmtime.Store, instance: wc.Instance, path: Path) -> w
     return function
 
 
+class LiveCoreInstance(LiveInstance):
+    """A live core instance inside a component; the `Live` of the capture pass."""
+
+    def traps(self, name: str) -> bool:
+        """Return whether the accessor ``name``, a probe of a segment, would trap; it is not called.
+
+        A trap would close the component. The module itself notes what it drops, and has nothing to note it
+        in where it drops nothing.
+        """
+        return bool(_integer(self._store, self._instance, name.removesuffix(".probe") + ".dropped"))
+
+
 def live_core_instances(
     store: wasmtime.Store,
     instance: wc.Instance,
@@ -333,7 +345,7 @@ def live_core_instances(
     mark_global: str,
     module_globals: Sequence[str],
     expected: Sequence[int],
-) -> list[LiveInstance]:
+) -> list[LiveCoreInstance]:
     """Return the core instances inside an instance of an instrumented component.
 
     Args:
@@ -361,7 +373,7 @@ def live_core_instances(
     marked = next((i for i, pair in enumerate(zip(before, after, strict=True)) if pair[0] != pair[1]), None)
     if marked is None:
         raise _layout_changed()
-    found: list[LiveInstance] = []
+    found: list[LiveCoreInstance] = []
     missing = list(expected)
     for handle in handles[marked + 1 :]:
         if not missing:
@@ -372,7 +384,7 @@ def live_core_instances(
             continue
         if number != missing.pop():
             raise _layout_changed()
-        found.append(LiveInstance(store, handle))
+        found.append(LiveCoreInstance(store, handle))
     if missing:
         raise _layout_changed()
     return found[::-1]
