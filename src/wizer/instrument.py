@@ -491,4 +491,4 @@ def _throw_and_catch(tagidx: int) -> bytes:
     """Encode a throw whose payload leaves by label 0, and by label 1 where the tag is another one."""
     catches = b"\x02" + code.op(b"\x00", tagidx, 0) + code.op(b"\x02", 1)
     throw = code.local_get(0) + code.THROW_REF
-    return b"\x1f\x40" + catches + throw + code.END + code.UNREACHABLE
+    return code.TRY_TABLE + catches + throw + code.END + code.UNREACHABLE

@@ -208,9 +208,9 @@ def _marker(module: Module, references: References, contents: Mapping[int, Seque
         funcs=len(functions) - 1 - defined,
         tables=len(references.appended_tables()),
         globals=references.late_globals,
-        first_element=len(module.elements),
+        first_element=len(module.elements) if references.passive_elements else 0,
         elements=len(references.passive_elements),
-        first_data=len(module.data) if module.data_count is not None else 0,
+        first_data=len(module.data) if module.data_count is not None and references.passive_data else 0,
         data=len(references.passive_data),
         data_count=int(module.data_count is None and bool(references.passive_data)),
     )

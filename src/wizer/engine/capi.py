@@ -334,7 +334,8 @@ def _call_host(
 
 @ctypes.CFUNCTYPE(None, ctypes.c_void_p)  # type: ignore[untyped-decorator]
 def _forget_host(key: int | None) -> None:
-    _HOST_FUNCTIONS.pop(key or 0, None)
+    if _HOST_FUNCTIONS is not None:  # it is at the end of the interpreter, which takes names away first
+        _HOST_FUNCTIONS.pop(key or 0, None)
 
 
 _KEYS = itertools.count(1)

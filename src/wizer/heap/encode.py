@@ -25,7 +25,7 @@ from wizer.errors import StateError
 from wizer.heap.arrays import array_from_segment, copy_segment, encode_passive_data, number_operands
 from wizer.heap.graph import WIDTHS, Graph, uniform_ref
 from wizer.heap.place import InGlobal, InMutableGlobal, Inside, InTable, Late, Placement
-from wizer.heap.placeholder import placeholder
+from wizer.heap.placeholder import exception_placeholder, placeholder
 from wizer.state import (
     I31,
     Array,
@@ -259,6 +259,8 @@ class References:
     def _placeholder(self, valtype: ValType) -> bytes:
         assert isinstance(valtype, RefType)
         found = placeholder(self._module, valtype)
+        if found is None and self._in_restore and self._graph.top(valtype) == "exn":
+            found = exception_placeholder(self._module)
         if found is None:
             raise StateError(f"no constant expression makes a value of type {valtype} to begin with")
         return found
@@ -293,12 +295,12 @@ class References:
             yield code.op(b"\xfb\x00", object_.typeidx)
         else:
             payload = self._module.type_as_func(self._module.tags[object_.tagidx]).params
-            yield (
-                code.block(b"\x69") + b"\x1f\x40\x01\x03\x00"
-            )  # (block (result exnref) (try_table (catch_all_ref 0)
-            for index, (valtype, value) in enumerate(zip(payload, object_.fields, strict=True)):
-                yield from self._slot(node, index, value, valtype)
-            yield code.throw(object_.tagidx) + code.END + code.UNREACHABLE + code.END
+            parts = [
+                part if isinstance(part, bytes) else self._construct(part)
+                for index, (valtype, value) in enumerate(zip(payload, object_.fields, strict=True))
+                for part in self._slot(node, index, value, valtype)
+            ]
+            yield thrown(object_.tagidx, b"".join(parts))
 
     def _slot(self, node: int, index: int, value: Value, storage: StorageType) -> Iterator[bytes | int]:
         if isinstance(value, ObjectRef) and isinstance(storage, RefType):

@@ -98,6 +98,13 @@ class Graph:
             length, uniform = len(object_.data) // width, is_uniform(object_.data, width)
         return length > MAX_ARRAY_NEW_FIXED and not uniform
 
+    def needs_code(self, node: int) -> bool:
+        """Whether no constant expression makes an object, nor an empty one that could be filled."""
+        object_ = self.heap[node]
+        if isinstance(object_, Array):
+            return self.is_large(node) and not self.element_type(object_).mutable
+        return isinstance(object_, Exn)
+
     def is_exception(self, node: int) -> bool:
         """Whether an object is an exception, which no constant expression makes."""
         return isinstance(self.heap[node], Exn)

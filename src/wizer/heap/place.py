@@ -24,7 +24,7 @@ from typing import TypeAlias
 
 from wizer.binary.types import RefType, hierarchy, matches
 from wizer.heap.graph import Graph, Slot
-from wizer.heap.placeholder import placeholder
+from wizer.heap.placeholder import exception_placeholder, placeholder
 from wizer.state import ObjectRef, State
 
 # How deep expressions may be nested; a longer list continues in a global.
@@ -106,6 +106,7 @@ class Placement:
         self._forced: list[int] = []
         self._external: frozenset[int] = frozenset()
         self._first_appended = len(graph.module.globals)
+        self._late_nodes = self._find_late()
         if state.heap:
             self._place_imported()
             self._place_existing()
@@ -194,18 +195,39 @@ class Placement:
         )
 
     def _only_late(self, node: int) -> bool:
-        """Whether an object, taken by itself, needs the restore function to be made."""
+        """Whether only the restore function can make an object, whatever refers to it."""
+        return node in self._late_nodes
+
+    def _find_late(self) -> frozenset[int]:
+        """Return exceptions, large arrays that cannot be set, and what must hold one from the start."""
         graph = self.graph
-        if graph.is_exception(node):
-            return True
-        return graph.is_large(node) and not graph.element_type(graph.heap[node]).mutable  # type: ignore[arg-type]
+        found = {node for node in range(len(graph.heap)) if graph.needs_code(node)}
+        if not found:
+            return frozenset()
+        holders: dict[int, list[int]] = {}
+        for node in range(len(graph.heap)):
+            for slot in graph.slots(node):
+                if not self._soft(slot):
+                    holders.setdefault(_node(slot), []).append(node)
+        pending = list(found)
+        while pending:
+            for holder in holders.get(pending.pop(), ()):
+                if holder not in found:
+                    found.add(holder)
+                    pending.append(holder)
+        return frozenset(found)
 
     def _placeholder(self, valtype: RefType | str) -> bool:
         return isinstance(valtype, RefType) and placeholder(self.graph.module, valtype) is not None
 
-    def _soft(self, slot: Slot) -> bool:
-        """Whether a slot can be left for the restore function to set."""
-        return slot.mutable and self._placeholder(slot.reftype)
+    def _soft(self, slot: Slot, *, late: bool = False) -> bool:
+        """Whether the restore function can set a slot, in an object that it makes itself if ``late``."""
+        if not slot.mutable:
+            return False
+        exception = late and self.graph.top(slot.reftype) == "exn"
+        return self._placeholder(slot.reftype) or (
+            exception and exception_placeholder(self.graph.module) is not None
+        )
 
     def _make_in(self, globalidx: int, root: int) -> None:
         """Make an object in the initialiser of a global of the original module."""
@@ -310,9 +332,10 @@ class Placement:
         )
 
     def _wanted_before(self, node: int) -> Iterator[int]:
+        late = self._only_late(node)
         for _, slot in self._within(node):
             child = _node(slot)
-            if child not in self.homes and not self._is_inside(child) and not self._soft(slot):
+            if child not in self.homes and not self._is_inside(child) and not self._soft(slot, late=late):
                 yield child
 
     def _settle(self, node: int) -> None:

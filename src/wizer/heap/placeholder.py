@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from wizer.binary.code import EXTERN_CONVERT_ANY, REF_I31, op
+from wizer.binary.code import (
+    END,
+    EXTERN_CONVERT_ANY,
+    REF_AS_NON_NULL,
+    REF_I31,
+    TRY_TABLE,
+    UNREACHABLE,
+    block,
+    op,
+    throw,
+)
 from wizer.binary.expr import encode_const, encode_default, encode_null
 from wizer.binary.module import Module
-from wizer.binary.types import ArrayType, RefType, StorageType, StructType
+from wizer.binary.types import ArrayType, RefType, StorageType, StructType, encode_valtype
 
 _MAX_DEPTH = 8
+_EXNREF = RefType(nullable=True, heap="exn")
 
 
 def placeholder(module: Module, reftype: RefType, depth: int = 0) -> bytes | None:
@@ -32,6 +43,23 @@ def placeholder(module: Module, reftype: RefType, depth: int = 0) -> bytes | Non
         case int(typeidx):
             return _object(module, typeidx, depth)
     return None
+
+
+def exception_placeholder(module: Module) -> bytes | None:
+    """Return code, not a constant expression, for some exception; None where no tag can be thrown."""
+    for tagidx, typeidx in enumerate(module.tags):
+        payload = [_field(module, valtype, 0) for valtype in module.type_as_func(typeidx).params]
+        known = [value for value in payload if value is not None]
+        if len(known) == len(payload):
+            return thrown(tagidx, b"".join(known))
+    return None
+
+
+def thrown(tagidx: int, payload: bytes) -> bytes:
+    """Return code that makes an exception, the only way there is: ``throw`` it and catch it."""
+    catch_all_ref = b"\x01\x03\x00"  # one clause, to label 0
+    attempt = TRY_TABLE + catch_all_ref + payload + throw(tagidx) + END + UNREACHABLE
+    return block(encode_valtype(_EXNREF)) + attempt + END + REF_AS_NON_NULL
 
 
 def _object(module: Module, typeidx: int, depth: int) -> bytes | None:
