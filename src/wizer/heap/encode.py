@@ -25,7 +25,7 @@ from wizer.errors import StateError
 from wizer.heap.arrays import array_from_segment, copy_segment, encode_passive_data, number_operands
 from wizer.heap.graph import WIDTHS, Graph, uniform_ref
 from wizer.heap.place import InGlobal, InMutableGlobal, Inside, InTable, Late, Placement
-from wizer.heap.placeholder import exception_placeholder, placeholder
+from wizer.heap.placeholder import exception_placeholder, placeholder, thrown
 from wizer.state import (
     I31,
     Array,
