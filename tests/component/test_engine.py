@@ -15,7 +15,7 @@ from wizer.engine.config import EngineConfig
 from wizer.errors import OptionError, TrapError
 
 from .test_structure import COUNTER, counter
-from .tools import Running, binary
+from .tools import Running, binary, frozen
 
 WAT = f"""(component {COUNTER} (core instance $a (instantiate $m)) (core instance $b (instantiate $m))
     {counter("a", "a")} {counter("b", "b")})"""
@@ -56,6 +56,28 @@ def test_two_instances_of_a_component_in_one_store() -> None:
         assert not run.exports("a-add")
     call(store, one, "a-add", 100)
     assert Running(instrumented.snapshot(store, one))("a-get") == 110
+
+
+def test_module_that_exports_our_names_itself() -> None:
+    impostor = """(core module $x (global (export "wizer:module") i32 (i32.const 0))
+        (global $n (export "wizer:mark") (mut i32) (i32.const 5)) (memory (export "wizer:memory0") 1)
+        (func (export "add") (param i32) (global.set $n (local.get 0)))
+        (func (export "get") (result i32) (global.get $n)))"""
+    wasm = binary(
+        f"""(component {COUNTER} {impostor}
+        (core instance $a (instantiate $m)) (core instance $b (instantiate $x))
+        (core instance $c (instantiate $m)) {counter("a", "a")} {counter("b", "b")} {counter("c", "c")})"""
+    )
+    run = Running(frozen(wasm, ["a-add(1)", "b-add(2)", "c-add(3)"]))
+    assert [run("a-get"), run("b-get"), run("c-get")] == [1, 2, 3]
+
+
+def test_component_that_exports_our_function_itself() -> None:
+    wasm = binary(
+        f"""(component {COUNTER} (core instance $a (instantiate $m)) {counter("a", "a")}
+        (func (export "wizer-mark") (result u32) (canon lift (core func $a "get"))))"""
+    )
+    assert Running(frozen(wasm, "a-add(1)"))("wizer-mark") == 1
 
 
 def test_instance_of_something_else() -> None:

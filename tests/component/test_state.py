@@ -229,6 +229,36 @@ def test_table_changed_by_another_instance() -> None:
         run("call", 3)
 
 
+LIBRARY = """(core module $%(name)s (memory (import "env" "memory") 1)
+    (table (import "env" "table") 1 funcref)
+    (global $t (import "env" "table_base%(name)s") i32) (global $m (import "env" "memory_base%(name)s") i32)
+    (type $f (func (result i32)))
+    (func $own (result i32) (i32.load8_u (global.get $m)))
+    (elem (global.get $t) func $own) (data (global.get $m) "%(name)s")
+    (func (export "init")
+      (i32.store8 (global.get $m) (i32.add (i32.const 1) (i32.load8_u (global.get $m)))))
+    (func (export "call") (param i32) (result i32) (call_indirect (type $f) (local.get 0))))"""
+
+
+def test_libraries_that_share_a_memory_and_a_table() -> None:
+    wasm = binary(
+        f"""(component
+          (core module $env (memory (export "memory") 1) (table (export "table") 8 funcref)
+            (global (export "table_basea") i32 (i32.const 2)) (global (export "table_baseb") i32 (i32.const 4))
+            (global (export "memory_basea") i32 (i32.const 100))
+            (global (export "memory_baseb") i32 (i32.const 200)))
+          {LIBRARY % {"name": "a"}} {LIBRARY % {"name": "b"}}
+          (core instance $env (instantiate $env))
+          (core instance $a (instantiate $a (with "env" (instance $env))))
+          (core instance $b (instantiate $b (with "env" (instance $env))))
+          (func (export "init-a") (canon lift (core func $a "init")))
+          (func (export "init-b") (canon lift (core func $b "init")))
+          (func (export "call") (param "i" u32) (result u32) (canon lift (core func $a "call"))))"""
+    )
+    run = Running(frozen(wasm, ["init-a", "init-b", "init-b"]))
+    assert (run("call", 2), run("call", 4)) == (ord("a") + 1, ord("b") + 2)
+
+
 def wasmtime_error() -> type[Exception]:
     import wasmtime
 

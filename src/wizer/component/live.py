@@ -21,11 +21,13 @@ def find_live(
     Raises:
         OptionError: ``instance`` is not one of the instrumented component.
     """
+    starts = [core.site.item.start for core in instances.cores]
     return live_core_instances(
         store,
         instance,
         mark=instrumented.mark,
         mark_global=INSTANCE_MARKER,
-        module_globals=sorted({marker_name(accessors) for accessors in instrumented.accessors.values()}),
-        expected=[instrumented.markers[core.site.item.start] for core in instances.cores],
+        expected=[
+            (marker_name(instrumented.accessors[start]), instrumented.markers[start]) for start in starts
+        ],
     )

@@ -343,8 +343,7 @@ def live_core_instances(
     *,
     mark: str,
     mark_global: str,
-    module_globals: Sequence[str],
-    expected: Sequence[int],
+    expected: Sequence[tuple[str, int]],
 ) -> list[LiveCoreInstance]:
     """Return the core instances inside an instance of an instrumented component.
 
@@ -353,8 +352,8 @@ def live_core_instances(
         instance: the instance.
         mark: the exported function that changes one of its core instances: the last one that was made.
         mark_global: the global that it changes.
-        module_globals: the names under which core instances export the number of their module.
-        expected: these numbers, in the order of instantiation.
+        expected: for each in the order of instantiation, the global that says of which module it is, and what
+            it says.
 
     Raises:
         OptionError: the instance is not one of an instrumented component.
@@ -375,16 +374,16 @@ def live_core_instances(
         raise _layout_changed()
     found: list[LiveCoreInstance] = []
     missing = list(expected)
+    names = {name for name, _ in expected}
     for handle in handles[marked + 1 :]:
         if not missing:
             break
-        numbers = [_integer(store, handle, name) for name in module_globals]
-        number = next((n for n in numbers if n is not None), None)
-        if number is None:
-            continue
-        if number != missing.pop():
+        name, number = missing[-1]
+        if _integer(store, handle, name) == number:
+            missing.pop()
+            found.append(LiveCoreInstance(store, handle))
+        elif any(_integer(store, handle, name) is not None for name in names):
             raise _layout_changed()
-        found.append(LiveCoreInstance(store, handle))
     if missing:
         raise _layout_changed()
     return found[::-1]
