@@ -244,7 +244,8 @@ def test_libraries_that_share_a_memory_and_a_table() -> None:
     wasm = binary(
         f"""(component
           (core module $env (memory (export "memory") 1) (table (export "table") 8 funcref)
-            (global (export "table_basea") i32 (i32.const 2)) (global (export "table_baseb") i32 (i32.const 4))
+            (global (export "table_basea") i32 (i32.const 2))
+            (global (export "table_baseb") i32 (i32.const 4))
             (global (export "memory_basea") i32 (i32.const 100))
             (global (export "memory_baseb") i32 (i32.const 200)))
           {LIBRARY % {"name": "a"}} {LIBRARY % {"name": "b"}}
