@@ -353,8 +353,8 @@ def _probe_operands(is64: bool) -> bytes:
 
 def _add_data_probes(additions: _Additions) -> tuple[int, ...]:
     module = additions.module
-    if not _may_drop(module):
-        return ()
+    if module.data_count is None or not _may_drop(module):
+        return ()  # without a DataCount section, no code refers to a segment
     probed = [i for i, data in enumerate(module.data) if data.mode == "passive" and data.end > data.start]
     for dataidx in probed:
         memidx, is64 = additions.any_memory()
