@@ -7,20 +7,22 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from wizer.binary.externs import ExternKind
-from wizer.binary.module import Module, parse_module
+from wizer.binary.sections import is_component
 from wizer.calls import parse_call
-from wizer.capture import capture
 from wizer.engine.config import EngineConfig
+from wizer.engine.deterministic import DeterministicOption
 from wizer.engine.text import Wasm, to_binary
 from wizer.engine.wasi import Wasi
 from wizer.engine.watchdog import Limits
-from wizer.exports import INITIALIZE, final_exports
-from wizer.instrument import Accessors, instrument
-from wizer.rewrite import rewrite
+from wizer.exports import INITIALIZE
 from wizer.session import Imports, Session, UnknownImports
 
 if TYPE_CHECKING:
     import wasmtime
+    import wasmtime.component
+
+    from wizer.component.freeze import ComponentInstrumented
+    from wizer.module_session import ModuleInstrumented
 
 
 class Wizer:
@@ -32,7 +34,7 @@ class Wizer:
         keep_init_func: whether the snapshot still exports them.
         rename: new export name to old export name.
         max_data_segments: how many data segments a snapshot may have; some platforms allow 1,024.
-        wasi, preload, unknown_imports, limits, engine: see `Session`.
+        wasi, preload, unknown_imports, limits, engine, deterministic: see `Session`.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Wizer:
         unknown_imports: UnknownImports = "trap",
         limits: Limits | None = None,
         engine: EngineConfig | None = None,
+        deterministic: DeterministicOption = False,
     ) -> None:
         self.init_funcs = (init_func,) if isinstance(init_func, str) else tuple(init_func)
         self.keep_init_func = keep_init_func
@@ -58,6 +61,7 @@ class Wizer:
             "unknown_imports": unknown_imports,
             "limits": limits,
             "engine": engine,
+            "deterministic": deterministic,
         }
 
     def session(self, wasm: Wasm, imports: Imports | None = None, **options: Any) -> Session:
@@ -102,75 +106,77 @@ class Wizer:
             return session.write(output, **self.export_changes())
 
     def instrument(self, wasm: Wasm) -> Instrumented:
-        """Prepare ``wasm`` for callers who own the engine.
+        """Prepare a module or component for callers who own the engine.
 
         Raises:
-            ParseError, InvalidError: the module is malformed.
+            ParseError, InvalidError: it is malformed.
         """
-        return Instrumented(
-            to_binary(wasm), rename=self.rename, max_data_segments=self._session_options["max_data_segments"]
-        )
+        limit = self._session_options["max_data_segments"]
+        return Instrumented(to_binary(wasm), rename=self.rename, max_data_segments=limit)
 
 
 class Instrumented:
-    """A module to instantiate in an engine of one's own, and to freeze at any moment, as often as one likes.
+    """A module or component to instantiate in an engine of one's own, and to freeze at any moment.
 
     Attributes:
-        wasm: the module to instantiate, in the binary format: the original with exports added.
-        module: the original, parsed.
+        wasm: what to instantiate, in the binary format: the original with exports added.
         prefix: what the names of the added exports begin with.
     """
 
     def __init__(
         self, wasm: bytes, *, rename: Mapping[str, str] | None = None, max_data_segments: int = 10_000
     ) -> None:
-        self.module: Module = parse_module(wasm)
-        self._accessors: Accessors
-        self.wasm, self._accessors = instrument(self.module)
-        self.prefix = self._accessors.prefix
+        self._source = _instrumented_type(wasm)(wasm, max_data_segments=max_data_segments)
+        self.wasm = self._source.wasm
+        self.prefix = self._source.prefix
         self._rename = dict(rename or {})
-        self._max_data_segments = max_data_segments
 
     def snapshot(
         self,
         store: wasmtime.Store,
-        instance: wasmtime.Instance,
+        instance: wasmtime.Instance | wasmtime.component.Instance,
         *,
         rename: Mapping[str, str] | None = None,
         remove: Collection[str] = (),
         keep: Collection[str] = (INITIALIZE,),
         capture_imports: Collection[tuple[ExternKind, int]] = (),
     ) -> bytes:
-        """Freeze ``instance``, an instance of `wasm` in ``store``.
+        """Freeze ``instance``, an instance of `wasm` in ``store``, as often as you like.
 
         Args:
             store: the store of the instance.
             instance: the instance.
-            rename: new export name to old export name.
+            rename: new export name to old export name; not for components.
             remove: exports that the snapshot does not have.
-            keep: exports that it has all the same; ``_initialize`` by default, for only the caller knows
-                whether it ran.
-            capture_imports: imported memories, tables and globals, as ``("memory", 0)``, whose state the
-                snapshot carries. The state of the others stays with their owner.
+            keep: exports that it has all the same; a module's ``_initialize`` by default, for only the
+                caller knows whether it ran.
+            capture_imports: a module's imported memories, tables and globals, as ``("memory", 0)``, whose
+                state the snapshot carries. The state of the others stays with their owner.
 
         Raises:
             OptionError: the instance is not one of `wasm`, or a name is not an export.
             StateError: the instance holds what no module can express.
         """
-        from wizer.engine.reader import LiveInstance
+        source: Any = self._source  # the caller pairs a module's instance with a module
+        return source.snapshot(
+            store,
+            instance,
+            rename={**self._rename, **(rename or {})},
+            remove=remove,
+            keep=keep,
+            capture_imports=capture_imports,
+        )
 
-        keep = [name for name in keep if name in self.module.exports_by_name]
-        renames = {**self._rename, **(rename or {})}
-        exports = final_exports(self.module, rename=renames, remove=remove, keep=keep)
-        imported = {
-            (kind, index)
-            for kind, count in self.module.import_counts.items()
-            for index in range(count)
-            if kind in ("memory", "table", "global")
-        }
-        kept = frozenset(imported - set(capture_imports))
-        state = capture(self.module, self._accessors, LiveInstance(store, instance), kept)
-        return b"".join(rewrite(self.module, state, exports, self._max_data_segments))
+
+def _instrumented_type(wasm: bytes) -> type[ModuleInstrumented | ComponentInstrumented]:
+    """Return what instruments a binary; what components need is only imported for them."""
+    if is_component(wasm):
+        from wizer.component.freeze import ComponentInstrumented
+
+        return ComponentInstrumented
+    from wizer.module_session import ModuleInstrumented
+
+    return ModuleInstrumented
 
 
 def wizen(wasm: Wasm, imports: Imports | None = None, **options: Any) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wizer.binary.assemble import Chunk
 from wizer.binary.externs import Export, ExternKind
@@ -12,15 +12,21 @@ from wizer.binary.types import FuncType
 from wizer.calls import Call, convert_args, parse_call
 from wizer.capture import capture
 from wizer.engine.config import EngineConfig
+from wizer.engine.deterministic import Deterministic
 from wizer.engine.link import UnknownImports
+from wizer.engine.reader import LiveInstance
 from wizer.engine.run import Run
 from wizer.engine.text import Wasm, to_binary
+from wizer.engine.trace import Trace
 from wizer.engine.wasi import Wasi
 from wizer.engine.watchdog import Limits
 from wizer.errors import OptionError
 from wizer.exports import INITIALIZE, final_exports
 from wizer.instrument import instrument, needs_cranelift
 from wizer.rewrite import rewrite
+
+if TYPE_CHECKING:
+    import wasmtime
 
 
 class ModuleSession:
@@ -44,6 +50,8 @@ class ModuleSession:
         engine: EngineConfig | None = None,
         max_data_segments: int = 10_000,
         hard_exit: Callable[[BaseException], None] | None = None,
+        deterministic: Deterministic | None = None,
+        trace: Trace | None = None,
     ) -> None:
         self.module: Module = parse_module(wasm)
         self.results: list[tuple[str, tuple[object, ...]]] = []
@@ -63,6 +71,8 @@ class ModuleSession:
                 {name: _given(items) for name, items in {**(preload or {}), **(imports or {})}.items()},
                 wasi,
                 unknown_imports,
+                deterministic=deterministic,
+                trace=trace,
             )
             self._run.instantiate()
             if self.initialized:
@@ -169,6 +179,45 @@ class ModuleSession:
         exports = final_exports(self.module, rename=rename or {}, remove=remove, keep=keep)
         state = capture(self.module, self._accessors, self._run.live, self._run.kept)
         return rewrite(self.module, state, exports, self._max_data_segments)
+
+
+class ModuleInstrumented:
+    """The part of `wizer.Instrumented` that is particular to core modules.
+
+    Attributes:
+        wasm: the instrumented module.
+        module: the original, parsed.
+        prefix: what the names of the added exports begin with.
+    """
+
+    def __init__(self, wasm: bytes, *, max_data_segments: int = 10_000) -> None:
+        self.module: Module = parse_module(wasm)
+        self.wasm, self._accessors = instrument(self.module)
+        self.prefix = self._accessors.prefix
+        self._max_data_segments = max_data_segments
+
+    def snapshot(
+        self,
+        store: wasmtime.Store,
+        instance: wasmtime.Instance,
+        *,
+        rename: Mapping[str, str],
+        remove: Collection[str],
+        keep: Collection[str],
+        capture_imports: Collection[tuple[ExternKind, int]],
+    ) -> bytes:
+        """Freeze an instance; see `wizer.Instrumented.snapshot`."""
+        keep = [name for name in keep if name in self.module.exports_by_name]
+        exports = final_exports(self.module, rename=rename, remove=remove, keep=keep)
+        imported = {
+            (kind, index)
+            for kind, count in self.module.import_counts.items()
+            for index in range(count)
+            if kind in ("memory", "table", "global")
+        }
+        kept = frozenset(imported - set(capture_imports))
+        state = capture(self.module, self._accessors, LiveInstance(store, instance), kept)
+        return b"".join(rewrite(self.module, state, exports, self._max_data_segments))
 
 
 def _given(items: Any) -> Mapping[str, Any] | bytes:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping, MutableMapping
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self, TypeAlias
 
 from wizer.binary.assemble import Chunk
 from wizer.binary.sections import is_component
 from wizer.engine.config import EngineConfig
+from wizer.engine.deterministic import Deterministic, DeterministicOption, as_deterministic
 from wizer.engine.text import Wasm, to_binary
 from wizer.engine.wasi import Wasi
 from wizer.engine.watchdog import Limits
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from wizer.binary.module import Module
     from wizer.component.session import ComponentSession
+    from wizer.engine.trace import Trace
     from wizer.module_session import ModuleSession
 
 Imports: TypeAlias = "Mapping[str, Any]"
@@ -49,6 +52,9 @@ class Session:
         engine: how to compile.
         max_data_segments: how many data segments a module in the snapshot may have.
         hard_exit: ends the process when a limit is met inside a host function, where no guest code runs.
+        deterministic: what WASI shows of chance and time is made up, the same on every run: a seed, True for
+            the default one, or a `Deterministic`; relaxed vector instructions are deterministic too.
+        trace: is told of every imported function that is called.
 
     Raises:
         ParseError, InvalidError: the input is malformed or invalid.
@@ -70,19 +76,25 @@ class Session:
         engine: EngineConfig | None = None,
         max_data_segments: int = 10_000,
         hard_exit: Callable[[BaseException], None] | None = None,
+        deterministic: DeterministicOption = False,
+        trace: Trace | None = None,
     ) -> None:
         binary = to_binary(wasm)
-        self._guest = _session_type(binary)(
-            binary,
-            imports=imports,
-            wasi=wasi,
-            preload=preload,
-            unknown_imports=unknown_imports,
-            limits=limits,
-            engine=engine,
-            max_data_segments=max_data_segments,
-            hard_exit=hard_exit,
-        )
+        world = as_deterministic(deterministic)
+        if world is not None:
+            engine = replace(
+                engine or EngineConfig(), nan_canonicalization=True, relaxed_simd_deterministic=True
+            )
+        options: dict[str, Any] = {
+            "wasi": wasi,
+            "preload": preload,
+            "unknown_imports": unknown_imports,
+            "limits": limits,
+            "engine": engine,
+            "max_data_segments": max_data_segments,
+            "hard_exit": hard_exit,
+        }
+        self._guest: ModuleSession | ComponentSession = _open(binary, imports, options, world, trace)
 
     @property
     def store(self) -> wasmtime.Store:
@@ -227,12 +239,18 @@ class Session:
         return self._guest.chunks(rename=rename, remove=remove, keep=keep)
 
 
-def _session_type(binary: bytes) -> type[ModuleSession | ComponentSession]:
-    """Return what drives a binary; what components need is only imported for them."""
-    if is_component(binary):
-        from wizer.component.session import ComponentSession
+def _open(
+    binary: bytes,
+    imports: Imports | None,
+    options: Mapping[str, Any],
+    world: Deterministic | None,
+    trace: Trace | None,
+) -> ModuleSession | ComponentSession:
+    """Open what drives a binary; what components need is only imported for them."""
+    if not is_component(binary):
+        from wizer.module_session import ModuleSession
 
-        return ComponentSession
-    from wizer.module_session import ModuleSession
+        return ModuleSession(binary, imports=imports, deterministic=world, trace=trace, **options)
+    from wizer.component.session import ComponentSession
 
-    return ModuleSession
+    return ComponentSession(binary, imports=imports, **options)

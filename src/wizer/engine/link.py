@@ -29,6 +29,8 @@ from wizer.binary.module import Module
 from wizer.binary.sections import MAGIC, MODULE_VERSION, encode_vector_section, section_header
 from wizer.binary.types import RefType
 from wizer.engine import capi
+from wizer.engine.preview1 import Guest, Preview1
+from wizer.engine.trace import Trace
 from wizer.engine.watchdog import causes
 from wizer.errors import LinkError
 
@@ -58,14 +60,16 @@ class Linker:
     Attributes:
         store: where everything lives.
         given: what the caller supplies, by module and name.
-        wasi: a linker that has WASI's functions, where the guest may use them.
+        wasi: has WASI's functions, where the guest may use them.
         unknown: what to do about functions that nobody supplies.
+        trace: is told of the calls of functions that are none of WASI's; None: nobody is.
     """
 
     store: wasmtime.Store
     given: dict[str, dict[str, Supplied]] = field(default_factory=dict)
-    wasi: wasmtime.Linker | None = None
+    wasi: Preview1 | None = None
     unknown: UnknownImports = "trap"
+    trace: Trace | None = None
 
     def supply(self, module: str, items: Mapping[str, Supplied]) -> None:
         """Let modules import ``items`` from ``module``."""
@@ -81,10 +85,11 @@ class Linker:
         externs: list[capi.Extern | None] = []
         missing: dict[Item, Import] = {}
         counts: dict[ExternKind, int] = {}
+        wasi = None if self.wasi is None else self.wasi.guest()
         for number, imported in enumerate(module.imports):
             index = counts.get(imported.kind, 0)
             counts[imported.kind] = index + 1
-            extern = self._find(module, compiled, number, imported)
+            extern = self._find(module, compiled, number, imported, wasi)
             if extern is None:
                 missing[imported.kind, index] = imported
             externs.append(extern)
@@ -94,7 +99,12 @@ class Linker:
         )
 
     def _find(
-        self, module: Module, compiled: wasmtime.Module, number: int, imported: Import
+        self,
+        module: Module,
+        compiled: wasmtime.Module,
+        number: int,
+        imported: Import,
+        wasi: Guest | None,
     ) -> capi.Extern | None:
         """Return the extern for an import, None where it is left to be made."""
         found = self.given.get(imported.module, {}).get(imported.name)
@@ -108,14 +118,15 @@ class Linker:
                     f"a Python function is given for {_name(imported)}, which is a {imported.kind}"
                 )
             return None
-        if found is None and self.wasi is not None:
-            try:
-                return self.wasi.get(self.store, imported.module, imported.name)
-            except wasmtime.WasmtimeError:
-                pass
-        function = found if found is not None else self._stub(module, imported)
+        if found is None and wasi is not None:
+            function = wasi.find(imported.module, imported.name)
+            if function is not None:
+                return function
+        given = found if found is not None else self._stub(module, imported)
+        if self.trace is not None:
+            given = self.trace.traced(imported.module, imported.name, given)
         functype = module.type_as_func(imported.type.typeidx)
-        return capi.host_function(self.store, compiled, number, functype, module.types, function)
+        return capi.host_function(self.store, compiled, number, functype, module.types, given)
 
     def _stub(self, module: Module, imported: Import) -> Callable[..., object]:
         """Return a function for one that nobody supplies."""

@@ -15,9 +15,12 @@ from wizer.binary.types import FuncType, ValType
 from wizer.engine import capi
 from wizer.engine.compile import Compiled, compile_module, compile_with, validate_features
 from wizer.engine.config import EngineConfig
+from wizer.engine.deterministic import Deterministic, World
 from wizer.engine.link import Item, Linked, Linker, UnknownImports
+from wizer.engine.preview1 import Preview1
 from wizer.engine.reader import LiveInstance
 from wizer.engine.streams import Streams
+from wizer.engine.trace import Trace
 from wizer.engine.wasi import Wasi, configure
 from wizer.engine.watchdog import Limits, Watchdog, causes, check_sizes
 from wizer.errors import ExitError, InvalidError, LinkError, OptionError, TrapError
@@ -69,7 +72,13 @@ class Run:
         self._streams.close()
 
     def link(
-        self, given: Mapping[str, Mapping[str, Any] | bytes], wasi: Wasi | None, unknown: UnknownImports
+        self,
+        given: Mapping[str, Mapping[str, Any] | bytes],
+        wasi: Wasi | None,
+        unknown: UnknownImports,
+        *,
+        deterministic: Deterministic | None = None,
+        trace: Trace | None = None,
     ) -> None:
         """Find the imports; modules among them are instantiated here.
 
@@ -78,7 +87,8 @@ class Run:
         """
         preloads = {name: wasm for name, wasm in given.items() if isinstance(wasm, bytes)}
         modules = self._compile_preloads(preloads)
-        linker = Linker(self.store, wasi=self._wasi(wasi), unknown=unknown)
+        functions = self._wasi(wasi, deterministic, trace)
+        linker = Linker(self.store, wasi=functions, unknown=unknown, trace=trace)
         for name, items in given.items():
             if not isinstance(items, bytes):
                 linker.supply(name, items)
@@ -99,13 +109,16 @@ class Run:
         self._open(compile_module(self._instrumented, config, simple=False, limits=self._limits))
         return {name: compile_with(self._compiled, wasm) for name, wasm in preloads.items()}
 
-    def _wasi(self, wasi: Wasi | None) -> wasmtime.Linker | None:
+    def _wasi(
+        self, wasi: Wasi | None, deterministic: Deterministic | None, trace: Trace | None
+    ) -> Preview1 | None:
         if wasi is None:
             return None
         self._streams = configure(wasi, self.store, self._watchdog.stop)
         linker = wasmtime.Linker(self._compiled.engine)
         linker.define_wasi()
-        return linker
+        world = None if deterministic is None else World(deterministic)
+        return Preview1(self.store, linker, world, trace)
 
     def _preload(
         self, name: str, wasm: bytes, compiled: wasmtime.Module, linker: Linker
@@ -171,6 +184,10 @@ class Run:
             with self._watchdog.guard():
                 try:
                     yield
+                except capi.HostError as error:
+                    if isinstance(error.__cause__, wasmtime.Trap | wasmtime.WasmtimeError):
+                        raise error.__cause__ from None  # the engine's own, come through a function of ours
+                    raise
                 finally:
                     self._streams.drain()
         except capi.HostError as error:

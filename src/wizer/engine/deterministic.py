@@ -1,0 +1,124 @@
+"""Deterministic initialisation: what a guest sees of chance, time and directories, the same on every run.
+
+Randomness comes from a seeded generator, clocks start at a given time and step each time somebody looks,
+sleeping takes no time, directories are listed in the order of their names, and what a file system says of a
+file beside its kind and size (device, inode, times, links) is made up.
+
+This file has the values; `wizer.engine.preview1` hands them to guests. Importing it does not import the
+engine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from wizer.errors import OptionError
+
+RESOLUTION: Final = 1_000
+"""What clocks say of their resolution, in nanoseconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deterministic:
+    """How chance, time and directories are made up.
+
+    Attributes:
+        seed: of the randomness; a number is the same as its decimal digits.
+        start: what the clock shows at first, in nanoseconds since 1970; None: ``SOURCE_DATE_EPOCH`` where
+            that variable is set, otherwise 0. Files have this time too.
+        step: nanoseconds that pass each time a clock is read.
+        reverse: list directories in the reverse order of their names, and number files otherwise. This is
+            for finding out who depends on it.
+    """
+
+    seed: int | str = 0
+    start: int | None = None
+    step: int = 1_000_000
+    reverse: bool = False
+
+    def __post_init__(self) -> None:
+        start = self.start
+        if start is not None and not 0 <= start < 1 << 63:
+            raise OptionError(f"the clock cannot start at {start} ns: expected 0 to 2^63-1")
+        if not 0 <= self.step < 1 << 32:
+            raise OptionError(f"a clock cannot step by {self.step} ns: expected 0 to 2^32-1")
+
+
+DeterministicOption: TypeAlias = "bool | int | str | Deterministic"
+
+
+def as_deterministic(option: DeterministicOption | None) -> Deterministic | None:
+    """Return what an option means: a seed, True for the default one, False or None for real randomness."""
+    if option is None or option is False:
+        return None
+    if isinstance(option, Deterministic):
+        return option
+    return Deterministic() if option is True else Deterministic(seed=option)
+
+
+class World:
+    """Chance, time and files as one run sees them.
+
+    Raises:
+        OptionError: ``SOURCE_DATE_EPOCH`` is needed and is no number of seconds.
+    """
+
+    def __init__(self, settings: Deterministic) -> None:
+        self.start: Final = source_date_epoch() if settings.start is None else settings.start
+        self._settings = settings
+        self._elapsed = 0
+        self._requests = 0
+        self._files: dict[int, int] = {}
+
+    def random(self, length: int) -> bytes:
+        """Return ``length`` bytes: SHAKE-256 of the seed and the number of the request.
+
+        A standard extendable-output function and not Python's generator: no version of Python changes it.
+        """
+        self._requests += 1
+        seed = b"wizer deterministic %d %s" % (self._requests, str(self._settings.seed).encode())
+        return hashlib.shake_256(seed).digest(length)
+
+    def elapsed(self) -> int:
+        """Return the nanoseconds since the run began; looking takes a step."""
+        now = self._elapsed
+        self._elapsed += self._settings.step
+        return now
+
+    def time(self) -> int:
+        """Return the nanoseconds since 1970; looking takes a step."""
+        return self.start + self.elapsed()
+
+    def sleep(self, until: int) -> None:
+        """Let it be at least ``until`` nanoseconds since the run began."""
+        self._elapsed = max(self._elapsed, until)
+
+    def file(self, inode: int) -> int:
+        """Return the inode number for a file that the host calls ``inode``: they are counted as they come."""
+        number = self._files.setdefault(inode, len(self._files) + 1)
+        return (1 << 32) - number if self._settings.reverse else number
+
+    def listed(self, names: Iterable[bytes]) -> list[bytes]:
+        """Return the names of a directory's entries in their order; ``.`` and ``..`` come first."""
+        ordered = sorted(names, reverse=self._settings.reverse)
+        return sorted(ordered, key=lambda name: name not in (b".", b".."))
+
+
+def source_date_epoch() -> int:
+    """Return the time of ``SOURCE_DATE_EPOCH`` in nanoseconds, 0 where it is not set.
+
+    https://reproducible-builds.org/specs/source-date-epoch/
+
+    Raises:
+        OptionError: it is not a whole number of seconds that a clock can show.
+    """
+    text = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not text:
+        return 0
+    if not text.isascii() or not text.isdigit() or int(text[:20]) >= (1 << 63) // 10**9:
+        raise OptionError(f"SOURCE_DATE_EPOCH must be a number of seconds since 1970, not {text!r}")
+    return int(text) * 10**9

@@ -1,0 +1,51 @@
+"""What initialisation did to the outside: which imports it called, and which files it opened."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Trace:
+    """Fills while guests run.
+
+    Attributes:
+        calls: how often each imported function was called, by module and name.
+        files: the paths of the files that were opened, in order.
+        open: the paths of those that are open still, by file descriptor.
+    """
+
+    calls: Counter[tuple[str, str]] = field(default_factory=Counter)
+    files: list[str] = field(default_factory=list)
+    open: dict[int, str] = field(default_factory=dict)
+
+    def called(self, module: str, name: str) -> None:
+        """Note a call."""
+        self.calls[module, name] += 1
+
+    def traced(self, module: str, name: str, function: Callable[..., object]) -> Callable[..., object]:
+        """Return a function that notes its calls."""
+
+        def call(*args: object) -> object:
+            self.called(module, name)
+            return function(*args)
+
+        return call
+
+    def opened(self, fd: int, directory: int, path: str) -> None:
+        """Note that a file was opened as ``fd``, by its path below the open directory ``directory``."""
+        base = self.open.get(directory)
+        path = path if base is None else f"{base}/{path}"
+        self.files.append(path)
+        self.open[fd] = path
+
+    def closed(self, fd: int) -> None:
+        """Note that a file was closed."""
+        self.open.pop(fd, None)
+
+    def renumbered(self, fd: int, to: int) -> None:
+        """Note that a file descriptor took the place of another."""
+        if fd in self.open:
+            self.open[to] = self.open.pop(fd)
