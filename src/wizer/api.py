@@ -14,6 +14,7 @@ from wizer.engine.deterministic import DeterministicOption
 from wizer.engine.text import Wasm, to_binary
 from wizer.engine.wasi import Wasi
 from wizer.engine.watchdog import Limits
+from wizer.errors import OptionError
 from wizer.exports import INITIALIZE
 from wizer.session import Imports, Session, UnknownImports
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import wasmtime
     import wasmtime.component
 
+    from wizer.binary.module import Module
     from wizer.component.freeze import ComponentInstrumented
     from wizer.module_session import ModuleInstrumented
 
@@ -131,6 +133,15 @@ class Instrumented:
         self.prefix = self._source.prefix
         self._rename = dict(rename or {})
 
+    @property
+    def module(self) -> Module:
+        """The original module, parsed; raises `OptionError` for a component."""
+        from wizer.module_session import ModuleInstrumented
+
+        if not isinstance(self._source, ModuleInstrumented):
+            raise OptionError("a component is not one module")
+        return self._source.module
+
     def snapshot(
         self,
         store: wasmtime.Store,
@@ -158,7 +169,7 @@ class Instrumented:
             StateError: the instance holds what no module can express.
         """
         source: Any = self._source  # the caller pairs a module's instance with a module
-        return source.snapshot(
+        frozen: bytes = source.snapshot(
             store,
             instance,
             rename={**self._rename, **(rename or {})},
@@ -166,6 +177,7 @@ class Instrumented:
             keep=keep,
             capture_imports=capture_imports,
         )
+        return frozen
 
 
 def _instrumented_type(wasm: bytes) -> type[ModuleInstrumented | ComponentInstrumented]:

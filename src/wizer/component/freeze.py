@@ -110,6 +110,7 @@ class ComponentInstrumented:
         rename: Mapping[str, str] | None = None,
         remove: Collection[str] = (),
         keep: Collection[str] = (),
+        capture_imports: Collection[object] = (),
     ) -> bytes:
         """Freeze ``instance``, an instance of `wasm` in ``store``.
 
@@ -118,15 +119,18 @@ class ComponentInstrumented:
             instance: the instance.
             rename: must be empty.
             remove: exported functions that the snapshot does not have.
-            keep: those that it has all the same.
+            keep: those that it has all the same, where they are there.
+            capture_imports: must be empty: what core instances hold is all inside.
 
         Raises:
             OptionError: the instance is not one of `wasm`, or a name is not an export.
             StateError: a core instance inside holds what no module can express.
         """
         refuse_renames(rename)
+        if capture_imports:
+            raise OptionError("components do not import memories, tables or globals to capture")
         paths = list(exported_functions(Exports(self._instances.root.exports)))
-        removed = {find_path(paths, name) for name in remove} - {find_path(paths, name) for name in keep}
+        removed = {find_path(paths, name) for name in remove if name not in keep}
         lives = find_live(store, instance, self._instances, self._instrumented)
         chunks = freeze(self._instances, self._instrumented, lives, removed, self._max_data_segments)
         return b"".join(chunks)
