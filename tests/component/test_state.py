@@ -285,6 +285,58 @@ def test_function_that_nobody_can_name() -> None:
             session.snapshot()
 
 
+def test_object_that_two_instances_hold() -> None:
+    wasm = binary(
+        """(component
+          (core module $a (type $s (struct (field (mut i32)))) (global $g (mut (ref null $s)) (ref.null $s))
+            (func (export "make") (global.set $g (struct.new $s (i32.const 1))))
+            (func (export "give") (result anyref) (global.get $g)))
+          (core module $b (func $give (import "a" "give") (result anyref))
+            (type $s (struct (field (mut i32)))) (global $g (mut anyref) (ref.null any))
+            (func (export "take") (global.set $g (call $give))))
+          (core instance $i (instantiate $a))
+          (core instance $j (instantiate $b (with "a" (instance $i))))
+          (func (export "make") (canon lift (core func $i "make")))
+          (func (export "take") (canon lift (core func $j "take"))))"""
+    )
+    frozen(wasm, "make", keep=True)
+    with ComponentSession(wasm) as session:
+        session.call("make")
+        session.call("take")
+        with pytest.raises(
+            StateError, match=r'instance 0 \("i"\) and core instance 1 \("j"\) hold the same object'
+        ):
+            session.snapshot()
+
+
+@pytest.mark.parametrize("mutable", [False, True])
+def test_object_of_an_imported_global(mutable: bool) -> None:
+    globaltype = "(mut (ref null $s))" if mutable else "(ref $s)"
+    take = "" if mutable else "(global.set $h (global.get $g))"
+    place = "$g" if mutable else "$h"
+    wasm = binary(
+        f"""(component
+          (core module $a (type $s (struct (field (mut i32))))
+            (global $g (export "g") {globaltype} (struct.new $s (i32.const 1)))
+            (func (export "set") (struct.set $s 0 (global.get $g) (i32.const 5)))
+            (func (export "get") (result i32) (struct.get $s 0 (global.get $g))))
+          (core module $b (type $s (struct (field (mut i32)))) (global $g (import "a" "g") {globaltype})
+            (global $h (mut (ref null $s)) (ref.null $s))
+            (func (export "take") {take})
+            (func (export "set") (struct.set $s 0 (global.get {place}) (i32.const 6))))
+          (core instance $i (instantiate $a))
+          (core instance $j (instantiate $b (with "a" (instance $i))))
+          (func (export "take") (canon lift (core func $j "take")))
+          (func (export "set-a") (canon lift (core func $i "set")))
+          (func (export "set-b") (canon lift (core func $j "set")))
+          (func (export "get") (result u32) (canon lift (core func $i "get"))))"""
+    )
+    run = Running(frozen(wasm, ["take", "set-a"]))
+    assert run("get") == 5
+    run("set-b")
+    assert run("get") == 6
+
+
 DROPPING = """(memory 1) (table $t 3 funcref) (type $f (func (result i32)))
   (func $five (type $f) (i32.const 5))
   (data $kept "kept") (data $gone "gone") (data $twice "ab") (elem $e func $five) (elem $k func $five)

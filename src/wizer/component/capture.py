@@ -16,6 +16,7 @@ from wizer.capture import capture, initial_element
 from wizer.component.adapter import without_handles
 from wizer.component.instances import CoreInstance, Entity, Instances
 from wizer.component.instrument import InstrumentedComponent
+from wizer.component.objects import Holders, WatchedLive
 from wizer.errors import StateError
 from wizer.instrument import BATCH, Accessors
 from wizer.live import Live
@@ -43,9 +44,13 @@ def capture_component(
     ]
     tables: list[dict[int, TableState | None]] = [{} for _ in readers]
     for owner, users in _shared_tables(instances.cores).items():
-        for (number, tableidx), state in _SharedTable(readers, owner, users).states():
-            tables[number][tableidx] = state
-    return [reader.state(tables[reader.core.number]) for reader in readers]
+        for (number, tableidx), table in _SharedTable(readers, owner, users).states():
+            tables[number][tableidx] = table
+    states = [reader.state(tables[reader.core.number]) for reader in readers]
+    holders = Holders()
+    for reader, state in zip(readers, states, strict=True):
+        holders.note(reader.core, reader.live.objects, state)
+    return states
 
 
 class _CoreReader:
@@ -54,7 +59,7 @@ class _CoreReader:
     def __init__(self, core: CoreInstance, accessors: Accessors, live: Live) -> None:
         self.core = core
         self.accessors = accessors
-        self.live = live
+        self.live = WatchedLive(live, accessors)
         self._identities: dict[int, Identity] | None = None
 
     def state(self, tables: Mapping[int, TableState | None]) -> State:
