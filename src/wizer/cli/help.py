@@ -62,7 +62,7 @@ def _flags(option: Option) -> str:
     short = f"-{option.short}, " if option.short else "    "
     value = f" {option.metavar}" if option.takes is Takes.VALUE else ""
     if option.takes in (Takes.BOOL, Takes.SPACED_BOOL) and option.group != FEATURES:
-        value = "[=BOOL]"
+        value = f"[={option.metavar or 'BOOL'}]"
     return f"{short}--{option.name}{value}"
 
 

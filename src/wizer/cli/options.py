@@ -41,6 +41,7 @@ class RunOptions:
         inherit_env, inherit_stdio: None if nothing was said.
         env: variables of the guest.
         dirs: the guest's directories -> the host's.
+        deterministic: whether chance and time are made up, or from which seed.
         timeout: seconds, or None.
         fuel: units, or None.
         max_memory: bytes, or None.
@@ -64,6 +65,7 @@ class RunOptions:
     inherit_stdio: bool | None = None
     env: Mapping[str, str]
     dirs: Mapping[str, str]
+    deterministic: bool | str = False
     timeout: float | None = None
     fuel: int | None = None
     max_memory: int | None = None
@@ -104,6 +106,7 @@ def run_options(arguments: Arguments) -> RunOptions:
         inherit_stdio=_last(arguments, "inherit-stdio", boolean),
         env=env,
         dirs=_directories(arguments),
+        deterministic=_last(arguments, "deterministic", _seed) or False,
         timeout=_last(arguments, "timeout", seconds),
         fuel=_last(arguments, "fuel", number),
         max_memory=_last(arguments, "max-memory", size),
@@ -135,6 +138,11 @@ def _path(text: str) -> str:
     if not text:
         raise UsageError(f"a value is required for '{BY_NAME['output'].display}' but none was supplied")
     return text
+
+
+def _seed(text: str) -> bool | str:
+    """Read the value of ``--deterministic``: a seed, or whether there is one."""
+    return {"true": True, "false": False}.get(text, text)
 
 
 def _pair(text: str) -> tuple[str, str]:

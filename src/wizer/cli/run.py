@@ -113,6 +113,7 @@ def _run(options: RunOptions, flags: Flags, wasi: Wasi | None, wasm: bytes) -> N
         wasi=wasi,
         limits=flags.limits,
         engine=flags.engine,
+        deterministic=options.deterministic,
         **rest,
     )
     with wizer.session(wasm, hard_exit=_fail_at_once) as session:

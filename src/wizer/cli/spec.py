@@ -17,7 +17,8 @@ class Takes(Enum):
 
     NOTHING = "nothing"
     VALUE = "value"  # --name VALUE, --name=VALUE, -nVALUE, -n=VALUE
-    BOOL = "bool"  # --name or --name=true, --name=false; not followed by a separate value
+    BOOL = "bool"  # --name or --name=true, --name=false; not followed by a separate value; with a metavar,
+    # --name or --name=VALUE, where "true" and "false" keep their meaning
     SPACED_BOOL = "spaced bool"  # the same, and --name true, --name false
 
 
@@ -50,7 +51,7 @@ class Option(NamedTuple):
         forms = {
             Takes.NOTHING: "",
             Takes.VALUE: f" <{self.metavar}>",
-            Takes.BOOL: "[=<true|false>]",
+            Takes.BOOL: f"[=<{self.metavar or 'true|false'}>]",
             Takes.SPACED_BOOL: " [<true|false>]",
         }
         return forms[self.takes]
@@ -64,6 +65,7 @@ class Option(NamedTuple):
 INIT = "Initialisation"
 OUTPUT = "Output"
 WASI = "WASI (off unless asked for)"
+CHECKS = "What is frozen"
 LIMITS = "Limits"
 ENGINE = "Engine"
 FEATURES = "WebAssembly features (each takes true or false)"
@@ -95,6 +97,13 @@ OPTIONS = (
     Option("env", WASI, "Set a variable, or pass on the host's", metavar="NAME[=VAL]", repeatable=True),
     Option("inherit-env", WASI, "Pass on all variables [default: false]", Takes.SPACED_BOOL),
     Option("inherit-stdio", WASI, "Pass on stdin, stdout, stderr [default: true]", Takes.SPACED_BOOL),
+    Option(
+        "deterministic",
+        CHECKS,
+        "Make up chance and time, from SEED and SOURCE_DATE_EPOCH: the same output each time",
+        Takes.BOOL,
+        metavar="SEED",
+    ),
     Option("timeout", LIMITS, "Most time in guest code: 2, 1.5s, 100ms, 1m", metavar="TIME"),
     Option("fuel", LIMITS, "Most instructions to execute, roughly", metavar="N"),
     Option("max-memory", LIMITS, "Most bytes in a memory: 65536, 64KiB, 1GiB", metavar="SIZE"),
