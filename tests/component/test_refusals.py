@@ -220,6 +220,13 @@ def test_memory_limit() -> None:
         ComponentSession(wasm, limits=Limits(max_memory=1 << 20))
 
 
+def test_instance_limit() -> None:
+    wasm = binary(LIFTED % ('(func (export "init"))', ""))
+    ComponentSession(wasm, limits=Limits(max_instances=1)).close()
+    with pytest.raises(LimitError, match="instances"):
+        ComponentSession(wasm, limits=Limits(max_instances=0))
+
+
 def test_unknown_imports() -> None:
     wasm = binary(
         """(component (import "my:host/log@1.0.0" (instance $l (export "write" (func))))

@@ -8,6 +8,8 @@ from types import TracebackType
 from typing import Any, BinaryIO, Literal, Self, TypeAlias
 
 from wizer.binary.assemble import Chunk
+from wizer.binary.module import Module
+from wizer.binary.sections import CODE
 from wizer.component.freeze import find_path, freeze, refuse_renames
 from wizer.component.instances import evaluate
 from wizer.component.instrument import instrument_component
@@ -75,10 +77,12 @@ class ComponentSession:
         self._max_data_segments = max_data_segments
         self._instances = evaluate(parse_component(binary))
         self._instrumented = instrument_component(self._instances)
+        modules = self._instances.modules.values()
         self._run = ComponentRun(
             binary,
             self._instrumented.wasm,
-            simple=not any(needs_cranelift(module) for module in self._instances.modules.values()),
+            simple=not any(map(needs_cranelift, modules)),
+            code=sum(_code_size(module) for module in modules),
             config=engine or EngineConfig(),
             limits=limits or Limits(),
             hard_exit=hard_exit,
@@ -199,3 +203,8 @@ class ComponentSession:
         if isinstance(output, str | os.PathLike):
             return write_path(chunks, output)
         return write_stream(chunks, output)
+
+
+def _code_size(module: Module) -> int:
+    section = module.section(CODE)
+    return section.end - section.start if section else 0

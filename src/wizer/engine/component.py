@@ -13,7 +13,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import wasmtime
@@ -43,7 +43,7 @@ class CompiledComponent:
 
 
 def compile_component(
-    wasm: bytes, config: EngineConfig, *, simple: bool, limits: Limits
+    wasm: bytes, config: EngineConfig, *, simple: bool, code: int, limits: Limits
 ) -> CompiledComponent:
     """Compile a component as `wizer.engine.compile.compile_module` does a module.
 
@@ -51,6 +51,7 @@ def compile_component(
         wasm: a component in the binary format.
         config: how to compile.
         simple: the modules inside have only types that Winch may take.
+        code: how many bytes of it are code; what is nearly all data is not worth a place in the cache.
         limits: whether code must count fuel.
 
     Raises:
@@ -64,19 +65,22 @@ def compile_component(
             "a module in the component uses types (GC, exceptions or externref) that the Winch compiler does "
             "not know; use `cranelift`"
         )
+    cache = config.cache if isinstance(config.cache, str) or code * 16 >= len(wasm) else False
     if config.compiler == "winch" or (config.compiler == "auto" and simple and _winch_preferred(config)):
         try:
-            return _compile(wasm, config, "winch", limits)
+            return _compile(wasm, config, "winch", cache, limits)
         except InvalidError:
             if config.compiler == "winch":
                 raise
-    return _compile(wasm, config, "cranelift", limits)
+    return _compile(wasm, config, "cranelift", cache, limits)
 
 
-def _compile(wasm: bytes, config: EngineConfig, compiler: Compiler, limits: Limits) -> CompiledComponent:
+def _compile(
+    wasm: bytes, config: EngineConfig, compiler: Compiler, cache: bool | str, limits: Limits
+) -> CompiledComponent:
     settings = engine_config(config, compiler, fuel=limits.fuel is not None)
-    if config.cache:
-        _load_cache(settings, config.cache)
+    if cache:
+        _load_cache(settings, cache)
     engine = wasmtime.Engine(settings)
     return CompiledComponent(engine, _component(engine, wasm), compiler)
 
@@ -191,13 +195,16 @@ class ComponentRun:
         instrumented: bytes,
         *,
         simple: bool,
+        code: int,
         config: EngineConfig,
         limits: Limits,
         hard_exit: Callable[[BaseException], None] | None = None,
     ) -> None:
         if config.restricts:
             validate_features(original, config)
-        self._compiled = compile_component(instrumented, config, simple=simple, limits=limits)
+        if limits.max_instances is not None:  # what instrumenting adds is not counted
+            limits = replace(limits, max_instances=limits.max_instances + 1)
+        self._compiled = compile_component(instrumented, config, simple=simple, code=code, limits=limits)
         self.store = wasmtime.Store(self._compiled.engine)
         self._watchdog = Watchdog(self.store, limits, hard_exit=hard_exit)
         self.functions: Mapping[Path, wc.FuncType] = exported_functions(self._compiled)
