@@ -40,7 +40,6 @@ def summary(of: list[Line]) -> Iterator[str]:
         f"{len(of)} runs: {sum(len(line.plain.passed) for line in of)} commands passed without snapshots, "
         f"{sum(len(line.outcome.passed) for line in of)} with; {snapshots} snapshots, "
         f"{sum(account.swaps for account in accounts)} swaps, "
-        f"{sum(account.stable for account in accounts)} equal to their own snapshot, "
         f"{sum(len(account.problems) for account in accounts)} problems"
     )
     refusals: Counter[str] = sum((account.refusals for account in accounts), Counter())
