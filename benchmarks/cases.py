@@ -1,0 +1,87 @@
+"""What is measured: one `Case` for each input, and what issue and README promise of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Tool = Literal["ours", "wasmtime", "wizer"]
+Mode = Literal["cold", "warm"]
+
+TITLES: Final[dict[Tool, str]] = {
+    "ours": "this project",
+    "wasmtime": "`wasmtime wizer` 49",
+    "wizer": "`wizer` 11",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """An input, and how it is pre-initialised.
+
+    Attributes:
+        name: names the input file; `inputs.py` has a builder of this name.
+        title: what the table calls it.
+        wasi: whether the guest may use WASI.
+        options: further options, which all tools spell alike.
+        drive: how `alike.py` talks to the outputs.
+        most: by figure, the most that it may be relative to ``wasmtime wizer``.
+        heavy: left out by ``--quick``.
+    """
+
+    name: str
+    title: str
+    wasi: bool = False
+    options: tuple[str, ...] = ()
+    drive: Literal["exports", "quickjs", "command", "component"] = "exports"
+    most: tuple[tuple[str, float], ...] = ()
+    heavy: bool = False
+
+
+_ALL: Final = (("size", 1.0), ("start", 1.05))
+_CODE: Final = (("cold", 0.35), ("warm", 0.90), *_ALL)
+
+CASES: Final = (
+    Case(name="empty", title="an empty initialisation function", most=_ALL),
+    Case(name="quickjs", title="QuickJS with an application", wasi=True, drive="quickjs", most=_CODE),
+    Case(
+        name="c",
+        title="a C program",
+        wasi=True,
+        options=("-r", "_start=wizer.resume"),
+        drive="command",
+        most=_ALL,
+    ),
+    Case(name="code-1", title="1 MB of code", wasi=True, drive="quickjs", most=_CODE),
+    Case(name="code-10", title="10 MB of code", wasi=True, drive="quickjs", most=_CODE),
+    Case(name="code-50", title="50 MB of code", wasi=True, drive="quickjs", most=_CODE, heavy=True),
+    Case(
+        name="dense",
+        title="dense memory: 256 MiB, random",
+        most=(("cold", 0.90), ("peak", 0.50), *_ALL),
+    ),
+    Case(name="sparse", title="sparse memory: 4 GiB, a byte in every MiB", most=(("cold", 0.25), *_ALL)),
+    Case(
+        name="striped",
+        title="striped memory: 64 MiB, 4 bytes in every 12",
+        most=(("cold", 0.80), ("peak", 0.50), *_ALL),
+    ),
+    Case(name="growing-1", title="memory of 1 MiB, half of it filled", most=_ALL),
+    Case(name="growing-16", title="memory grown from 1 MiB to 16 MiB, half of it filled", most=_ALL),
+    Case(name="growing-256", title="memory grown from 1 MiB to 256 MiB, half of it filled", most=_ALL),
+    Case(
+        name="growing-1024",
+        title="memory grown from 1 MiB to 1 GiB, half of it filled",
+        most=_ALL,
+        heavy=True,
+    ),
+    Case(name="globals", title="10,000 globals", most=_ALL),
+    Case(name="table-kept", title="a table of a million functions, left alone", most=_ALL),
+    Case(name="table-set", title="a table of a million functions, set", most=_ALL),
+    Case(name="table-gc", title="a table of a million objects"),
+    Case(name="heap-125k", title="a heap of 125,000 objects"),
+    Case(name="heap-250k", title="a heap of 250,000 objects"),
+    Case(name="heap-500k", title="a heap of 500,000 objects"),
+    Case(name="heap-1m", title="a heap of a million objects", heavy=True),
+    Case(name="component", title="a component with 64 MiB, random", drive="component", most=_ALL),
+)
