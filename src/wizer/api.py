@@ -6,6 +6,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from wizer.binary.assemble import Chunk
 from wizer.binary.externs import ExternKind
 from wizer.binary.sections import is_component
 from wizer.calls import parse_call
@@ -16,7 +17,7 @@ from wizer.engine.wasi import Wasi
 from wizer.engine.watchdog import Limits
 from wizer.errors import OptionError
 from wizer.exports import INITIALIZE
-from wizer.session import Imports, Session, UnknownImports
+from wizer.session import MAX_OUTPUT, Imports, Session, UnknownImports, write_chunks
 
 if TYPE_CHECKING:
     import wasmtime
@@ -36,7 +37,8 @@ class Wizer:
         keep_init_func: whether the snapshot still exports them.
         rename: new export name to old export name.
         max_data_segments: how many data segments a snapshot may have; some platforms allow 1,024.
-        wasi, preload, unknown_imports, limits, engine, deterministic: see `Session`.
+        verify: check each snapshot against what it was made from, before it is handed out.
+        wasi, preload, unknown_imports, limits, engine, deterministic, max_output: see `Session`.
     """
 
     def __init__(
@@ -52,10 +54,13 @@ class Wizer:
         limits: Limits | None = None,
         engine: EngineConfig | None = None,
         deterministic: DeterministicOption = False,
+        max_output: int | None = MAX_OUTPUT,
+        verify: bool = False,
     ) -> None:
         self.init_funcs = (init_func,) if isinstance(init_func, str) else tuple(init_func)
         self.keep_init_func = keep_init_func
         self.rename = dict(rename or {})
+        self.verify = verify
         self._session_options: dict[str, Any] = {
             "max_data_segments": max_data_segments,
             "wasi": wasi,
@@ -64,6 +69,7 @@ class Wizer:
             "limits": limits,
             "engine": engine,
             "deterministic": deterministic,
+            "max_output": max_output,
         }
 
     def session(self, wasm: Wasm, imports: Imports | None = None, **options: Any) -> Session:
@@ -85,6 +91,22 @@ class Wizer:
         key = "keep" if self.keep_init_func else "remove"
         return {"rename": self.rename, key: names}
 
+    def freeze(self, session: Session, changes: Mapping[str, Any]) -> list[Chunk]:
+        """Return the snapshot of ``session`` in pieces, verified where that is asked for.
+
+        Raises:
+            VerificationError: it is not what it was made from.
+            OptionError, StateError: as for `Session.snapshot`.
+        """
+        chunks = session.chunks(**changes)
+        if not self.verify:
+            return chunks
+        from wizer.verification import verify_session
+
+        snapshot = b"".join(chunks)
+        verify_session(session, snapshot, **changes)
+        return [snapshot]
+
     def run(self, wasm: Wasm, imports: Imports | None = None) -> bytes:
         """Pre-initialise ``wasm`` and return the snapshot.
 
@@ -93,7 +115,7 @@ class Wizer:
         """
         with self.session(wasm, imports) as session:
             self.initialize(session)
-            return session.snapshot(**self.export_changes())
+            return b"".join(self.freeze(session, self.export_changes()))
 
     def write(
         self, wasm: Wasm, output: str | os.PathLike[str] | BinaryIO, imports: Imports | None = None
@@ -105,7 +127,7 @@ class Wizer:
         """
         with self.session(wasm, imports) as session:
             self.initialize(session)
-            return session.write(output, **self.export_changes())
+            return write_chunks(self.freeze(session, self.export_changes()), output)
 
     def instrument(self, wasm: Wasm) -> Instrumented:
         """Prepare a module or component for callers who own the engine.
@@ -189,6 +211,33 @@ def _instrumented_type(wasm: bytes) -> type[ModuleInstrumented | ComponentInstru
     from wizer.module_session import ModuleInstrumented
 
     return ModuleInstrumented
+
+
+def verify(original: Wasm, snapshot: Wasm, imports: Imports | None = None, **options: Any) -> None:
+    """Initialise ``original`` and check that ``snapshot`` is a snapshot of it.
+
+    Args:
+        original: the module.
+        snapshot: the module that was made of it.
+        imports: what the module imports; see `Session`.
+        options: those that the snapshot was made with; see `Wizer`.
+
+    Raises:
+        VerificationError: it is not; the first difference is named.
+        WizerError: a module is invalid, or initialisation failed.
+    """
+    from wizer.verification import VerificationError, verify_session, without_own
+
+    wizer = Wizer(**options)
+    binary = to_binary(snapshot)
+    with wizer.session(original, imports) as session:
+        wizer.initialize(session)
+        try:
+            verify_session(session, binary, **wizer.export_changes())
+        except VerificationError as error:
+            with wizer.session(original, imports) as another:
+                wizer.initialize(another)
+                raise without_own(error, session, another) from None
 
 
 def wizen(wasm: Wasm, imports: Imports | None = None, **options: Any) -> bytes:

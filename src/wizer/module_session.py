@@ -24,6 +24,7 @@ from wizer.errors import OptionError
 from wizer.exports import INITIALIZE, final_exports
 from wizer.instrument import instrument, needs_cranelift
 from wizer.rewrite import rewrite
+from wizer.state import State
 
 if TYPE_CHECKING:
     import wasmtime
@@ -52,6 +53,7 @@ class ModuleSession:
         hard_exit: Callable[[BaseException], None] | None = None,
         deterministic: Deterministic | None = None,
         trace: Trace | None = None,
+        initialize: bool = True,
     ) -> None:
         self.module: Module = parse_module(wasm)
         self.results: list[tuple[str, tuple[object, ...]]] = []
@@ -75,7 +77,7 @@ class ModuleSession:
                 trace=trace,
             )
             self._run.instantiate()
-            if self.initialized:
+            if initialize and self.initialized:
                 self.call(INITIALIZE)
         except BaseException:
             self.close()
@@ -177,8 +179,11 @@ class ModuleSession:
     ) -> list[Chunk]:
         """Return the snapshot in pieces; those of memory contents are views on the live memory."""
         exports = final_exports(self.module, rename=rename or {}, remove=remove, keep=keep)
-        state = capture(self.module, self._accessors, self._run.live, self._run.kept)
-        return rewrite(self.module, state, exports, self._max_data_segments)
+        return rewrite(self.module, self.state(), exports, self._max_data_segments)
+
+    def state(self) -> State:
+        """Return the state as it is now; memories are views."""
+        return capture(self.module, self._accessors, self._run.live, self._run.kept)
 
 
 class ModuleInstrumented:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, Self, TypeAlias
 
 from wizer.binary.assemble import Chunk
 from wizer.binary.sections import is_component
@@ -15,7 +15,7 @@ from wizer.engine.deterministic import Deterministic, DeterministicOption, as_de
 from wizer.engine.text import Wasm, to_binary
 from wizer.engine.wasi import Wasi
 from wizer.engine.watchdog import Limits
-from wizer.errors import OptionError
+from wizer.errors import LimitError, OptionError
 from wizer.output import write_path, write_stream
 
 if TYPE_CHECKING:
@@ -25,9 +25,14 @@ if TYPE_CHECKING:
     from wizer.component.session import ComponentSession
     from wizer.engine.trace import Trace
     from wizer.module_session import ModuleSession
+    from wizer.state import State
 
 Imports: TypeAlias = "Mapping[str, Any]"
 UnknownImports: TypeAlias = Literal["trap", "error", "default"]
+
+MAX_OUTPUT: Final = 1 << 30
+"""Bytes of output by default. No browser loads a larger module:
+https://webassembly.github.io/spec/js-api/#limits"""
 
 
 class Session:
@@ -51,10 +56,12 @@ class Session:
         limits: bounds on time, fuel and memory.
         engine: how to compile.
         max_data_segments: how many data segments a module in the snapshot may have.
+        max_output: how many bytes a snapshot may have; None: as many as it takes.
         hard_exit: ends the process when a limit is met inside a host function, where no guest code runs.
         deterministic: what WASI shows of chance and time is made up, the same on every run: a seed, True for
             the default one, or a `Deterministic`; relaxed vector instructions are deterministic too.
         trace: is told of every imported function that is called.
+        initialize: whether ``_initialize`` runs.
 
     Raises:
         ParseError, InvalidError: the input is malformed or invalid.
@@ -75,9 +82,11 @@ class Session:
         limits: Limits | None = None,
         engine: EngineConfig | None = None,
         max_data_segments: int = 10_000,
+        max_output: int | None = MAX_OUTPUT,
         hard_exit: Callable[[BaseException], None] | None = None,
         deterministic: DeterministicOption = False,
         trace: Trace | None = None,
+        initialize: bool = True,
     ) -> None:
         binary = to_binary(wasm)
         world = as_deterministic(deterministic)
@@ -86,6 +95,7 @@ class Session:
                 engine or EngineConfig(), nan_canonicalization=True, relaxed_simd_deterministic=True
             )
         options: dict[str, Any] = {
+            "imports": imports,
             "wasi": wasi,
             "preload": preload,
             "unknown_imports": unknown_imports,
@@ -94,7 +104,25 @@ class Session:
             "max_data_segments": max_data_segments,
             "hard_exit": hard_exit,
         }
-        self._guest: ModuleSession | ComponentSession = _open(binary, imports, options, world, trace)
+        self._max_output = max_output
+        self._options: dict[str, Any] = {
+            **options,
+            "deterministic": deterministic,
+            "max_output": max_output,
+        }
+        self._guest: ModuleSession | ComponentSession = _open(
+            binary, options, world, trace, initialize=initialize
+        )
+
+    def beside(self, snapshot: bytes) -> Session:
+        """Open a snapshot of this session with the same options, except that it prints nothing.
+
+        What initialises is not run: the snapshot is initialised.
+        """
+        options = dict(self._options)
+        if isinstance(wasi := options["wasi"], Wasi):
+            options["wasi"] = replace(wasi, stdin="null", stdout="null", stderr="null")
+        return Session(snapshot, initialize=False, **options)
 
     @property
     def store(self) -> wasmtime.Store:
@@ -171,6 +199,10 @@ class Session:
         """Return the results of a call of ``name`` as text, in WAVE notation for a component."""
         return self._guest.shown(name, results)
 
+    def state(self) -> State:
+        """Return the state of a module as it is now; its memories are views, good until the next call."""
+        return self._module_session("state of a module").state()
+
     def memory(self, name: str | None = None) -> memoryview:
         """Return a writable view of bytes on a memory: the export ``name``, or the module's first memory.
 
@@ -205,6 +237,7 @@ class Session:
 
         Raises:
             OptionError: a name is not an export, or the limit of data segments is too small.
+            LimitError: the snapshot is larger than it may be.
             StateError: the instance holds what no module can express.
         """
         return b"".join(self.chunks(rename=rename, remove=remove, keep=keep))
@@ -221,12 +254,9 @@ class Session:
 
         Raises:
             OutputError: the file could not be written; an old one is untouched.
-            OptionError, StateError: as for `snapshot`.
+            OptionError, LimitError, StateError: as for `snapshot`.
         """
-        chunks = self.chunks(rename=rename, remove=remove, keep=keep)
-        if isinstance(output, str | os.PathLike):
-            return write_path(chunks, output)
-        return write_stream(chunks, output)
+        return write_chunks(self.chunks(rename=rename, remove=remove, keep=keep), output)
 
     def chunks(
         self,
@@ -236,21 +266,33 @@ class Session:
         keep: Collection[str] = (),
     ) -> list[Chunk]:
         """Return the snapshot in pieces; those of memory contents are views on the live memory."""
-        return self._guest.chunks(rename=rename, remove=remove, keep=keep)
+        chunks = self._guest.chunks(rename=rename, remove=remove, keep=keep)
+        size = sum(map(len, chunks))
+        if self._max_output is not None and size > self._max_output:
+            raise LimitError(f"the output of {size} bytes exceeds the limit of {self._max_output} bytes")
+        return chunks
+
+
+def write_chunks(chunks: Iterable[Chunk], output: str | os.PathLike[str] | BinaryIO) -> int:
+    """Write to a file, which appears whole or not at all, or to a stream; return the number of bytes."""
+    if isinstance(output, str | os.PathLike):
+        return write_path(chunks, output)
+    return write_stream(chunks, output)
 
 
 def _open(
     binary: bytes,
-    imports: Imports | None,
     options: Mapping[str, Any],
     world: Deterministic | None,
     trace: Trace | None,
+    *,
+    initialize: bool,
 ) -> ModuleSession | ComponentSession:
     """Open what drives a binary; what components need is only imported for them."""
     if not is_component(binary):
         from wizer.module_session import ModuleSession
 
-        return ModuleSession(binary, imports=imports, deterministic=world, trace=trace, **options)
+        return ModuleSession(binary, deterministic=world, trace=trace, initialize=initialize, **options)
     from wizer.component.session import ComponentSession
 
-    return ComponentSession(binary, imports=imports, **options)
+    return ComponentSession(binary, **options)

@@ -1,0 +1,1 @@
+"""What is frozen: reproducible, verified, audited, bounded, and whole whatever happens."""
