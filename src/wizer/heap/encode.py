@@ -332,12 +332,9 @@ class References:
     def _ref_array_parts(self, node: int, array: Array, reftype: RefType) -> Iterator[bytes | int]:
         same = uniform_ref(array.elements)
         length = len(array.elements)
-        if same is not None and length > 1 and not self._placement.is_patched(node, 0):
-            yield self._value(same, reftype) + encode_const("i32", length)
-            yield code.op(b"\xfb\x06", array.typeidx)
-        elif same is not None and length > 1:
-            yield self._placeholder(reftype) + encode_const("i32", length)
-            yield code.op(b"\xfb\x06", array.typeidx)
+        if same is not None and length > 1:
+            yield from self._slot(node, 0, same, reftype)
+            yield encode_const("i32", length) + code.op(b"\xfb\x06", array.typeidx)
         else:
             for index, ref in enumerate(array.elements):
                 yield from self._slot(node, index, ref, reftype)

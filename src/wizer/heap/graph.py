@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from wizer.binary.module import Module
 from wizer.binary.types import ArrayType, FieldType, RefType, StructType, hierarchy
+from wizer.records import record
 from wizer.state import Array, Exn, HeapObject, Number, ObjectRef, Ref, State, Struct, Value
 
 # The most operands of `array.new_fixed` that engines take: the JavaScript API's limit.
@@ -14,7 +14,7 @@ from wizer.state import Array, Exn, HeapObject, Number, ObjectRef, Ref, State, S
 MAX_ARRAY_NEW_FIXED = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Slot:
     """A place for a reference inside an object.
 
@@ -82,6 +82,42 @@ class Graph:
                 if isinstance(value, ObjectRef) and isinstance(reftype := payload[index], RefType):
                     yield Slot(index, value, reftype, mutable=False)
 
+    def cycles(self) -> list[int]:
+        """Return for each object a number that it shares with those that it is on a cycle with.
+
+        Tarjan's strongly connected components, as a loop.
+        """
+        low = [0] * len(self.heap)  # the place of an object in the search, then the lowest one it reaches
+        component = [-1] * len(self.heap)
+        path: list[int] = []
+        counter = 0
+        for start in range(len(self.heap)):
+            if low[start]:
+                continue
+            counter += 1
+            low[start] = counter
+            path.append(start)
+            search = [(start, counter, self.slots(start))]
+            while search:
+                node, place, slots = search[-1]
+                for slot in slots:
+                    child = slot.value.object if isinstance(slot.value, ObjectRef) else node
+                    if not low[child]:
+                        counter += 1
+                        low[child] = counter
+                        path.append(child)
+                        search.append((child, counter, self.slots(child)))
+                        break
+                    if component[child] < 0:
+                        low[node] = min(low[node], low[child])
+                else:
+                    search.pop()
+                    if search:
+                        low[search[-1][0]] = min(low[search[-1][0]], low[node])
+                    while low[node] == place and component[node] < 0:
+                        component[path.pop()] = node
+        return component
+
     def top(self, reftype: RefType) -> str:
         """Return the top of the hierarchy of a reference type."""
         return hierarchy(reftype.heap, self.module.types)
@@ -97,6 +133,11 @@ class Graph:
             width = WIDTHS[storage]
             length, uniform = len(object_.data) // width, is_uniform(object_.data, width)
         return length > MAX_ARRAY_NEW_FIXED and not uniform
+
+    def is_uniform(self, node: int) -> bool:
+        """Whether an object is an array of references that are all the same."""
+        object_ = self.heap[node]
+        return isinstance(object_, Array) and uniform_ref(object_.elements) is not None
 
     def needs_code(self, node: int) -> bool:
         """Whether no constant expression makes an object, nor an empty one that could be filled."""

@@ -19,12 +19,12 @@ Three things stand in the way, and what goes beyond constant expressions is left
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from wizer.binary.types import RefType, hierarchy, matches
 from wizer.heap.graph import Graph, Slot
 from wizer.heap.placeholder import exception_placeholder, placeholder
+from wizer.records import record
 from wizer.state import ObjectRef, State
 
 # How deep expressions may be nested; a longer list continues in a global.
@@ -34,14 +34,14 @@ MAX_NESTING = 200
 MAX_GLOBALS = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InGlobal:
     """An object is the value of a global; expressions after it may say ``global.get``."""
 
     globalidx: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Inside:
     """An object is made inside the expression of another one and sits in that one's slot."""
 
@@ -49,14 +49,14 @@ class Inside:
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InMutableGlobal:
     """An object is made by the initialiser of a mutable global, which only the restore function may read."""
 
     globalidx: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InTable:
     """An object is made by an element segment and sits in a table."""
 
@@ -64,7 +64,7 @@ class InTable:
     element: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Late:
     """An object is made by the restore function, which keeps it under a number."""
 
@@ -74,7 +74,7 @@ class Late:
 Home: TypeAlias = "InGlobal | Inside | InMutableGlobal | InTable | Late"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Patch:
     """A slot that the restore function sets."""
 
@@ -107,6 +107,8 @@ class Placement:
         self._external: frozenset[int] = frozenset()
         self._first_appended = len(graph.module.globals)
         self._late_nodes = self._find_late()
+        self._in_segments = frozenset(n for refs in state.elements.values() for n in _nodes(refs))
+        self._apart = self._find_apart()
         if state.heap:
             self._place_imported()
             self._place_existing()
@@ -188,11 +190,38 @@ class Placement:
 
     def _fits_in(self, globalidx: int, node: int) -> bool:
         """Whether a mutable global's own initialiser makes an object: the global alone holds it, or must."""
-        if self.graph.module.imported("global", globalidx) or node in self.homes or self._only_late(node):
+        if self.graph.module.imported("global", globalidx) or not self._makes(globalidx, node):
             return False
         return self.graph.uses[node] == 1 or not self._placeholder(
             self.graph.module.globals[globalidx].type.valtype
         )
+
+    def _makes(self, globalidx: int, root: int) -> bool:
+        """Whether a global's own initialiser can make an object, with what it must hold from the start.
+
+        A constant expression cannot use what it makes twice, but for all the elements of an array. What a
+        passive segment holds must be within its reach, too.
+        """
+        stack, met = [root], {root}
+        while stack:
+            node = stack.pop()
+            if node in self.homes or node in self._in_segments or self._only_late(node):
+                return False
+            for slot in self._hard_slots(globalidx, node):
+                child = _node(slot)
+                if child in met:
+                    return False
+                met.add(child)
+                stack.append(child)
+        return True
+
+    def _hard_slots(self, globalidx: int, node: int) -> Iterator[Slot]:
+        """Yield the slots for which an object must be made before this one, an array's equal ones once."""
+        for slot in self.graph.slots(node):
+            if not self._soft(slot) and not self.constant(_node(slot), slot.reftype, globalidx):
+                yield slot
+                if self.graph.is_uniform(node):
+                    return
 
     def _only_late(self, node: int) -> bool:
         """Whether only the restore function can make an object, whatever refers to it."""
@@ -231,21 +260,33 @@ class Placement:
 
     def _make_in(self, globalidx: int, root: int) -> None:
         """Make an object in the initialiser of a global of the original module."""
-        stack = [(root, 0)]
+        stack = self._make_hard(globalidx, root, 0)
         while stack:
             node, depth = stack.pop()
             for slot in self.graph.slots(node):
                 child = _node(slot)
-                if self.constant(child, slot.reftype, globalidx):
+                if not self._soft(slot) or self.constant(child, slot.reftype, globalidx):
                     continue
-                unplaced = child not in self.homes
-                fits = self.graph.uses[child] == 1 and depth < MAX_NESTING and not self._only_late(child)
-                if unplaced and (fits or not self._soft(slot)):
+                if self.graph.uses[child] == 1 and depth < MAX_NESTING and self._makes(globalidx, child):
                     self.homes[child] = Inside(node, slot.index)
-                    stack.append((child, depth + 1))
+                    stack += self._make_hard(globalidx, child, depth + 1)
                 else:
                     self._patch(node, slot)
                     self._forced.append(child)
+
+    def _make_hard(self, globalidx: int, root: int, depth: int) -> list[tuple[int, int]]:
+        """Place what an object must hold from the start inside it; return them and itself, with depths."""
+        made = [(root, depth)]
+        for node, depth_ in made:
+            for slot in self._hard_slots(globalidx, node):
+                child = _node(slot)
+                if child in self.homes:
+                    self._patch(node, slot)
+                    self._forced.append(child)
+                else:
+                    self.homes[child] = Inside(node, slot.index)
+                    made.append((child, depth_ + 1))
+        return made
 
     def _patch(self, node: int, slot: Slot) -> None:
         self._patched.add((node, slot.index))
@@ -287,7 +328,7 @@ class Placement:
 
     def _stands_alone(self, node: int, forced: set[int]) -> bool:
         """Whether an object gets a global of its own, or is made late, rather than inside its one user."""
-        if self.graph.uses[node] > 1 or node in forced or self._only_late(node):
+        if self.graph.uses[node] > 1 or node in forced or node in self._apart or self._only_late(node):
             return True
         height = 1
         for slot in self.graph.slots(node):
@@ -329,6 +370,20 @@ class Placement:
             and self.graph.uses[child] == 1
             and self._heights.get(child, 0) < MAX_NESTING
             and not self._only_late(child)
+            and child not in self._apart
+        )
+
+    def _find_apart(self) -> frozenset[int]:
+        """Return the objects that are on a cycle with the one user that may be set to refer to them.
+
+        They stand alone: what such an object must hold from the start may be its user itself.
+        """
+        cycles = self.graph.cycles()
+        return frozenset(
+            _node(slot)
+            for node in range(len(self.graph.heap))
+            for slot in self.graph.slots(node)
+            if cycles[node] == cycles[_node(slot)] and self._soft(slot)
         )
 
     def _wanted_before(self, node: int) -> Iterator[int]:
