@@ -12,13 +12,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from wizer.errors import OptionError
+from wizer.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FloatBits:
     """A float given by its bits, for NaNs with a payload: a Python float would not keep them.
 
@@ -31,7 +31,7 @@ class FloatBits:
     bits: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Call:
     """A function to call.
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from wizer.binary.assemble import Chunk
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import Module
 from wizer.binary.segments import encode_data_header
+from wizer.records import record
 from wizer.segments import DataRange, MemoryImage, plan
 from wizer.state import State
 
 _EMPTY_PASSIVE = b"\x01\x00"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DataContents:
     """The contents of a data section, None where there are no segments, and their number."""
 

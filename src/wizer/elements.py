@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from wizer.binary import sections as sec
@@ -24,6 +23,7 @@ from wizer.binary.segments import (
 from wizer.binary.types import FUNCREF, FUNCREF_NON_NULL, RefType, matches
 from wizer.capture import initial_element
 from wizer.heap.encode import References
+from wizer.records import record
 from wizer.state import FuncRef, Ref, State
 
 # What refers to segments: table.init, elem.drop, array.new_elem, array.init_elem, in any LEB128 of 32 bits.
@@ -38,7 +38,7 @@ _MAX_FUNC_RUNS: Final = 1000
 _CHEAP_GAP: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Segment:
     """A segment of the snapshot.
 

@@ -29,7 +29,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from wizer.binary import code
@@ -62,6 +61,7 @@ from wizer.binary.types import (
     encode_valtype,
     hierarchy,
 )
+from wizer.records import record
 
 # Results of one accessor. A function may have 1,000 of them; a page of raw values holds 256.
 BATCH: Final = 64
@@ -81,7 +81,7 @@ _EXNREF: Final = RefType(nullable=True, heap="exn")
 _DROPS: Final = re.compile(rb"\xfc(?:[\x09\x0d]|[\x89\x8d]\x80{0,3}\x00)")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Accessors:
     """What the instrumented module lets a caller read, all exported under ``prefix``.
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass, fields, replace
 from typing import Final
 
 from wizer.binary import sections as sec
@@ -20,12 +19,13 @@ from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import Module
 from wizer.binary.sections import section_header
 from wizer.errors import ParseError
+from wizer.records import field_names, record, replace
 from wizer.state import State
 
 NAME: Final = "wizer"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Appended:
     """What a snapshot has for its restore function only.
 
@@ -48,7 +48,7 @@ class Appended:
 
 def marker(appended: Appended, code_contents: Iterable[Chunk]) -> bytes:
     """Return the custom section that says what was appended."""
-    numbers = b"".join(map(encode_unsigned, astuple(appended)))
+    numbers = b"".join(encode_unsigned(getattr(appended, name)) for name in field_names(Appended))
     contents = encode_name(NAME) + numbers + encode_unsigned(_checksum(code_contents))
     return section_header(sec.CUSTOM, len(contents)) + contents
 
@@ -89,7 +89,7 @@ def _read(module: Module) -> Appended | None:
         return None
     reader = section.reader(module.wasm)
     try:
-        appended = Appended(*(reader.u32() for _ in fields(Appended)))
+        appended = Appended(*(reader.u32() for _ in field_names(Appended)))
         checksum = reader.u32()
     except ParseError:
         return None

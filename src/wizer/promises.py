@@ -8,13 +8,13 @@ original runs again. How large memories and tables are is part of the state.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from wizer.binary import sections as sec
 from wizer.binary.externs import Export, Import, MemoryType, TableType
 from wizer.binary.module import Module
 from wizer.differences import Difference
 from wizer.previous import NAME, without_previous
+from wizer.records import replace
 from wizer.rewrite import dropped_custom_sections
 from wizer.state import State
 

@@ -23,7 +23,6 @@ nothing of state are passed on as they are.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from wizer.binary import code
 from wizer.binary import sections as sec
@@ -49,6 +48,7 @@ from wizer.data import data_contents
 from wizer.elements import element_contents, table_segments
 from wizer.heap.encode import References
 from wizer.previous import NAME, Appended, marker, without_previous
+from wizer.records import replace
 from wizer.state import State
 
 # Engines take bodies of up to 7,654,321 bytes, and compile several smaller ones in parallel.

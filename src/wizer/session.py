@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
-from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, Self, TypeAlias
 
@@ -17,6 +16,7 @@ from wizer.engine.wasi import Wasi
 from wizer.engine.watchdog import Limits
 from wizer.errors import LimitError, OptionError
 from wizer.output import write_path, write_stream
+from wizer.records import replace
 
 if TYPE_CHECKING:
     import wasmtime

@@ -7,13 +7,13 @@ on the live memory until they are written.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from wizer.binary.externs import ExternKind
+from wizer.records import field, record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Number:
     """A number or vector. NaN payloads are bits, so everything is: an unsigned integer.
 
@@ -26,33 +26,33 @@ class Number:
     bits: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Null:
     """A null reference; its type is that of the place it is in."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FuncRef:
     """A reference to a function of the module, own or imported."""
 
     funcidx: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GlobalRef:
     """The value of an imported immutable global, which belongs to others and has no other name here."""
 
     globalidx: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class I31:
     """An unboxed scalar, as an unsigned integer of 31 bits."""
 
     bits: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ObjectRef:
     """A reference to an object of the heap: an index into `State.heap`.
 
@@ -68,7 +68,7 @@ Value: TypeAlias = "Number | Ref"
 NULL = Null()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Struct:
     """A structure."""
 
@@ -76,7 +76,7 @@ class Struct:
     fields: tuple[Value, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Array:
     """An array.
 
@@ -91,7 +91,7 @@ class Array:
     data: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Exn:
     """An exception: its tag and payload."""
 
@@ -102,7 +102,7 @@ class Exn:
 HeapObject: TypeAlias = "Struct | Array | Exn"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MemoryState:
     """A memory.
 
@@ -117,7 +117,7 @@ class MemoryState:
     touched: Sequence[tuple[int, int]] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TableState:
     """A table.
 
@@ -132,7 +132,7 @@ class TableState:
     changed: Mapping[int, Ref] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class State:
     """What initialisation left behind. Keys are indices of the module's index spaces.
 

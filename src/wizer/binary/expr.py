@@ -5,17 +5,17 @@ https://webassembly.github.io/spec/core/valid/instructions.html#constant-express
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from wizer.binary.leb128 import encode_i32, encode_i64, encode_unsigned
 from wizer.binary.reader import Reader
 from wizer.binary.types import HeapType, ValType, encode_heaptype, read_heaptype
+from wizer.records import record
 
 END: Final = b"\x0b"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Expr:
     """A constant expression.
 

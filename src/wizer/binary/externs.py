@@ -5,7 +5,6 @@ https://webassembly.github.io/spec/core/binary/types.html#external-types
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from wizer.binary.leb128 import encode_unsigned
@@ -18,12 +17,13 @@ from wizer.binary.types import (
     read_reftype,
     read_valtype,
 )
+from wizer.records import record
 
 ExternKind: TypeAlias = Literal["func", "table", "memory", "global", "tag"]
 KINDS: tuple[ExternKind, ...] = ("func", "table", "memory", "global", "tag")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Limits:
     """The size range of a table in elements or of a memory in pages."""
 
@@ -33,7 +33,7 @@ class Limits:
     shared: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TableType:
     """A table type."""
 
@@ -41,7 +41,7 @@ class TableType:
     limits: Limits
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MemoryType:
     """A memory type; a page is ``2 ** page_size_log2`` bytes."""
 
@@ -54,7 +54,7 @@ class MemoryType:
         return 1 << self.page_size_log2
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GlobalType:
     """A global type."""
 
@@ -62,7 +62,7 @@ class GlobalType:
     mutable: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FuncIndex:
     """The type of a function or tag: an index into the type index space."""
 
@@ -72,7 +72,7 @@ class FuncIndex:
 ExternType: TypeAlias = "FuncIndex | TableType | MemoryType | GlobalType"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Import:
     """An import."""
 
@@ -82,7 +82,7 @@ class Import:
     type: ExternType
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Export:
     """An export."""
 

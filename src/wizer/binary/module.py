@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 
 from wizer.binary import sections as sec
@@ -38,9 +37,10 @@ from wizer.binary.types import (
     read_type_section,
 )
 from wizer.errors import ParseError
+from wizer.records import field, record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Table:
     """A table: its type, and the expression that initialises its elements where there is one."""
 
@@ -48,7 +48,7 @@ class Table:
     init: Expr | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Global:
     """A global: its type, and its initialiser unless it is imported."""
 
@@ -56,7 +56,7 @@ class Global:
     init: Expr | None = None
 
 
-@dataclass(frozen=True)
+@record(caches=True)
 class Module:
     """A module at section level. The index spaces hold the imports first, as the specification has them.
 

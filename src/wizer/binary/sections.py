@@ -6,12 +6,12 @@ https://webassembly.github.io/spec/core/binary/modules.html#sections
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.reader import Reader
 from wizer.errors import ParseError
+from wizer.records import record
 
 MAGIC: Final = b"\0asm"
 MODULE_VERSION: Final = b"\x01\0\0\0"
@@ -46,7 +46,7 @@ TITLES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Section:
     """A section of the input.
 

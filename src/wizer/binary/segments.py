@@ -7,18 +7,18 @@ https://webassembly.github.io/spec/core/binary/modules.html#data-section
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from wizer.binary.expr import END, Expr, encode_const, read_expr
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.reader import Reader
 from wizer.binary.types import FUNCREF, FUNCREF_NON_NULL, RefType, encode_valtype, read_reftype
+from wizer.records import record
 
 Mode: TypeAlias = Literal["active", "passive", "declarative"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ElementSegment:
     """An element segment.
 
@@ -49,7 +49,7 @@ class ElementSegment:
         return frozenset(found)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DataSegment:
     """A data segment.
 

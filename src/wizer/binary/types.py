@@ -9,11 +9,11 @@ A heap type is the name of an abstract one (``"func"``, ``"any"``) or the type i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from wizer.binary.leb128 import encode_signed, encode_unsigned
 from wizer.binary.reader import Reader
+from wizer.records import record
 
 HeapType: TypeAlias = "str | int"
 
@@ -50,7 +50,7 @@ HIERARCHIES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RefType:
     """A reference type: ``(ref heap)`` or ``(ref null heap)``."""
 
@@ -68,7 +68,7 @@ FUNCREF = RefType(nullable=True, heap="func")
 FUNCREF_NON_NULL = RefType(nullable=False, heap="func")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FuncType:
     """A function type, also the type of a tag."""
 
@@ -79,7 +79,7 @@ class FuncType:
         return f"[{' '.join(map(str, self.params))}] -> [{' '.join(map(str, self.results))}]"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FieldType:
     """A field of a structure, or the element of an array."""
 
@@ -87,21 +87,21 @@ class FieldType:
     mutable: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StructType:
     """A structure type."""
 
     fields: tuple[FieldType, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ArrayType:
     """An array type."""
 
     element: FieldType
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ContType:
     """A continuation type (stack switching); only its being one matters here."""
 
@@ -111,7 +111,7 @@ class ContType:
 CompType: TypeAlias = "FuncType | StructType | ArrayType | ContType"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SubType:
     """An entry of the type index space."""
 

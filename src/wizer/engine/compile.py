@@ -8,7 +8,6 @@ the measurements.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import wasmtime
@@ -17,12 +16,13 @@ from wizer.engine import capi_config
 from wizer.engine.config import Compiler, EngineConfig, engine_config, validation_config
 from wizer.engine.watchdog import causes
 from wizer.errors import InvalidError, OptionError
+from wizer.records import record
 
 if TYPE_CHECKING:
     from wizer.engine.watchdog import Limits
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Compiled:
     """A module, and the engine and compiler it was made with."""
 

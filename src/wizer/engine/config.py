@@ -9,15 +9,14 @@ Importing this module does not import the engine.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from wizer.errors import OptionError
+from wizer.records import field, field_names, record
 
 if TYPE_CHECKING:
     import wasmtime
@@ -77,7 +76,7 @@ _NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class EngineConfig:
     """How modules are compiled and run. The defaults are for initialisation: compile fast, run once.
 
@@ -303,11 +302,12 @@ def probe(config: EngineConfig, compiler: Compiler) -> None:
     Raises:
         OptionError: the engine refuses it; the cause is what the engine said.
     """
+    import json
     import subprocess
 
     if not sys.executable:  # embedded: no interpreter to start
         return
-    settings = {f.name: getattr(config, f.name) for f in fields(config)} | {"cache": False}
+    settings = {name: getattr(config, name) for name in field_names(EngineConfig)} | {"cache": False}
     given = {"path": sys.path, "config": settings, "compiler": compiler}
     tried = subprocess.run(
         [sys.executable, "-c", _PROBE],

@@ -13,16 +13,16 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from wizer.errors import OptionError
+from wizer.records import record
 
 RESOLUTION: Final = 1_000
 """What clocks say of their resolution, in nanoseconds."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Deterministic:
     """How chance, time and directories are made up.
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from wizer.engine.config import FEATURES
+from wizer.records import record
 
 LETTERS: Mapping[str, str] = MappingProxyType(
     {"codegen": "C", "optimize": "O", "wasm": "W", "wasi": "S", "debug": "D"}
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Key:
     """One key.
 

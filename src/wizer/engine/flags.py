@@ -9,7 +9,6 @@ Importing this module does not import the engine.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from wizer.engine.config import FEATURES, EngineConfig
@@ -17,12 +16,13 @@ from wizer.engine.flagkeys import KEYS, LETTERS, Key
 from wizer.engine.wasi import Wasi
 from wizer.engine.watchdog import Limits
 from wizer.errors import OptionError
+from wizer.records import record, replace
 
 Setting = tuple[str, str, str | None]
 """A section ("codegen", "optimize", "wasm", "wasi" or "debug"), a key, and a value or None."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Flags:
     """What settings say.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import wasmtime
@@ -33,13 +32,14 @@ from wizer.engine.preview1 import Guest, Preview1
 from wizer.engine.trace import Trace
 from wizer.engine.watchdog import causes
 from wizer.errors import LinkError
+from wizer.records import record
 
 Supplied: TypeAlias = "capi.Extern | Callable[..., object]"
 UnknownImports: TypeAlias = Literal["trap", "error", "default"]
 Item: TypeAlias = "tuple[ExternKind, int]"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Linked:
     """A module's imports, ready for instantiation.
 
@@ -53,7 +53,6 @@ class Linked:
     made: frozenset[Item]
 
 
-@dataclass(slots=True)
 class Linker:
     """Finds what a module imports.
 
@@ -65,11 +64,19 @@ class Linker:
         trace: is told of the calls of functions that are none of WASI's; None: nobody is.
     """
 
-    store: wasmtime.Store
-    given: dict[str, dict[str, Supplied]] = field(default_factory=dict)
-    wasi: Preview1 | None = None
-    unknown: UnknownImports = "trap"
-    trace: Trace | None = None
+    def __init__(
+        self,
+        store: wasmtime.Store,
+        *,
+        wasi: Preview1 | None = None,
+        unknown: UnknownImports = "trap",
+        trace: Trace | None = None,
+    ) -> None:
+        self.store = store
+        self.given: dict[str, dict[str, Supplied]] = {}
+        self.wasi = wasi
+        self.unknown = unknown
+        self.trace = trace
 
     def supply(self, module: str, items: Mapping[str, Supplied]) -> None:
         """Let modules import ``items`` from ``module``."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import wasmtime
@@ -25,6 +24,7 @@ from wizer.engine.wasi import Wasi, configure
 from wizer.engine.watchdog import Limits, Watchdog, causes, check_sizes
 from wizer.errors import ExitError, InvalidError, LinkError, OptionError, TrapError
 from wizer.exports import INITIALIZE
+from wizer.records import replace
 
 
 class Run:

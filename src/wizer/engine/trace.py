@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 
-@dataclass(slots=True)
 class Trace:
     """Fills while guests run.
 
@@ -17,9 +15,10 @@ class Trace:
         open: the paths of those that are open still, by file descriptor.
     """
 
-    calls: Counter[tuple[str, str]] = field(default_factory=Counter)
-    files: list[str] = field(default_factory=list)
-    open: dict[int, str] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.calls: Counter[tuple[str, str]] = Counter()
+        self.files: list[str] = []
+        self.open: dict[int, str] = {}
 
     def called(self, module: str, name: str) -> None:
         """Note a call."""

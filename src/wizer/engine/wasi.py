@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from wizer.engine.streams import Outlet, Sink, Streams
 from wizer.errors import OptionError
+from wizer.records import field, record
 
 if TYPE_CHECKING:
     import wasmtime
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 HostPath = str | os.PathLike[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Wasi:
     """What initialisation sees of the host. Nothing unless it is named here.
 

@@ -19,10 +19,10 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from wizer.errors import LimitError, OptionError
+from wizer.records import field_names, record
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -37,7 +37,7 @@ GRACE = 0.5
 _SHORTEST_WAIT = 0.01  # seconds; an idle session at the end of its time does not keep the thread busy
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Limits:
     """Bounds on a run; None is no bound.
 
@@ -61,7 +61,7 @@ class Limits:
     max_memories: int | None = None
 
     def __post_init__(self) -> None:
-        for name in self.__slots__:
+        for name in field_names(Limits):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1 << 63:
                 raise OptionError(f"limit `{name}` must be from 0 to 2^63-1, not {value!r}")

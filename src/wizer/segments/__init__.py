@@ -16,11 +16,11 @@ planning for most small programs does.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from wizer.errors import OptionError
+from wizer.records import record
 
 from .choose import choose
 from .encoding import encoded_overhead, header_size
@@ -44,7 +44,7 @@ _GAPS_HELD = 1 << 18  # at least, for each memory
 _GAPS_HELD_A_SEGMENT = 16  # at least, for each segment allowed
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MemoryImage:
     """The live contents of one memory.
 
@@ -62,7 +62,7 @@ class MemoryImage:
     touched: Sequence[tuple[int, int]] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DataRange:
     """One active segment: bytes ``start`` to ``end`` of memory ``memidx``."""
 

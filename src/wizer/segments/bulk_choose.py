@@ -30,11 +30,12 @@ inputs that is within a byte or two of the optimum.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from wizer.records import record
 
 from .bulk_scan import header_sizes, nth_gain
 from .choose import choose
@@ -54,7 +55,7 @@ _OTHER_MEMORY = 1 << 48  # the gain of a split that has to be: more than any mem
 _MOST_LOOPS = 1 << 14  # segments or stretches that a Python loop may go through
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Problem:
     """The ranges of all memories, one after the other.
 
@@ -148,7 +149,7 @@ def _best_at_price(problem: _Problem, price: int) -> Bools:
     return opens
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Core:
     """What is left to decide.
 
