@@ -45,7 +45,7 @@ class Live:
         imports: what it was linked with.
         instance: the instance itself.
         exports: its exports by name.
-        registered: whether other modules may import from it.
+        shared: whether another module has imported from it.
     """
 
     created: int
@@ -53,7 +53,7 @@ class Live:
     imports: Mapping[ImportName, Extern]
     instance: wasmtime.Instance
     exports: Mapping[str, Extern]
-    registered: bool = False
+    shared: bool = False
 
 
 @dataclass(slots=True)
@@ -129,9 +129,7 @@ class Replay:
             case "module_instance":
                 self._bind(index, command["instance"], self._definitions[command["module"]])
             case "register":
-                live = self._live(command.get("name"))
-                live.registered = True
-                self._registered[command["as"]] = live
+                self._registered[command["as"]] = self._live(command.get("name"))
             case "action":
                 self._perform(command["action"], None)
             case "assert_return":
@@ -166,6 +164,7 @@ class Replay:
         if module == "spectest":
             exports = self.host.spectest
         elif module in self._registered:
+            self._registered[module].shared = True
             exports = self._registered[module].exports
         else:
             raise LinkFailureError(f"unknown import: there is no module {module!r}")

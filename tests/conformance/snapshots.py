@@ -2,7 +2,7 @@
 
 Every module is instantiated in its instrumented form. At points that a seed chooses, an instance becomes a
 snapshot, the snapshot an instance, and that one at once a snapshot again, which must be the same bytes. The
-new instance takes the place of the old one, unless other modules import from it.
+new instance takes the place of the old one, unless other modules have imported from it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from wizer.binary.module import Module
 from wizer.binary.types import FUNCREF
 from wizer.errors import InvalidError, ParseError, StateError
 
+from .compare import differences
 from .host import compile_module
 from .promises import BrokenPromiseError, check, check_with_tools
 from .replay import Definition, Live, Replay
@@ -142,7 +143,7 @@ class SnapshotReplay(Replay):
         """Take a snapshot of an instance, and one of the snapshot, and swap."""
         source: Source = live.definition.tag
         # Functions of the new instance would be put into a table that others go on using with the old one.
-        capture = not live.registered and self._random.random() < _CHANCE_OF_CAPTURE
+        capture = not live.shared and self._random.random() < _CHANCE_OF_CAPTURE
         imports = _imported_state(source.instrumented.module) if capture else []
         try:
             snapshot = self._snapshot(live, imports)
@@ -157,11 +158,13 @@ class SnapshotReplay(Replay):
         if self._random.random() < _CHANCE_OF_REPETITION and self._snapshot(live, imports) != snapshot:
             raise BrokenPromiseError("a second snapshot of the same instance differs")
         thawed = self._thaw(snapshot, live)
+        if different := differences(self.host, live.exports, thawed.exports):
+            raise BrokenPromiseError(f"the instance of the snapshot has another state: {different}")
         again = self._snapshot(thawed, imports)
         if again != snapshot:
             sizes = f"{len(snapshot)} and {len(again)} bytes"
             raise BrokenPromiseError(f"a snapshot of the snapshot, taken at once, differs: {sizes}")
-        if not live.registered:
+        if not live.shared:
             live.definition, live.instance, live.exports = thawed.definition, thawed.instance, thawed.exports
             self.account.swaps += 1
 
@@ -195,7 +198,7 @@ class SnapshotReplay(Replay):
         text = str(refusal)
         if "host externref" in text or "object of the host" in text:
             return self._host_objects
-        shared = live.registered or any(kind == "table" for kind, _ in imports)
+        shared = live.shared or any(kind == "table" for kind, _ in imports)
         return shared and text.startswith("table ") and "function of another instance" in text
 
 
