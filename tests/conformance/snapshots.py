@@ -192,14 +192,15 @@ class SnapshotReplay(Replay):
     def _is_allowed(self, refusal: StateError, live: Live, imports: Imports) -> bool:
         """Whether no module can express what was refused.
 
-        That is so for objects of the host, once the script brought one in, and for functions that another
-        instance has put into a table that it shares.
+        That is so for objects of the host, once the script brought one in, and for what another instance has
+        put into a table that it shares: its functions, and objects of its types.
         """
         text = str(refusal)
-        if "host externref" in text or "object of the host" in text:
-            return self._host_objects
+        if self._host_objects and ("host externref" in text or "object of the host" in text):
+            return True
         shared = live.shared or any(kind == "table" for kind, _ in imports)
-        return shared and text.startswith("table ") and "function of another instance" in text
+        foreign = "function of another instance" in text or "a type that the module does not declare" in text
+        return shared and text.startswith("table ") and foreign
 
 
 def _imported_state(module: Module) -> Imports:
