@@ -11,6 +11,7 @@ gives the parts their meaning, ``run`` calls the library. ``main`` turns what co
     0     the output is written
     1     the run failed; nothing is written
     2     the command line makes no sense
+    3     ``audit``: entropy is frozen; ``verify``: it cannot be told
     128+  ended by that signal (Ctrl-C: the signal itself)
     ====  ==================================================
 
@@ -26,7 +27,7 @@ from wizer.cli.parse import UsageError, parse
 from wizer.cli.report import say, worded
 from wizer.errors import WizerError
 
-COMMANDS = ("demo",)
+COMMANDS = ("audit", "demo", "verify")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,9 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _dispatch(arguments: list[str]) -> int:
     if arguments and arguments[0] in COMMANDS:
-        from wizer import demo
-
-        return demo.main(arguments[1:])
+        return _command(arguments[0], arguments[1:])
     parsed = parse(arguments)
     if parsed.has("help"):
         from wizer.cli.help import render
@@ -76,6 +75,20 @@ def _dispatch(arguments: list[str]) -> int:
     if parsed.has("include-dir"):
         return run.include_dir()
     return run.main(parsed)
+
+
+def _command(name: str, arguments: list[str]) -> int:
+    if name == "audit":
+        from wizer.cli import audit
+
+        return audit.main(arguments)
+    if name == "verify":
+        from wizer.cli import verify
+
+        return verify.main(arguments)
+    from wizer import demo
+
+    return demo.main(arguments)
 
 
 def _version() -> str:

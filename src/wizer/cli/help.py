@@ -8,7 +8,11 @@ from collections.abc import Sequence
 
 from wizer.cli.spec import FEATURES, OPTIONS, Option, Takes
 
-_COMMANDS = (("demo", "Freeze a JavaScript engine, time both"),)
+_COMMANDS = (
+    ("audit IN", "Say what initialisation saw, and what of it is in the output"),
+    ("verify ORIGINAL SNAPSHOT", "Check a snapshot against the module it was made from"),
+    ("demo", "Freeze a JavaScript engine, time both"),
+)
 
 _EXAMPLES = (
     ("Run the export `wizer-initialize` and freeze what it left behind", "wizer app.wasm -o app.fast.wasm"),

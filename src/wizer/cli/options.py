@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TypeVar
 
 from wizer.calls import parse_call
 from wizer.cli.parse import Arguments, UsageError
 from wizer.cli.settings import collect
-from wizer.cli.spec import BY_NAME, UNSUPPORTED
+from wizer.cli.spec import AUDIT_ONLY, BY_NAME, UNSUPPORTED
 from wizer.cli.values import boolean, number, seconds, size
 from wizer.engine.flags import Setting
 from wizer.errors import OptionError, WizerError
+from wizer.records import record
 
 _T = TypeVar("_T")
 STDIO = "-"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class RunOptions:
     """A run of `wizer`.
 
@@ -42,9 +42,12 @@ class RunOptions:
         env: variables of the guest.
         dirs: the guest's directories -> the host's.
         deterministic: whether chance and time are made up, or from which seed.
+        verify: whether the output is verified before it is written.
+        warn_frozen: whether to say what entropy is in the output.
         timeout: seconds, or None.
         fuel: units, or None.
         max_memory: bytes, or None.
+        max_output: bytes, or None for the default.
         features: proposals switched by the ``--wasm-…`` options.
         relaxed_simd_deterministic: None if nothing was said.
         settings: the ``-W``, ``-S``, ``-C``, ``-O``, ``-D`` settings, of the TOML file first.
@@ -66,17 +69,20 @@ class RunOptions:
     env: Mapping[str, str]
     dirs: Mapping[str, str]
     deterministic: bool | str = False
+    verify: bool = False
+    warn_frozen: bool = False
     timeout: float | None = None
     fuel: int | None = None
     max_memory: int | None = None
+    max_output: int | None = None
     features: Mapping[str, bool]
     relaxed_simd_deterministic: bool | None = None
     settings: tuple[Setting, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
-def run_options(arguments: Arguments) -> RunOptions:
-    """Give the arguments of a run their meaning.
+def run_options(arguments: Arguments, *, audit: bool = False) -> RunOptions:
+    """Give the arguments of a run, or of ``wizer audit``, their meaning.
 
     Raises:
         UsageError: a value is not what its option takes, or an option cannot be honoured.
@@ -85,6 +91,9 @@ def run_options(arguments: Arguments) -> RunOptions:
     for name, reason in UNSUPPORTED.items():
         if arguments.has(name):
             raise UsageError(f"the argument '{BY_NAME[name].display}' is not supported: {reason}")
+    for name in AUDIT_ONLY:
+        if arguments.has(name) and not audit:
+            raise UsageError(f"unexpected argument '--{name}' found: it belongs to `wizer audit`")
     _check_target(arguments)
     for text in arguments.values("init-func"):
         _read("init-func", text, parse_call)
@@ -107,9 +116,12 @@ def run_options(arguments: Arguments) -> RunOptions:
         env=env,
         dirs=_directories(arguments),
         deterministic=_last(arguments, "deterministic", _seed) or False,
+        verify=arguments.has("verify"),
+        warn_frozen=arguments.has("warn-frozen"),
         timeout=_last(arguments, "timeout", seconds),
         fuel=_last(arguments, "fuel", number),
         max_memory=_last(arguments, "max-memory", size),
+        max_output=_last(arguments, "max-output", size),
         features=_features(arguments),
         relaxed_simd_deterministic=_last(arguments, "relaxed-simd-deterministic", boolean),
         settings=tuple(collect(arguments)),

@@ -5,8 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +19,12 @@ from wizer.engine.flags import Flags, from_settings
 from wizer.engine.wasi import Wasi
 from wizer.engine.watchdog import Limits
 from wizer.errors import OptionError, OutputError, WizerError
+from wizer.output import write_path, write_stream
+from wizer.records import replace
 
 if TYPE_CHECKING:
+    from wizer.api import Wizer
+    from wizer.binary.assemble import Chunk
     from wizer.session import Session
 
 
@@ -36,12 +39,12 @@ def main(arguments: Arguments) -> int:
         print(render_keys(section), end="")
         return 0
     options = run_options(arguments)
-    flags = _flags(options)
+    flags = make_flags(options)
     _check_terminals(options)
     _check_output(options.output)
-    wasi = _wasi(options, flags)
+    wasi = make_wasi(options, flags)
     with watched():
-        wasm = _read(options.input, "failed to open input file")
+        wasm = read(options.input, "failed to open input file")
         _run(options, flags, wasi, wasm)
     return 0
 
@@ -54,7 +57,7 @@ def include_dir() -> int:
     return 0
 
 
-def _flags(options: RunOptions) -> Flags:
+def make_flags(options: RunOptions) -> Flags:
     """Join the options and the settings, which go before them."""
     try:
         engine = EngineConfig(
@@ -77,7 +80,7 @@ def _flags(options: RunOptions) -> Flags:
         raise UsageError(str(error), trailer=False) from None
 
 
-def _wasi(options: RunOptions, flags: Flags) -> Wasi | None:
+def make_wasi(options: RunOptions, flags: Flags) -> Wasi | None:
     """Return what the guest sees of the host, None for nothing; point out what then has no effect."""
     for warning in options.warnings:
         say(f"warning: {warning}")
@@ -96,16 +99,18 @@ def _wasi(options: RunOptions, flags: Flags) -> Wasi | None:
     return wasi
 
 
-def _run(options: RunOptions, flags: Flags, wasi: Wasi | None, wasm: bytes) -> None:
-    """Initialise ``wasm`` and write the snapshot."""
+def make_wizer(options: RunOptions, flags: Flags, wasi: Wasi | None) -> Wizer:
+    """Return the pre-initialiser that a command line asks for."""
     from wizer.api import Wizer
 
     rest: dict[str, Any] = {}
     if options.max_data_segments is not None:
         rest["max_data_segments"] = options.max_data_segments
+    if options.max_output is not None:
+        rest["max_output"] = options.max_output
     if flags.unknown_imports is not None:
         rest["unknown_imports"] = flags.unknown_imports
-    wizer = Wizer(
+    return Wizer(
         init_func=options.init_funcs,
         keep_init_func=options.keep_init_func,
         rename=options.rename,
@@ -114,21 +119,30 @@ def _run(options: RunOptions, flags: Flags, wasi: Wasi | None, wasm: bytes) -> N
         limits=flags.limits,
         engine=flags.engine,
         deterministic=options.deterministic,
+        verify=options.verify,
         **rest,
     )
-    with wizer.session(wasm, hard_exit=_fail_at_once) as session:
-        changes = {**wizer.export_changes(), "rename": _renames(options.rename, session)}
+
+
+def _run(options: RunOptions, flags: Flags, wasi: Wasi | None, wasm: bytes) -> None:
+    """Initialise ``wasm`` and write the snapshot."""
+    wizer = make_wizer(options, flags, wasi)
+    with wizer.session(wasm, hard_exit=fail_at_once) as session:
+        changes = {**wizer.export_changes(), "rename": known_renames(options.rename, session)}
         wizer.initialize(session)
-        if options.output in (None, STDIO):
-            _write_stdout(session, changes)
-        else:
-            session.write(options.output, **changes)
+        _write(wizer.freeze(session, changes), options.output)
         for name, results in session.results:
             if results:
                 say(f"`{name}` returned {session.shown(name, results)}")
+    if options.warn_frozen:
+        from wizer.auditing import audit_with
+        from wizer.cli.audit import warnings
+
+        for warning in warnings(audit_with(wizer, wasm, quiet=True, hard_exit=fail_at_once)):
+            say(f"warning: {warning}")
 
 
-def _renames(renames: Mapping[str, str], session: Session) -> dict[str, str]:
+def known_renames(renames: Mapping[str, str], session: Session) -> dict[str, str]:
     """Return the renames of exports that exist; the Rust tools take the others too, and say nothing."""
     if session.is_component:
         return dict(renames)
@@ -139,7 +153,7 @@ def _renames(renames: Mapping[str, str], session: Session) -> dict[str, str]:
     return known
 
 
-def _fail_at_once(error: BaseException) -> None:
+def fail_at_once(error: BaseException) -> None:
     """End the process from another thread: the guest waits inside the host and does not hear of its limit."""
     say(f"Error: {error}")
     os._exit(1)
@@ -173,7 +187,7 @@ def _check_output(output: str | None) -> None:
         raise OutputError("failed to create output file", [worded(error)]) from None
 
 
-def _read(name: str, failure: str) -> bytes:
+def read(name: str, failure: str) -> bytes:
     """Read the input; what goes wrong is said in the words of the Rust tools."""
     try:
         if name == STDIO and sys.stdin is None:
@@ -194,12 +208,16 @@ def _read_preload(path: str) -> bytes:
         raise WizerError("failed to parse preload module", causes) from None
 
 
-def _write_stdout(session: Session, changes: dict[str, Any]) -> None:
+def _write(chunks: Iterable[Chunk], output: str | None) -> None:
+    """Write the output to a file, or to standard output."""
+    if output not in (None, STDIO):
+        write_path(chunks, output)
+        return
     try:
         if sys.stdout is None:
             raise _system_error(errno.EBADF)
         with open(1, "wb", closefd=False) as stream:
-            session.write(stream, **changes)
+            write_stream(chunks, stream)
     except BrokenPipeError:
         raise
     except OSError as error:

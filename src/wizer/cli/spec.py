@@ -66,6 +66,7 @@ INIT = "Initialisation"
 OUTPUT = "Output"
 WASI = "WASI (off unless asked for)"
 CHECKS = "What is frozen"
+AUDIT = "Only for `wizer audit`"
 LIMITS = "Limits"
 ENGINE = "Engine"
 FEATURES = "WebAssembly features (each takes true or false)"
@@ -75,6 +76,8 @@ _KEYS = "KEY[=VAL[,..]]"
 _INIT_FUNC_HELP = (
     "Export to run, or a call: 'setup(3, 0x10)'; several run in order [default: wizer-initialize]"
 )
+
+_ALLOW_HELP = "May be frozen: random, clock, env, files, other"
 
 OPTIONS = (
     Option("init-func", INIT, _INIT_FUNC_HELP, metavar="INIT_FUNC", short="f", repeatable=True),
@@ -104,9 +107,16 @@ OPTIONS = (
         Takes.BOOL,
         metavar="SEED",
     ),
+    Option(
+        "verify", CHECKS, "Compare the output's state with the instance's before writing it", Takes.NOTHING
+    ),
+    Option("warn-frozen", CHECKS, "Say which chance, time and variables are in the output", Takes.NOTHING),
+    Option("allow", AUDIT, _ALLOW_HELP, metavar="SOURCE[,..]", repeatable=True),
+    Option("json", AUDIT, "Print all that was found as a JSON document", Takes.NOTHING),
     Option("timeout", LIMITS, "Most time in guest code: 2, 1.5s, 100ms, 1m", metavar="TIME"),
     Option("fuel", LIMITS, "Most instructions to execute, roughly", metavar="N"),
     Option("max-memory", LIMITS, "Most bytes in a memory: 65536, 64KiB, 1GiB", metavar="SIZE"),
+    Option("max-output", LIMITS, "Most bytes of output [default: 1GiB]", metavar="SIZE"),
     Option(
         "wasm",
         ENGINE,
@@ -152,6 +162,9 @@ OPTIONS = (
 )
 
 BY_NAME = {option.name: option for option in OPTIONS}
+
+AUDIT_ONLY = ("allow", "json")
+"""Options of `wizer audit` that mean nothing elsewhere."""
 
 UNSUPPORTED = {
     "record": "recording an execution belongs to `wasmtime run`; initialisation has nothing to replay",

@@ -70,7 +70,7 @@ class Guest:
     def __init__(self, wasi: Preview1) -> None:
         self._wasi = wasi
         self._store = wasi.store
-        self._relayed: list[str] = []
+        self._relayed: dict[str, None] = {}  # in order; a module may import one function twice
         self._relay: wasmtime.Instance | None = None
         self._lister: wasmtime.Instance | None = None
         self._listings: dict[int, list[tuple[bytes, bytes]]] = {}
@@ -118,7 +118,7 @@ class Guest:
 
     def _forwarder(self, name: str) -> Handler:
         """Return what calls the engine's function through the relay."""
-        self._relayed.append(name)
+        self._relayed[name] = None
         function = self._wasi.engine_function(MODULE, name)
         assert function is not None
         kinds = [_KINDS[str(param)] for param in function.type(self._store).params]
@@ -140,7 +140,7 @@ class Guest:
         declared = "i64 " * memorytype.is_64 + "0"
         if isinstance(memory, wasmtime.SharedMemory):
             declared += f" {memorytype.limits.max} shared"
-        return self._instantiate(self._relayed, f'(import "" "memory" (memory {declared}))', [memory])
+        return self._instantiate(list(self._relayed), f'(import "" "memory" (memory {declared}))', [memory])
 
     def _instantiate(
         self, names: Sequence[str], memory: str, externs: Sequence[capi.Extern]

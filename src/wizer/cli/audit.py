@@ -1,0 +1,175 @@
+"""``wizer audit IN``: what initialisation saw, and what of it is in the output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from wizer.cli.options import run_options
+from wizer.cli.parse import Arguments, UsageError, parse
+from wizer.cli.run import fail_at_once, make_flags, make_wasi, make_wizer, read
+from wizer.cli.signals import watched
+
+if TYPE_CHECKING:
+    from wizer.auditing import Audit, Finding
+
+USAGE = """\
+Say what initialisation saw of chance, time, environment and files, and what of it is in the output
+
+Usage: wizer audit [OPTIONS] [INPUT]
+
+Options, beside those of a run (`wizer --help` lists them):
+      --allow SOURCE[,..]         Sources that may be frozen: random, clock, env, files, other
+      --json                      Print all that was found as a JSON document
+
+INPUT is initialised several times, each time with one source changed; nothing is written. Its standard input
+is empty, and only the first run prints, to standard error. Random numbers come from a generator, so one that
+a program seeds with the clock counts as clock.
+
+Exit status: 0 nothing is frozen but what --allow names; 3 something is.
+"""
+FROZEN = 3
+_SHOWN = 12  # places listed per source
+
+_TITLES = {
+    "random": "random numbers",
+    "clock": "the clock",
+    "env": "environment variables",
+    "files": "the order, numbers and times of files",
+    "other": "something that differs from run to run whatever is done about it",
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``wizer audit`` and return the exit status.
+
+    Raises:
+        UsageError: the command line makes no sense.
+        WizerError: the module is invalid, or initialisation failed.
+    """
+    arguments = parse(argv)
+    if arguments.has("help"):
+        print(USAGE, end="")
+        return 0
+    allowed = _allowed(arguments)
+    options = run_options(arguments, audit=True)
+    flags = make_flags(options)
+    wasi = make_wasi(options, flags)
+    from wizer.auditing import audit_with
+
+    with watched():
+        wasm = read(options.input, "failed to open input file")
+        audit = audit_with(make_wizer(options, flags, wasi), wasm, hard_exit=fail_at_once)
+    frozen = audit.frozen(allowed)
+    if arguments.has("json"):
+        print(json.dumps(_document(audit, frozen), indent=2))
+    else:
+        _print(audit, frozen)
+    return FROZEN if frozen else 0
+
+
+def _allowed(arguments: Arguments) -> list[str]:
+    from wizer.auditing import SOURCES
+
+    names = [name for text in arguments.values("allow") for name in text.split(",")]
+    for name in names:
+        if name not in SOURCES:
+            raise UsageError(f"invalid value '{name}' for '--allow': known are {', '.join(SOURCES)}")
+    return names
+
+
+def warnings(audit: Audit) -> Iterator[str]:
+    """Yield a line for each source that the snapshot depends on."""
+    for source in audit.frozen():
+        found = [finding for finding in audit.findings if finding.source == source]
+        if source in audit.failures:
+            yield f"with other {_TITLES[source]}, initialisation fails"
+        if found:
+            yield f"the output depends on {_TITLES[source]}: {_summary(found)}, first {_place(found[0])}"
+
+
+def _summary(found: Sequence[Finding]) -> str:
+    size = sum(finding.size for finding in found)
+    places = f"{len(found)} place{'s' * (len(found) != 1)}"
+    return f"{places}, {size} bytes" if size else places
+
+
+def _place(finding: Finding) -> str:
+    return finding.difference.place + (f" ({finding.name})" if finding.name else "")
+
+
+def _document(audit: Audit, frozen: Sequence[str]) -> dict[str, object]:
+    return {
+        "frozen": list(frozen),
+        "findings": [
+            {
+                "source": finding.source,
+                "kind": finding.difference.kind,
+                "index": finding.difference.index,
+                "place": finding.difference.place,
+                "range": finding.difference.span,
+                "name": finding.name or None,
+                "value": finding.difference.first,
+            }
+            for finding in audit.findings
+        ],
+        "calls": [
+            {"module": module, "name": name, "count": count} for (module, name), count in audit.calls.items()
+        ],
+        "files": list(audit.files),
+        "left_open": {str(fd): path for fd, path in audit.left_open.items()},
+        "variables": list(audit.variables),
+        "failures": dict(audit.failures),
+    }
+
+
+def _print(audit: Audit, frozen: Sequence[str]) -> None:
+    rows = list(_rows(audit))
+    if rows and sys.stdout is not None and sys.stdout.isatty():
+        _print_table(rows)
+    else:
+        for row in rows:
+            print("  ".join(cell for cell in row if cell))
+    for text in _facts(audit):
+        print(text)
+    if not frozen:
+        print("nothing is frozen" + (" but what is allowed" if audit.findings else ""))
+
+
+def _rows(audit: Audit) -> Iterator[tuple[str, str, str, str]]:
+    """Yield source, place, name and value of what is frozen; of many places, the first."""
+    for source, group in groupby(audit.findings, key=lambda finding: finding.source):
+        found = list(group)
+        for finding in found[:_SHOWN]:
+            yield source, finding.difference.place, finding.name, finding.difference.first
+        if len(found) > _SHOWN:
+            yield source, f"… {_summary(found[_SHOWN:])} more (--json lists them)", "", ""
+
+
+def _print_table(rows: Sequence[tuple[str, str, str, str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("source", "place", "name", "value")
+    for row in rows:
+        table.add_row(*row)
+    Console(highlight=False, markup=False).print(table)
+
+
+def _facts(audit: Audit) -> Iterator[str]:
+    """Yield what initialisation did beside."""
+    for source, error in audit.failures.items():
+        yield f"with other {_TITLES[source]}, initialisation fails: {error.splitlines()[0]}"
+    if audit.calls:
+        counts = ", ".join(f"{name} {count}" for (_, name), count in audit.calls.items())
+        yield f"imports called: {counts}"
+    if audit.variables:
+        yield f"environment variables frozen: {', '.join(audit.variables)}"
+    if audit.files:
+        yield f"files opened: {', '.join(dict.fromkeys(audit.files))}"
+    if audit.left_open:
+        opened = ", ".join(f"{path} (as {fd})" for fd, path in audit.left_open.items())
+        yield f"files left open, whose numbers will mean nothing: {opened}"

@@ -1,0 +1,152 @@
+"""What stands where in a linear memory, as far as a module says: data symbols, segments, stack and heap.
+
+The format knows no variables. Toolchains leave their addresses in exported globals, in the name section
+(names of data segments), in the ``linking`` section where relocations were kept, and by the conventions of
+``wasm-ld`` in the initial value of ``__stack_pointer`` and in ``__heap_base`` and ``__data_end``.
+
+https://webassembly.github.io/spec/core/appendix/custom.html#name-section
+https://github.com/WebAssembly/tool-conventions/blob/main/Linking.md
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+
+from wizer.binary import sections as sec
+from wizer.binary.module import Module
+from wizer.binary.reader import Reader
+from wizer.errors import ParseError
+
+_DATA_NAMES = 9  # subsection of the name section
+_SYMBOL_TABLE = 8  # subsection of the linking section
+_DATA_SYMBOL = 1
+_UNDEFINED, _ABSOLUTE, _EXPLICIT_NAME = 0x10, 0x200, 0x40
+_BOUNDS = ("__heap_base", "__heap_end", "__data_end", "__stack_low", "__stack_high", "__memory_base")
+
+
+class Symbols:
+    """Names for the addresses of a module's memories."""
+
+    def __init__(self, module: Module) -> None:
+        self._segments = sorted(_segments(module))
+        constants = dict(_constants(module))
+        named = [
+            (value, name)
+            for (name, mutable), value in constants.items()
+            if not mutable and name not in _BOUNDS and not name.startswith("GOT.")
+        ]
+        self._symbols = sorted([*_linked(module, self._segments), *((v, v, name) for v, name in named)])
+        bounds = {name: value for (name, _), value in constants.items()}
+        self._stack_top = bounds.get("__stack_high", bounds.get("__stack_pointer"))
+        ends = [end for memidx, _, end, _ in self._segments if memidx == 0]
+        self._heap = bounds.get("__heap_base") or max(
+            [self._stack_top or 0, bounds.get("__data_end", 0), *ends]
+        )
+
+    def name(self, memidx: int, address: int) -> str:
+        """Return what is at an address: ``table+0x10``, ``stack``, ``heap``; else nothing."""
+        if memidx == 0 and (found := self._symbol(address)):
+            return found
+        for segment_memidx, start, end, name in self._segments:
+            if segment_memidx == memidx and start <= address < end:
+                return _offset(name, address - start)
+        if memidx or self._stack_top is None:
+            return ""
+        if address >= self._heap:
+            return "heap"
+        if address < self._stack_top and not any(
+            address < end <= self._stack_top for _, _, end, _ in self._segments
+        ):
+            return "stack"
+        return "uninitialised data"
+
+    def _symbol(self, address: int) -> str:
+        at = bisect_right(self._symbols, (address, 1 << 64, "")) - 1
+        if at < 0:
+            return ""
+        start, end, name = self._symbols[at]
+        return _offset(name, address - start) if address < end or address == start else ""
+
+
+def _offset(name: str, offset: int) -> str:
+    return f"{name}+{offset:#x}" if offset else name
+
+
+def _segments(module: Module) -> Iterator[tuple[int, int, int, str]]:
+    """Yield memory, start, end and name of the active data segments whose place is a constant."""
+    names = dict(_data_names(module))
+    for dataidx, segment in enumerate(module.data):
+        value = segment.offset.value if segment.offset else None
+        if value is not None and value[0] in ("i32", "i64") and value[1] is not None:
+            end = value[1] + segment.end - segment.start
+            yield segment.memidx, value[1], end, names.get(dataidx, f"data segment {dataidx}")
+
+
+def _constants(module: Module) -> Iterator[tuple[tuple[str, bool], int]]:
+    """Yield name, mutability and value of the globals that begin as an integer constant."""
+    named = [(index, name) for (kind, index), name in module.names.items() if kind == "global"]
+    named += [(export.index, export.name) for export in module.exports if export.kind == "global"]
+    for index, name in named:
+        global_ = module.globals[index] if index < len(module.globals) else None
+        value = global_.init.value if global_ is not None and global_.init is not None else None
+        if global_ is not None and value is not None and value[0] in ("i32", "i64") and value[1] is not None:
+            yield (name, global_.type.mutable), value[1]
+
+
+def _custom(module: Module, name: str) -> Reader | None:
+    section = next((s for s in module.sections if s.id == sec.CUSTOM and s.name == name), None)
+    return None if section is None else section.reader(module.wasm)
+
+
+def _subsection(reader: Reader, wanted: int) -> Iterator[Reader]:
+    while not reader.at_end:
+        subsection, size = reader.byte(), reader.u32()
+        if subsection == wanted:
+            yield Reader(reader.wasm, reader.pos, min(reader.pos + size, reader.end))
+        reader.skip(size)
+
+
+def _data_names(module: Module) -> Iterator[tuple[int, str]]:
+    """Yield the names of data segments; a malformed section yields what stands before the fault."""
+    reader = _custom(module, "name")
+    try:
+        for contents in _subsection(reader, _DATA_NAMES) if reader else ():
+            for _ in range(contents.count()):
+                yield contents.u32(), contents.name()
+    except ParseError:
+        return
+
+
+def _linked(module: Module, segments: list[tuple[int, int, int, str]]) -> Iterator[tuple[int, int, str]]:
+    """Yield start, end and name of the data symbols of a linking section whose segments stay in place."""
+    reader = _custom(module, "linking")
+    starts = [
+        segment.offset.value[1] if segment.offset is not None and segment.offset.value is not None else None
+        for segment in module.data
+    ]
+    try:
+        if reader is None or not segments or reader.u32() != 2:
+            return
+        for contents in _subsection(reader, _SYMBOL_TABLE):
+            for _ in range(contents.count()):
+                yield from _data_symbol(contents, starts)
+    except ParseError:
+        return
+
+
+def _data_symbol(reader: Reader, starts: list[int | None]) -> Iterator[tuple[int, int, str]]:
+    kind, flags = reader.byte(), reader.u32()
+    if kind == _DATA_SYMBOL:
+        name = reader.name()
+        if not flags & _UNDEFINED:
+            segment, offset, size = reader.u32(), reader.u32(), reader.u32()
+            start = starts[segment] if not flags & _ABSOLUTE and segment < len(starts) else None
+            if start is not None:
+                yield start + offset, start + offset + size, name
+    elif kind == 3:  # a section symbol
+        reader.u32()
+    else:
+        reader.u32()
+        if not flags & _UNDEFINED or flags & _EXPLICIT_NAME:
+            reader.name()
