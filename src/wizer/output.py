@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
@@ -41,17 +40,26 @@ def write_path(chunks: Iterable[Chunk], path: str | os.PathLike[str]) -> int:
 
 
 def _replace(chunks: Iterable[Chunk], target: Path) -> int:
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    descriptor, new = _new_file_beside(target)
     try:
         with os.fdopen(descriptor, "wb", buffering=_BUFFER) as stream:
             size = write_stream(chunks, stream)
-        Path(name).chmod(_mode(target))
-        Path(name).replace(target)
+        new.chmod(_mode(target))
+        new.replace(target)
     except BaseException:
         with contextlib.suppress(OSError):
-            Path(name).unlink()
+            new.unlink()
         raise
     return size
+
+
+def _new_file_beside(target: Path) -> tuple[int, Path]:
+    """Open a new file of a name of its own that only its owner may read; importing tempfile costs 6 ms."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    while True:
+        path = target.with_name(f".wizer-{os.urandom(6).hex()}")
+        with contextlib.suppress(FileExistsError):
+            return os.open(path, flags, 0o600), path
 
 
 def _mode(target: Path) -> int:

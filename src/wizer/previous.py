@@ -8,7 +8,6 @@ case the section is not believed.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable
 from typing import Final
 
@@ -97,6 +96,8 @@ def _read(module: Module) -> Appended | None:
 
 
 def _checksum(chunks: Iterable[Chunk]) -> int:
+    import zlib
+
     checksum = 0
     for chunk in chunks:
         checksum = zlib.crc32(chunk, checksum)

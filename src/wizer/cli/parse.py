@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 from wizer.cli.spec import BY_NAME, OPTIONS, Option, Takes
@@ -78,7 +79,9 @@ def parse(argv: Sequence[str]) -> Arguments:
     Raises:
         UsageError: an option is unknown, lacks its value, or is given twice; there are two inputs.
     """
-    parser = _Parser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    # Without a width, every option asks for the terminal's size, and imports what it takes to find out.
+    layout = partial(argparse.HelpFormatter, width=80)
+    parser = _Parser(add_help=False, allow_abbrev=False, exit_on_error=False, formatter_class=layout)
     parser.add_argument("input", nargs="?")
     for option in OPTIONS:
         _add(parser, option)

@@ -10,7 +10,6 @@ engine.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable
 from typing import Final, TypeAlias
@@ -81,6 +80,8 @@ class World:
         """
         self._requests += 1
         seed = b"wizer deterministic %d %s" % (self._requests, str(self._settings.seed).encode())
+        import hashlib
+
         return hashlib.shake_256(seed).digest(length)
 
     def elapsed(self) -> int:
