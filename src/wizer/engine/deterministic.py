@@ -78,10 +78,10 @@ class World:
 
         A standard extendable-output function and not Python's generator: no version of Python changes it.
         """
-        self._requests += 1
-        seed = b"wizer deterministic %d %s" % (self._requests, str(self._settings.seed).encode())
         import hashlib
 
+        self._requests += 1
+        seed = b"wizer deterministic %d %s" % (self._requests, str(self._settings.seed).encode())
         return hashlib.shake_256(seed).digest(length)
 
     def elapsed(self) -> int:
