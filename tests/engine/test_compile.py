@@ -13,6 +13,7 @@ from typing import Any, get_args
 import pytest
 import wasmtime
 
+from wizer.engine import kept
 from wizer.engine.compile import Compiled, compile_module, compile_with, winch_exists
 from wizer.engine.config import Compiler, EngineConfig
 from wizer.engine.watchdog import Limits
@@ -189,7 +190,8 @@ import sys, wasmtime
 from wizer.engine.compile import compile_module
 from wizer.engine.config import EngineConfig
 from wizer.engine.watchdog import Limits
-wasm = bytes(wasmtime.wat2wasm('(module (func (export "f") (result i32) (i32.const 42)))'))
+code = "nop " * 10_000  # less is not worth keeping
+wasm = bytes(wasmtime.wat2wasm('(module (func (export "f") (result i32) %s (i32.const 42)))' % code))
 made = compile_module(wasm, EngineConfig(), simple=True, limits=Limits())
 store = wasmtime.Store(made.engine)
 store.set_epoch_deadline(1)
@@ -210,6 +212,10 @@ def run(home: Path | None) -> None:
     assert (process.returncode, stderr) == (0, b"")
 
 
+def code_of(size: int) -> bytes:
+    return bytes(wasmtime.wat2wasm(f"(module (func {'nop ' * size}))"))
+
+
 def entries(home: Path) -> list[Path]:
     return [path for path in home.rglob("*") if path.is_file() and path.parent.name.startswith("wasmtime-")]
 
@@ -220,10 +226,51 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the cache 
 @linux
 def test_compiled_code_is_kept(tmp_path: Path) -> None:
     run(tmp_path)
-    kept = {path: path.stat().st_mtime_ns for path in entries(tmp_path) if not path.suffix}
-    assert len(kept) == 1
+    (entry,) = entries(tmp_path)
+    inode = entry.stat().st_ino
     run(tmp_path)
-    assert kept == {path: path.stat().st_mtime_ns for path in entries(tmp_path) if not path.suffix}
+    assert entries(tmp_path) == [entry]
+    assert entry.stat().st_ino == inode
+
+
+@linux
+def test_code_is_kept_for_each_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    code = code_of(10_000)
+    for options in ({}, {"opt_level": "speed"}, {"nan_canonicalization": False}):
+        compiled(code, cache=True, **options)
+    compiled(code, cache=True, limits=Limits(fuel=1000))
+    assert len(entries(tmp_path)) == 4
+
+
+@linux
+def test_a_folder_that_others_may_write_to_is_not_used(tmp_path: Path) -> None:
+    run(tmp_path)
+    (entry,) = entries(tmp_path)
+    entry.write_bytes(b"")
+    entry.parent.chmod(0o777)
+    run(tmp_path)
+    assert entry.read_bytes() == b""
+
+
+@linux
+def test_what_was_not_used_for_longest_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    sizes = (10_000, 10_001, 10_002)
+    names = []
+    for age, size in enumerate(sizes):
+        compiled(code_of(size), cache=True)
+        (new,) = (path for path in entries(tmp_path) if path not in names)
+        os.utime(new, (age, age))
+        names.append(new)
+    compiled(code_of(sizes[0]), cache=True)  # the oldest is the latest used now
+    monkeypatch.setattr(kept, "MOST", sum(path.stat().st_size for path in names) - 1)
+    compiled(code_of(10_003), cache=True)
+    left = entries(tmp_path)
+    assert names[0] in left
+    assert names[1] not in left
 
 
 @linux
@@ -245,18 +292,8 @@ def test_no_home_no_error(tmp_path: Path) -> None:
 @linux
 def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     (tmp_path / ".cache").mkdir()
-    (tmp_path / ".cache" / "wasmtime").write_text(
-        "a file where the folder should be"
-    )  # root may write anywhere
+    (tmp_path / ".cache" / "wizer").write_text("a file where the folder should be")  # root may write anywhere
     run(tmp_path)
-
-
-@linux
-def test_a_broken_default_configuration_is_no_error(tmp_path: Path) -> None:
-    (tmp_path / ".config" / "wasmtime").mkdir(parents=True)
-    (tmp_path / ".config" / "wasmtime" / "config.toml").write_text("nonsense = [")
-    run(tmp_path)
-    assert entries(tmp_path) == []
 
 
 def test_runs_at_the_same_time_share_the_cache(tmp_path: Path) -> None:
@@ -279,11 +316,12 @@ def test_a_cache_of_one_s_own_that_cannot_be_used_is_an_error(tmp_path: Path) ->
 
 
 @linux
-def test_data_without_code_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_little_code_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    data = bytes(wasmtime.wat2wasm(f'(module (memory 1) (func) (data (i32.const 0) "{"a" * 1000}"))'))
-    code = bytes(wasmtime.wat2wasm(f"(module (func {'nop ' * 1000}))"))
-    compiled(data, cache=True)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    data = bytes(wasmtime.wat2wasm(f'(module (memory 9) (func) (data (i32.const 0) "{"a" * 500_000}"))'))
+    for wasm in (MODULE, data, code_of(1000)):
+        compiled(wasm, cache=True)
     assert entries(tmp_path) == []
-    compiled(code, cache=True)
-    assert len([path for path in entries(tmp_path) if not path.suffix]) == 1
+    compiled(code_of(10_000), cache=True)
+    assert len(entries(tmp_path)) == 1

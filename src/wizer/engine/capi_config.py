@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
+from io import RawIOBase
 
 from wasmtime import Config, Engine, Module, WasiConfig, WasmtimeError
 from wasmtime import _ffi as ffi
@@ -57,6 +58,25 @@ def new_module(engine: Engine, wasm: bytes | bytearray) -> Module:
     if error:
         raise WasmtimeError._from_ptr(error)
     return Module._from_ptr(pointer)
+
+
+def write_compiled(module: Module, stream: RawIOBase) -> None:
+    """Write a compiled module from where the engine puts it; the public method copies it once more.
+
+    Raises:
+        WasmtimeError: the module cannot be written.
+        OSError: the stream does not take it.
+    """
+    vec = ffi.wasm_byte_vec_t()
+    error = ffi.wasmtime_module_serialize(module.ptr(), ctypes.byref(vec))
+    if error:
+        raise WasmtimeError._from_ptr(error)
+    try:
+        left = memoryview((ctypes.c_uint8 * vec.size).from_address(ctypes.addressof(vec.data.contents)))
+        while left:
+            left = left[stream.write(left) :]
+    finally:
+        ffi.wasm_byte_vec_delete(ctypes.byref(vec))
 
 
 def validate(engine: Engine, wasm: bytes | bytearray) -> None:

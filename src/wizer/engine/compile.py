@@ -110,10 +110,19 @@ def _machine() -> str:
 def _compile(wasm: bytes | bytearray, config: EngineConfig, compiler: Compiler, limits: Limits) -> Compiled:
     """Make an engine and compile ``wasm`` with it."""
     settings = engine_config(config, compiler, fuel=limits.fuel is not None)
-    if isinstance(config.cache, str) or (config.cache and _worth_keeping(wasm)):
+    if isinstance(config.cache, str):
         _load_cache(settings, config.cache)
     engine = wasmtime.Engine(settings)
-    return Compiled(engine, _module(engine, wasm), compiler)
+    if config.cache is not True or not _worth_keeping(wasm):
+        return Compiled(engine, _module(engine, wasm), compiler)
+    from wizer.engine import kept
+
+    name = kept.key(wasm, f"{compiler} {limits.fuel is not None} {config}")
+    module = kept.find(engine, name)
+    if module is None:
+        module = _module(engine, wasm)
+        kept.keep(module, name)
+    return Compiled(engine, module, compiler)
 
 
 def _module(engine: wasmtime.Engine, wasm: bytes | bytearray) -> wasmtime.Module:
@@ -134,12 +143,13 @@ def _load_cache(settings: wasmtime.Config, cache: bool | str) -> None:
 
 
 _CODE_SECTION = 10
+_LITTLE_CODE = 1 << 13  # bytes: they compile in the time that it takes to look for them
 
 
 def _worth_keeping(wasm: bytes | bytearray) -> bool:
-    """Whether a module has enough code to be worth a place in the cache.
+    """Whether a module has enough code to be worth a place among those that are kept.
 
-    What a large snapshot holds beside its code is data, which takes as long to load as to compile.
+    What a large snapshot holds beside its code is data, which takes as long to write as to compile.
     """
     offset, code = 8, 0
     while offset < len(wasm):
@@ -153,4 +163,4 @@ def _worth_keeping(wasm: bytes | bytearray) -> bool:
                 break
         code += size if section == _CODE_SECTION else 0
         offset = start + size
-    return code * 16 >= len(wasm)
+    return code >= _LITTLE_CODE and code * 16 >= len(wasm)
