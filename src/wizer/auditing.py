@@ -231,10 +231,12 @@ class _Audit:
         for difference in places.values():
             if difference.span is not None:
                 ranges.setdefault(difference.index, []).append(difference.span)
-        found = [difference for difference in places.values() if difference.span is None]
-        for memidx, spans in ranges.items():
-            found += [self._range(memidx, start, end) for start, end in merged(sorted(spans), _GAP)]
-        return found
+        found = [
+            self._range(memidx, start, end)
+            for memidx, spans in ranges.items()
+            for start, end in merged(sorted(spans), _GAP)
+        ]
+        return found + [difference for difference in places.values() if difference.span is None]
 
     def _range(self, memidx: int, start: int, end: int) -> Difference:
         name = self._first[0].describe("memory", memidx)

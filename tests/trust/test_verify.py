@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from tests.guest import binary
 
 import wizer
+from guest import binary
 from wizer import Session
 from wizer.api import verify
 from wizer.binary import sections as sec
