@@ -199,7 +199,7 @@ def test_warn_frozen(tmp_path: Path) -> None:
         "-o",
         tmp_path / "out.wasm",
     ]
-    run = wizer(*line, tmp_path / "in.wat")
+    run = wizer(*line, "-o", tmp_path / "out.wasm", tmp_path / "in.wat")
     assert run.returncode == 0
     warning = (
         'warning: the output depends on random numbers: 2 places, 8 bytes, first memory 0 ("memory") at '

@@ -1,0 +1,102 @@
+"""A JavaScript application that seeds a hash table when it boots: frozen twice, audited, made the same."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from wizer import OptionError, Session, Wasi, Wizer
+from wizer.auditing import audit_with
+from wizer.demo.quickjs import QuickJS, load
+from wizer.engine.deterministic import Deterministic
+from wizer.verification import verify_session
+
+APPLICATION = """
+const seed = Math.floor(Math.random() * 2 ** 31) ^ Date.now();
+const slots = Array.from({length: 64}, () => []);
+const place = key => ((key * 2654435761) ^ seed) >>> 26;
+for (let key = 0; key < 100; key++) slots[place(key)].push([key, "value " + key]);
+globalThis.find = key => slots[place(key)].find(([held]) => held === key)[1];
+globalThis.layout = () => JSON.stringify(slots.map(slot => slot.length));
+0"""
+
+
+class Application(Wizer):
+    """Boots QuickJS with the application."""
+
+    def initialize(self, session: Session) -> None:
+        javascript = QuickJS(session)
+        javascript.boot()
+        javascript.evaluate(APPLICATION)
+
+
+@pytest.fixture(scope="module")
+def quickjs() -> bytes:
+    try:
+        return load()
+    except OptionError as missing:
+        pytest.skip(str(missing))
+
+
+def freeze(quickjs: bytes, **options: object) -> bytes:
+    application = Application(init_func=(), wasi=Wasi(), **options)  # type: ignore[arg-type]
+    with application.session(quickjs) as session:
+        application.initialize(session)
+        snapshot = session.snapshot()
+        verify_session(session, snapshot)
+    with Session(snapshot, wasi=Wasi()) as frozen:
+        assert QuickJS(frozen).evaluate("find(42)") == "value 42"
+    return snapshot
+
+
+def test_two_ordinary_runs_differ(quickjs: bytes) -> None:
+    assert freeze(quickjs) != freeze(quickjs)
+
+
+def test_audit_names_the_ranges_and_the_source(quickjs: bytes) -> None:
+    """QuickJS seeds Math.random with the clock."""
+    found = audit_with(Application(init_func=(), wasi=Wasi()), quickjs)
+    assert found.frozen() == ("clock",)
+    assert found.calls["wasi_snapshot_preview1", "clock_time_get"] >= 2
+    ranges = [finding for finding in found.findings if finding.difference.span is not None]
+    assert ranges
+    assert {finding.name.partition("+")[0] for finding in ranges} >= {"heap"}
+
+
+def test_deterministic_runs_are_identical(quickjs: bytes, tmp_path: Path) -> None:
+    """In this process and in others; with a cold cache, in another folder, with the other compiler."""
+    expected = hashlib.sha256(freeze(quickjs, deterministic=11)).hexdigest()
+    script = (
+        "import hashlib, sys\n"
+        "from trust.test_quickjs import freeze\n"
+        "from wizer import EngineConfig\n"
+        "from wizer.demo.quickjs import load\n"
+        "engine = EngineConfig(compiler=sys.argv[1], cache=sys.argv[2] == 'cached')\n"
+        "print(hashlib.sha256(freeze(load(), deterministic=11, engine=engine)).hexdigest())\n"
+    )
+    tests = str(Path(__file__).parent.parent)
+    for compiler, cache, home in (
+        ("auto", "cached", tmp_path / "cold"),
+        ("auto", "cached", tmp_path / "cold"),
+        ("cranelift", "uncached", tmp_path),
+        ("winch", "uncached", tmp_path),
+    ):
+        run = subprocess.run(
+            [sys.executable, "-c", script, compiler, cache],
+            capture_output=True,
+            check=True,
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join([tests, *sys.path]),
+                "XDG_CACHE_HOME": str(home),
+            },
+        )
+        assert run.stdout.decode().strip() == expected, compiler
+    later = freeze(quickjs, deterministic=Deterministic(seed=11, start=10**18))
+    assert hashlib.sha256(later).hexdigest() != expected
