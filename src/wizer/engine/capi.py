@@ -14,7 +14,6 @@ from __future__ import annotations
 import ctypes
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import wasmtime
@@ -25,6 +24,7 @@ from wasmtime._value import Val
 
 from wizer.binary.types import FuncType, SubType, ValType, hierarchy
 from wizer.calls import FloatBits
+from wizer.records import record
 
 Extern: TypeAlias = (
     wasmtime.Func | wasmtime.Global | wasmtime.Table | wasmtime.Memory | wasmtime.SharedMemory | wasmtime.Tag
@@ -151,9 +151,10 @@ class Reference:
     It keeps what it refers to alive.
     """
 
-    __slots__ = ("_value",)
+    __slots__ = ("_store", "_value")
 
-    def __init__(self, value: ffi.wasmtime_val_t) -> None:
+    def __init__(self, store: wasmtime.Store, value: ffi.wasmtime_val_t) -> None:
+        self._store = store
         self._value = ffi.wasmtime_val_t()
         ffi.wasmtime_val_clone(ctypes.byref(value), ctypes.byref(self._value))
 
@@ -165,6 +166,8 @@ def to_engine(store: wasmtime.Store, kind: int, value: object) -> ffi.wasmtime_v
     """Convert a Python value; raise `TypeError` or `OverflowError` where it is not one of this kind."""
     raw = ffi.wasmtime_val_t(kind=kind)
     if isinstance(value, Reference):
+        if value._store is not store:  # the engine would end the process
+            raise TypeError("a reference of another session")
         ffi.wasmtime_val_clone(ctypes.byref(value._value), ctypes.byref(raw))
     elif kind in (0, 1):
         _set_integer(raw, 32 if kind == 0 else 64, value)
@@ -172,6 +175,8 @@ def to_engine(store: wasmtime.Store, kind: int, value: object) -> ffi.wasmtime_v
         _set_float(raw, kind, value)
     elif kind == 4:
         ctypes.memmove(ctypes.addressof(raw.of), _vector_bytes(value), 16)
+    elif kind == 5 and not isinstance(value, wasmtime.Func | None):
+        raise TypeError(f"expected None or a wasmtime.Func, not {value!r}")
     elif kind in (5, 6):
         raw = Val(ctypes.c_uint8(kind), value)._new_raw(store)
     elif value is not None:
@@ -223,7 +228,7 @@ def from_engine(store: wasmtime.Store, raw: ffi.wasmtime_val_t) -> object:
             return wasmtime.Func._from_raw(raw.of.funcref) if raw.of.funcref.store_id else None
         case 6:
             return _external(store, raw)
-    return Reference(raw) if raw.of.anyref.store_id else None
+    return Reference(store, raw) if raw.of.anyref.store_id else None
 
 
 def _external(store: wasmtime.Store, raw: ffi.wasmtime_val_t) -> object:
@@ -232,7 +237,7 @@ def _external(store: wasmtime.Store, raw: ffi.wasmtime_val_t) -> object:
         return None
     if ffi.wasmtime_externref_data(store._context(), ctypes.byref(raw.of.externref)):
         return Val._from_raw(store, raw, owned=False).value
-    return Reference(raw)
+    return Reference(store, raw)
 
 
 def value_kind(valtype: ValType, types: Sequence[SubType]) -> int:
@@ -292,7 +297,7 @@ def _raise(error: Any, trap: Any) -> None:
         raise wasmtime.Trap._from_ptr(trap)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _HostFunction:
     function: Callable[..., object]
     store: wasmtime.Store

@@ -115,10 +115,10 @@ class Linker:
     ) -> capi.Extern | None:
         """Return the extern for an import, None where it is left to be made."""
         found = self.given.get(imported.module, {}).get(imported.name)
+        if isinstance(found, capi.Extern):
+            return found
         if found is not None and not callable(found):
-            return found
-        if isinstance(found, wasmtime.Func):
-            return found
+            raise LinkError(f"{found!r} is given for {_name(imported)}, which is a {imported.kind}")
         if not isinstance(imported.type, FuncIndex) or imported.kind == "tag":
             if found is not None:
                 raise LinkError(
