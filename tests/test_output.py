@@ -1,0 +1,208 @@
+"""The output appears whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+import pytest
+
+from guest import environment
+from wizer import OutputError, Session
+from wizer.output import write_path, write_stream
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+WAT = (
+    '(module (memory 2) (func (export "init") (memory.fill (i32.const 0) (i32.const 7) (i32.const 100000))))'
+)
+
+
+def snapshot_to(output: Path) -> int:
+    with Session(WAT) as session:
+        session.call("init")
+        return session.write(output)
+
+
+def leftovers(folder: Path, *known: str) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name not in known)
+
+
+def test_a_new_file_gets_the_permissions_of_new_files(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_bytes(b"")
+    size = snapshot_to(tmp_path / "out.wasm")
+    assert (tmp_path / "out.wasm").stat().st_size == size
+    assert (tmp_path / "out.wasm").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    assert leftovers(tmp_path, "plain", "out.wasm") == []
+
+
+def test_an_old_file_is_replaced_and_keeps_its_permissions(tmp_path: Path) -> None:
+    output = tmp_path / "out.wasm"
+    output.write_bytes(b"old")
+    output.chmod(0o751)
+    snapshot_to(output)
+    assert stat.S_IMODE(output.stat().st_mode) == 0o751
+    assert output.read_bytes()[:4] == b"\0asm"
+
+
+def test_an_open_reader_of_the_old_file_goes_on_reading_it(tmp_path: Path) -> None:
+    output = tmp_path / "out.wasm"
+    output.write_bytes(b"old contents")
+    with output.open("rb") as reader:
+        snapshot_to(output)
+        assert reader.read() == b"old contents"
+
+
+def test_a_symbolic_link_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "target").mkdir()
+    target = tmp_path / "target" / "real.wasm"
+    target.write_bytes(b"old")
+    link = tmp_path / "link.wasm"
+    link.symlink_to("target/real.wasm")
+    snapshot_to(link)
+    assert link.is_symlink()
+    assert target.read_bytes()[:4] == b"\0asm"
+    assert leftovers(tmp_path / "target", "real.wasm") == []
+
+
+def test_a_dangling_link_gets_its_target(tmp_path: Path) -> None:
+    link = tmp_path / "link.wasm"
+    link.symlink_to(tmp_path / "new.wasm")
+    snapshot_to(link)
+    assert link.is_symlink()
+    assert (tmp_path / "new.wasm").read_bytes()[:4] == b"\0asm"
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="failed to write the output") as error:
+        snapshot_to(tmp_path / "nowhere" / "out.wasm")
+    assert error.value.causes == ("No such file or directory",)
+
+
+def test_the_output_is_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(OutputError) as error:
+        snapshot_to(tmp_path)
+    assert error.value.causes == ("Is a directory",)
+    assert leftovers(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
+    folder = tmp_path / "locked"
+    folder.mkdir()
+    (folder / "out.wasm").write_bytes(b"old")
+    folder.chmod(0o555)
+    program = (
+        "import os, sys, pathlib, wizer\n"
+        "if os.getuid() == 0: os.setuid(65534)\n"  # to root, no folder is locked
+        "from wizer.output import write_path\n"
+        "write_path([b'new'], sys.argv[1])"
+    )
+    tmp_path.chmod(0o755)
+    for parent in list(tmp_path.parents)[:2]:
+        parent.chmod(0o755)
+    run = subprocess.run(
+        [sys.executable, "-c", program, str(folder / "out.wasm")],
+        env=environment(),
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    folder.chmod(0o755)
+    assert "wizer.errors.OutputError: failed to write the output" in run.stderr
+    assert "Permission denied" in run.stderr
+    assert (folder / "out.wasm").read_bytes() == b"old"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_a_full_disk() -> None:
+    with pytest.raises(OutputError) as error:
+        snapshot_to(Path("/dev/full"))
+    assert error.value.causes == ("No space left on device",)
+
+
+def test_a_file_that_may_not_grow_so_large_leaves_nothing_behind(tmp_path: Path) -> None:
+    output = tmp_path / "out.wasm"
+    output.write_bytes(b"old")
+    program = (
+        "import resource, signal, sys\n"
+        "from wizer.output import write_path\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
+        "write_path([bytes(5_000)] * 4, sys.argv[1])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program, str(output)],
+        env=environment(),
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert "wizer.errors.OutputError" in run.stderr
+    assert "File too large" in run.stderr
+    assert output.read_bytes() == b"old"
+    assert leftovers(tmp_path, "out.wasm") == []
+
+
+def test_what_fails_in_the_middle_leaves_the_old_file(tmp_path: Path) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield b"half"
+        raise KeyboardInterrupt
+
+    output = tmp_path / "out.wasm"
+    output.write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt):
+        write_path(chunks(), output)
+    assert output.read_bytes() == b"old"
+    assert leftovers(tmp_path, "out.wasm") == []
+
+
+def test_a_pipe_is_written_to_as_it_is(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert write_path([b"abc", memoryview(b"def")], pipe) == 6
+        assert os.read(reader, 100) == b"abcdef"
+    finally:
+        os.close(reader)
+    assert leftovers(tmp_path, "pipe") == []
+
+
+def test_a_name_as_long_as_names_may_be(tmp_path: Path) -> None:
+    output = tmp_path / ("n" * 250 + ".wasm")
+    assert write_path([b"x"], output) == 1
+    assert output.read_bytes() == b"x"
+
+
+def test_a_stream_gets_every_chunk(tmp_path: Path) -> None:
+    with (tmp_path / "out").open("wb") as stream:
+        assert write_stream([b"", b"abc", memoryview(bytearray(b"def"))], stream) == 6
+    assert (tmp_path / "out").read_bytes() == b"abcdef"
+
+
+class Trickle(io.RawIOBase):
+    """A stream without a buffer, which takes 1,000 bytes at once."""
+
+    def __init__(self) -> None:
+        self.contents = b""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Buffer) -> int:
+        taken = bytes(memoryview(data)[:1000])
+        self.contents += taken
+        return len(taken)
+
+
+def test_a_stream_that_takes_only_some_bytes_at_once_gets_all() -> None:
+    stream = Trickle()
+    assert write_stream([b"start", bytes(range(256)) * 30], cast(BinaryIO, stream)) == 7685
+    assert stream.contents == b"start" + bytes(range(256)) * 30
