@@ -72,5 +72,7 @@ def _mode(target: Path) -> int:
 
 
 def _write(stream: BinaryIO, chunk: Chunk) -> int:
-    stream.write(chunk)
+    rest = memoryview(chunk)
+    while rest:  # a stream without a buffer takes less at once, on Linux 2 GiB
+        rest = rest[stream.write(rest) :]
     return len(chunk)
