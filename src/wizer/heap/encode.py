@@ -139,7 +139,7 @@ class References:
         self._in_restore = True
         pieces = [self._make_late(node) for node in self._placement.late]
         pieces += [self._fill_array(node) for node in self._large_arrays()]
-        pieces += [self._set_slot(patch.node, patch.slot.index) for patch in self._placement.patches]
+        pieces += [self._set_slots(patch.node, patch.slot.index) for patch in self._placement.patches]
         for globalidx, value in sorted(self._state.globals.items()):
             global_ = self._module.globals[globalidx]
             if globalidx in self._placement.patched_globals or self._module.imported("global", globalidx):
@@ -210,7 +210,9 @@ class References:
         found, reftype = self._at_home(home)
         top = self._graph.top(reftype)
         found += code.ANY_CONVERT_EXTERN if top == "extern" else b""
-        return found if reftype.heap == object_.typeidx else found + code.ref_cast(object_.typeidx)
+        if reftype.heap != object_.typeidx:
+            return found + code.ref_cast(object_.typeidx)
+        return found + code.REF_AS_NON_NULL if reftype.nullable else found
 
     def _at_home(self, home: object) -> tuple[bytes, RefType]:
         """Return the code that reads an object's home, and the static type of that."""
@@ -392,6 +394,17 @@ class References:
         segment = self._array_segment(node, array)
         numeric = isinstance(self._graph.element_type(array).storage, str)
         return self._exact(node) + copy_segment(array.typeidx, segment, self._length(array), numeric)
+
+    def _set_slots(self, node: int, slot: int) -> bytes:
+        """Return the code that sets a slot; the first of an array's equal elements stands for all of them."""
+        array = self._graph.heap[node]
+        if not isinstance(array, Array) or len(array.elements) == 1 or not self._graph.is_uniform(node):
+            return self._set_slot(node, slot)
+        if slot > 0:
+            return b""
+        value = self._value(array.elements[0], self._slot_type(node, 0))
+        everything = encode_const("i32", 0) + value + encode_const("i32", len(array.elements))
+        return self._exact(node) + everything + code.op(b"\xfb\x10", array.typeidx)  # array.fill
 
     def _set_slot(self, node: int, slot: int) -> bytes:
         object_ = self._graph.heap[node]

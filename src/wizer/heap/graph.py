@@ -38,7 +38,8 @@ class Graph:
         self.module = module
         self.heap: Sequence[HeapObject] = state.heap
         self.uses = [0] * len(state.heap)
-        for value in _roots(state):
+        self._uniform: dict[int, bool] = {}
+        for value in _roots(state) if state.heap else ():
             self._count(value)
         for object_ in state.heap:
             for value in _contents(object_):
@@ -136,8 +137,12 @@ class Graph:
 
     def is_uniform(self, node: int) -> bool:
         """Whether an object is an array of references that are all the same."""
-        object_ = self.heap[node]
-        return isinstance(object_, Array) and uniform_ref(object_.elements) is not None
+        found = self._uniform.get(node)
+        if found is None:
+            object_ = self.heap[node]
+            found = isinstance(object_, Array) and uniform_ref(object_.elements) is not None
+            self._uniform[node] = found
+        return found
 
     def needs_code(self, node: int) -> bool:
         """Whether no constant expression makes an object, nor an empty one that could be filled."""
