@@ -106,6 +106,7 @@ class Placement:
         self._forced: list[int] = []
         self._external: frozenset[int] = frozenset()
         self._first_appended = len(graph.module.globals)
+        self._placeholders: dict[RefType | str, bool] = {}
         self._late_nodes = self._find_late()
         self._in_segments = frozenset(n for refs in state.elements.values() for n in _nodes(refs))
         self._apart = self._find_apart()
@@ -247,7 +248,11 @@ class Placement:
         return frozenset(found)
 
     def _placeholder(self, valtype: RefType | str) -> bool:
-        return isinstance(valtype, RefType) and placeholder(self.graph.module, valtype) is not None
+        found = self._placeholders.get(valtype)
+        if found is None:
+            found = isinstance(valtype, RefType) and placeholder(self.graph.module, valtype) is not None
+            self._placeholders[valtype] = found
+        return found
 
     def _soft(self, slot: Slot, *, late: bool = False) -> bool:
         """Whether the restore function can set a slot, in an object that it makes itself if ``late``."""
