@@ -9,7 +9,8 @@ Engine-free: the instance is behind the protocol `Live`, which calls the accesso
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count
 
 from wizer.binary.externs import ExternKind
 from wizer.binary.module import Module
@@ -129,11 +130,8 @@ class _Capture:
         reader = _TableReader(self, tableidx)
         table = self.module.tables[tableidx]
         default = initial_element(self.module, tableidx)
-        if default == NULL:
-            elements = dict(reader.non_null())
-        else:
-            elements = {i: ref for i, ref in reader.all() if default is None or ref != default}
-        expected = initial_elements(self.module, tableidx)
+        elements = reader.non_null() if default == NULL else reader.other_than(default)
+        expected = initial_elements(self.module, tableidx, self.functions.by_index)
         if reader.size == table.type.limits.minimum and default is not None and elements == expected:
             return TableState(reader.size)
         return TableState(reader.size, elements)
@@ -155,7 +153,7 @@ class _TableReader:
     """Reads one table, many elements at a time."""
 
     def __init__(self, capture_: _Capture, tableidx: int) -> None:
-        self._ref = capture_.ref
+        self._capture = capture_
         self.tableidx = tableidx
         self.reftype: RefType = capture_.module.tables[tableidx].type.element
         self.hierarchy = hierarchy(self.reftype.heap, capture_.module.types)
@@ -166,34 +164,54 @@ class _TableReader:
         size()
         self.size = size.buffer[0] & self._mask
 
-    def non_null(self) -> Iterator[tuple[int, Ref]]:
-        """Yield the elements that are not null; runs of null are passed over by the guest itself."""
+    def non_null(self) -> dict[int, Ref]:
+        """Return the elements that are not null; runs of null are passed over by the guest itself."""
         following = self._live.accessor(f"{self._name}.next", 1)
-        position = 0
+        elements: dict[int, Ref] = {}
+        position, nulls = 0, True
         while position < self.size:
-            following.buffer[0] = position
-            following()
-            position = following.buffer[0] & self._mask
-            if position >= self.size:
-                return
+            if nulls:
+                following.buffer[0] = position
+                following()
+                position = following.buffer[0] & self._mask
+                if position >= self.size:
+                    break
             if self.hierarchy == "cont":
-                self._ref(0, "cont", ("table", self.tableidx, position))
-            stop = min(position + BATCH, self.size)
-            yield from ((i, ref) for i, ref in self._read(position, stop) if ref != NULL)
-            position = stop
+                self._capture.ref(0, "cont", ("table", self.tableidx, position))
+            words = self._words(position)
+            refs = self._refs(words, position)
+            nulls = 0 in words
+            if nulls:
+                elements.update((i, ref) for i, ref in enumerate(refs, position) if ref != NULL)
+            else:
+                elements.update(zip(range(position, position + len(refs)), refs, strict=True))
+            position += len(refs)
+        return elements
 
-    def all(self) -> Iterator[tuple[int, Ref]]:
-        """Yield all elements."""
-        for start in range(0, self.size, BATCH):
-            yield from self._read(start, min(start + BATCH, self.size))
+    def other_than(self, default: Ref | None) -> dict[int, Ref]:
+        """Return the elements that are not ``default``; None: all."""
+        return {
+            position: ref
+            for start in range(0, self.size, BATCH)
+            for position, ref in enumerate(self._refs(self._words(start), start), start)
+            if default is None or ref != default
+        }
 
-    def _read(self, start: int, stop: int) -> Iterator[tuple[int, Ref]]:
+    def _words(self, start: int) -> list[int]:
+        """Return the raw values of the next elements, `BATCH` of them unless the table ends before."""
         call = self._live.accessor(f"{self._name}.read", BATCH)
         call.buffer[0] = start
         call()
-        words = call.buffer[: 2 * (stop - start) : 2]
-        for position, word in enumerate(words, start):
-            yield position, self._ref(word, self.hierarchy, ("table", self.tableidx, position))
+        return call.buffer[: 2 * min(BATCH, self.size - start) : 2]
+
+    def _refs(self, words: Sequence[int], start: int) -> Sequence[Ref]:
+        known = self._capture.heap.known(words, self.hierarchy)
+        if known is not None:
+            return known
+        return [
+            self._capture.ref(word, self.hierarchy, ("table", self.tableidx, position))
+            for position, word in enumerate(words, start)
+        ]
 
 
 def initial_element(module: Module, tableidx: int) -> Ref | None:
@@ -213,19 +231,40 @@ def _constant(value: tuple[str, int | None] | None) -> Ref | None:
     return None
 
 
-def initial_elements(module: Module, tableidx: int) -> Mapping[int, Ref] | None:
-    """Return the elements that active segments give a table, or None where only a run tells."""
+class _FuncRefs(dict[int, FuncRef]):
+    """References to functions by index, each made once: the same objects are equal at a glance."""
+
+    def __missing__(self, funcidx: int) -> FuncRef:
+        self[funcidx] = made = FuncRef(funcidx)
+        return made
+
+
+def initial_elements(
+    module: Module, tableidx: int, known: Mapping[int, FuncRef] | None = None
+) -> Mapping[int, Ref] | None:
+    """Return the elements that active segments give a table, or None where only a run tells.
+
+    ``known``: references to use, by function.
+    """
     default = initial_element(module, tableidx)
+    funcs = _FuncRefs(known or {})
     elements: dict[int, Ref] = {}
+    others = default != NULL
     for element in module.elements:
         if element.mode != "active" or element.tableidx != tableidx:
             continue
         value = element.offset.value if element.offset else None
         if value is None or value[0] not in ("i32", "i64") or value[1] is None:
             return None
+        if (indices := element.indices) is not None:
+            elements.update(zip(count(value[1]), map(funcs.__getitem__, indices), strict=False))
+            continue
+        others = True
         for position, item in enumerate(element.items, value[1]):
             ref = FuncRef(item) if isinstance(item, int) else _constant(item.value)
             if ref is None:
                 return None
             elements[position] = ref
+    if not others:
+        return elements
     return {position: ref for position, ref in elements.items() if ref != default}

@@ -208,7 +208,7 @@ class _Parser:
                 self.imports = reader.vector(read_import)
                 self._add_imports(self.imports)
             case sec.FUNCTION:
-                defined = reader.vector(Reader.u32)
+                defined = reader.u32s()
                 self.defined_funcs = len(defined)
                 self.funcs.extend(defined)
             case sec.TABLE | sec.MEMORY | sec.TAG | sec.GLOBAL:

@@ -49,6 +49,29 @@ class Reader:
             return self.wasm[pos]
         return self._unsigned(32)
 
+    def u32s(self) -> tuple[int, ...]:
+        """Read a vector of unsigned integers of 32 bits, of which there may be a million."""
+        values = []
+        count = self.count()
+        wasm, pos, last = self.wasm, self.pos, self.end - 1
+        for _ in range(count):
+            if pos < last:  # nearly all have one byte or two
+                first = wasm[pos]
+                if first < 0x80:
+                    values.append(first)
+                    pos += 1
+                    continue
+                second = wasm[pos + 1]
+                if second < 0x80:
+                    values.append(first & 0x7F | second << 7)
+                    pos += 2
+                    continue
+            self.pos = pos
+            values.append(self.u32())
+            pos = self.pos
+        self.pos = pos
+        return tuple(values)
+
     def u64(self) -> int:
         """Read an unsigned integer of 64 bits."""
         return self._unsigned(64)

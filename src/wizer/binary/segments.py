@@ -7,7 +7,7 @@ https://webassembly.github.io/spec/core/binary/modules.html#data-section
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 from wizer.binary.expr import END, Expr, encode_const, read_expr
 from wizer.binary.leb128 import encode_unsigned
@@ -38,8 +38,15 @@ class ElementSegment:
     offset: Expr | None
     code: bytes
 
+    @property
+    def indices(self) -> tuple[int, ...] | None:
+        """The function indices that the segment is written with, None where those are expressions."""
+        return None if self.items and isinstance(self.items[0], Expr) else cast("tuple[int, ...]", self.items)
+
     def funcs(self) -> frozenset[int]:
         """Return the functions that the segment declares as referenceable."""
+        if self.indices is not None:
+            return frozenset(self.indices)
         found: set[int] = set()
         for item in self.items:
             if isinstance(item, int):
@@ -85,7 +92,7 @@ def read_element(reader: Reader) -> ElementSegment:
         elif reader.byte() != 0:
             raise reader.fail("malformed element kind", reader.pos - 1)
     items: tuple[int | Expr, ...]
-    items = reader.vector(read_expr) if flags & 4 else reader.vector(Reader.u32)
+    items = reader.vector(read_expr) if flags & 4 else reader.u32s()
     return ElementSegment(mode, reftype, items, tableidx, offset, reader.wasm[start : reader.pos])
 
 
@@ -118,7 +125,8 @@ def encode_func_elements(tableidx: int, offset: int, funcs: Sequence[int], is64:
     """Encode an active element segment of functions, none of them null."""
     head = b"\x00" if tableidx == 0 else b"\x02" + encode_unsigned(tableidx)
     kind = b"" if tableidx == 0 else b"\x00"
-    body = encode_unsigned(len(funcs)) + b"".join(map(encode_unsigned, funcs))
+    codes = {funcidx: encode_unsigned(funcidx) for funcidx in set(funcs)}
+    body = encode_unsigned(len(funcs)) + b"".join(map(codes.__getitem__, funcs))
     return head + encode_offset(offset, is64) + kind + body
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from wizer.binary.module import Module
 from wizer.binary.types import ArrayType, RefType, StorageType, StructType, hierarchy
@@ -60,22 +60,32 @@ def raw_bits(raw: Sequence[int], slot: int, storage: StorageType) -> int:
 
 
 class Functions:
-    """Tells which function a funcref is to."""
+    """Tells which function a funcref is to.
+
+    Attributes:
+        by_index: the references, by function.
+    """
 
     def __init__(self, accessors: Accessors, live: Live) -> None:
         self._live = live
+        self.by_index: dict[int, FuncRef] = {}
         self._by_address: dict[int, FuncRef | GlobalRef] = {}
         for number, batch in enumerate(accessors.functions):
             call = live.accessor(f"{accessors.prefix}functions{number}", len(batch))
             call()
-            for slot, funcidx in enumerate(batch):
-                self._by_address[call.buffer[2 * slot]] = FuncRef(funcidx)
+            for funcidx, address in zip(batch, call.buffer[: 2 * len(batch) : 2], strict=True):
+                self.by_index[funcidx] = self._by_address[address] = FuncRef(funcidx)
         self._by_identity: dict[tuple[int, int], FuncRef | GlobalRef] | None = None
 
     def name(self, address: int, ref: GlobalRef) -> None:
         """Let a stranger's function be known as the value of a global."""
         self._by_address[address] = ref
         self._by_identity = None
+
+    def known(self, addresses: Sequence[int]) -> Sequence[Ref] | None:
+        """Return the references with raw values that have all been found before, otherwise None."""
+        found = list(map(self._by_address.get, addresses))
+        return cast("list[Ref]", found) if all(found) else None
 
     def find(self, address: int) -> FuncRef | GlobalRef | None:
         """Return the reference with a raw value that is not null; None for a stranger's function."""
@@ -126,6 +136,18 @@ class HeapWalk:
         if found is None:
             found = self._seen[bits] = self._first_seen(bits, top, place)
         return found
+
+    def known(self, words: Sequence[int], top: str) -> Sequence[Ref] | None:
+        """Return the references with raw values that have all been seen before, otherwise None.
+
+        Tables are large, and often hold the same few functions again and again.
+        """
+        if top == "func":
+            return self._functions.known(words)
+        if top == "cont":
+            return None
+        found = [self._seen.get(word & 0xFFFF_FFFF) for word in words]
+        return cast("list[Ref]", found) if all(found) else None
 
     def imported(self, bits: int, top: str, globalidx: int) -> Ref:
         """Return what an imported immutable global holds: where nothing else names it, the global does."""
