@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 Imports: TypeAlias = "Mapping[str, Any]"
 UnknownImports: TypeAlias = Literal["trap", "error", "default"]
 
+DEFAULT_LIMITS: Final = Limits(timeout=600, max_memory=1 << 32, max_table_elements=10_000_000)
+"""The bounds of a run that is given none: what a browser allows a module, and ten minutes.
+https://webassembly.github.io/spec/js-api/#limits"""
+
 MAX_OUTPUT: Final = 1 << 30
 """Bytes of output by default. No browser loads a larger module:
 https://webassembly.github.io/spec/js-api/#limits"""
@@ -53,7 +57,7 @@ class Session:
         preload: modules to instantiate first, by the name that they are imported under.
         unknown_imports: functions that nobody gives "trap" when they are called, are an "error" at once, or
             return the "default" values of their types.
-        limits: bounds on time, fuel and memory.
+        limits: bounds on time, fuel and memory; None: `DEFAULT_LIMITS`. ``Limits()`` has none.
         engine: how to compile.
         max_data_segments: how many data segments a module in the snapshot may have.
         max_output: how many bytes a snapshot may have; None: as many as it takes.
@@ -99,7 +103,7 @@ class Session:
             "wasi": wasi,
             "preload": preload,
             "unknown_imports": unknown_imports,
-            "limits": limits,
+            "limits": DEFAULT_LIMITS if limits is None else limits,
             "engine": engine,
             "max_data_segments": max_data_segments,
             "hard_exit": hard_exit,

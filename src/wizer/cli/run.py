@@ -17,10 +17,10 @@ from wizer.cli.signals import watched
 from wizer.engine.config import EngineConfig
 from wizer.engine.flags import Flags, from_settings
 from wizer.engine.wasi import Wasi
-from wizer.engine.watchdog import Limits
 from wizer.errors import OptionError, OutputError, WizerError
 from wizer.output import write_path, write_stream
 from wizer.records import replace
+from wizer.session import DEFAULT_LIMITS
 
 if TYPE_CHECKING:
     from wizer.api import Wizer
@@ -64,7 +64,10 @@ def make_flags(options: RunOptions) -> Flags:
             features=options.features,
             relaxed_simd_deterministic=bool(options.relaxed_simd_deterministic),
         )
-        limits = Limits(timeout=options.timeout, fuel=options.fuel, max_memory=options.max_memory)
+        given = {"timeout": options.timeout, "fuel": options.fuel, "max_memory": options.max_memory}
+        limits = replace(
+            DEFAULT_LIMITS, **{name: bound for name, bound in given.items() if bound is not None}
+        )
         inherited = "null" if options.inherit_stdio is False else "inherit"
         wasi = Wasi(
             args=(Path(options.input).name,),

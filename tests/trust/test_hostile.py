@@ -1,0 +1,138 @@
+"""A stranger's module: what it may not do, with no option given."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from wizer import LimitError, Limits, ParseError, Session, TrapError, Wasi, wizen
+from wizer.binary.leb128 import encode_unsigned
+from wizer.binary.module import parse_module
+
+from .guest import OBSERVER, wizer
+
+HEADER = b"\0asm\x01\0\0\0"
+MOST = encode_unsigned(0xFFFF_FFFF)
+
+
+def test_there_is_no_host_unless_asked_for(tmp_path: Path) -> None:
+    with Session(OBSERVER) as session, pytest.raises(TrapError, match=r"random_get. has not been defined"):
+        session.call("look_random")
+    (tmp_path / "in.wat").write_text(OBSERVER)
+    run = wizer("-f", "look_environ", tmp_path / "in.wat", "-o", tmp_path / "out.wasm")
+    assert run.returncode == 1
+    assert not (tmp_path / "out.wasm").exists()
+
+
+def test_wasi_shows_no_files_and_variables_that_are_not_named() -> None:
+    with Session(OBSERVER, wasi=Wasi()) as session:
+        assert session.call("open", 0, 4, 0) == 8  # BADF: there is no directory
+        session.call("look_environ")
+        assert session.memory()[0x600:0x608] == bytes(8)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """What the guest sees; beside it is a secret."""
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "inside").mkdir()
+    return tmp_path / "inside"
+
+
+@pytest.mark.parametrize("target", ["../secret", "{parent}/secret", "../inside/../secret"])
+@pytest.mark.parametrize("create", [0, 1])
+def test_links_do_not_lead_out_of_a_directory(target: str, create: int, folder: Path) -> None:
+    (folder / "link").symlink_to(target.format(parent=folder.parent))
+    with Session(OBSERVER, wasi=Wasi(mapdirs={"/d": folder})) as session:
+        assert session.call("open", 5, 4, create) != 0
+    assert (folder.parent / "secret").read_text() == "secret"
+
+
+def test_links_to_directories_do_not_lead_out(folder: Path) -> None:
+    (folder / "link").symlink_to("..")
+    with Session(OBSERVER, wasi=Wasi(mapdirs={"/d": folder})) as session:
+        path = b"link/secret"
+        session.memory()[0x40 : 0x40 + len(path)] = path
+        assert session.call("open", 0x40, len(path), 0) != 0
+
+
+@pytest.mark.parametrize("path", ["../secret", "/etc/hostname", "inside/../../secret", "./../secret", "..\0"])
+def test_paths_do_not_lead_out(path: str, folder: Path) -> None:
+    (folder / "inside").mkdir()
+    with Session(OBSERVER, wasi=Wasi(mapdirs={"/d": folder})) as session:
+        name = path.encode()
+        session.memory()[0x40 : 0x40 + len(name)] = name
+        for create in (0, 1):
+            assert session.call("open", 0x40, len(name), create) != 0
+    assert sorted(p.name for p in folder.parent.iterdir()) == ["inside", "secret"]
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_a_guest_creates_files_in_its_directory_only(deterministic: bool, folder: Path) -> None:
+    with Session(OBSERVER, wasi=Wasi(mapdirs={"/d": folder}), deterministic=deterministic) as session:
+        assert session.call("open", 10, 3, 1) == 0
+    assert [path.name for path in folder.iterdir()] == ["new"]
+    with Session(OBSERVER, wasi=Wasi(mapdirs={"/d": folder}, read_only=True)) as session:
+        assert session.call("open", 0, 4, 1) != 0
+    assert [path.name for path in folder.iterdir()] == ["new"]
+
+
+def test_memories_and_tables_are_bounded_by_default() -> None:
+    grow = """(module (memory i64 1) (table 1 funcref)
+      (func (export "memory") (result i64) (memory.grow (i64.const 65536)))
+      (func (export "table") (result i32) (table.grow (ref.null func) (i32.const 10000000))))"""
+    with Session(grow) as session:
+        assert session.call("memory") == -1
+        assert session.call("table") == -1
+    with pytest.raises(LimitError, match="exceeds the limit of 4294967296 bytes"):
+        Session("(module (memory i64 65537))")
+    with pytest.raises(LimitError, match="exceeds the limit of 10000000 elements"):
+        Session("(module (table 10000001 funcref))")
+    with Session("(module (memory i64 65537))", limits=Limits()):
+        pass
+
+
+FULL = """(module (memory 2) (func (export "wizer-initialize")
+  (memory.fill (i32.const 0) (i32.const 7) (i32.const 131072))))"""
+
+
+def test_the_output_is_bounded(tmp_path: Path) -> None:
+    assert len(wizen(FULL, max_output=200_000)) > 131072
+    with pytest.raises(LimitError, match=r"the output of \d+ bytes exceeds the limit of 100000 bytes"):
+        wizen(FULL, max_output=100_000)
+    (tmp_path / "in.wat").write_text(FULL)
+    run = wizer("--max-output", "100K", tmp_path / "in.wat", "-o", tmp_path / "out.wasm")
+    assert run.returncode == 1
+    assert b"exceeds the limit of 102400 bytes" in run.stderr
+    assert not (tmp_path / "out.wasm").exists()
+
+
+def section(number: int, contents: bytes) -> bytes:
+    return HEADER + bytes([number]) + encode_unsigned(len(contents)) + contents
+
+
+LIES = {
+    **{f"count of section {number}": section(number, MOST) for number in (1, 2, 3, 4, 5, 6, 7, 9, 11, 13)},
+    "size of a section": HEADER + b"\x01" + MOST,
+    "size of a custom section": HEADER + b"\x00" + MOST + b"\x01x",
+    "length of a name": section(2, b"\x01" + MOST + b"x"),
+    "parameters of a function": section(1, b"\x01\x60" + MOST),
+    "fields of a structure": section(1, b"\x01\x5f" + MOST),
+    "types of a group": section(1, b"\x01\x4e" + MOST),
+    "functions of a segment": section(9, b"\x01\x00\x41\x00\x0b" + MOST),
+    "bytes of a segment": section(11, b"\x01\x01" + MOST),
+    "bodies": section(10, MOST),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_no_length_is_believed(lie: str) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(ParseError):
+            parse_module(LIES[lie])
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
