@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from wizer.binary.assemble import Chunk
@@ -179,11 +181,24 @@ class ModuleSession:
     ) -> list[Chunk]:
         """Return the snapshot in pieces; those of memory contents are views on the live memory."""
         exports = final_exports(self.module, rename=rename or {}, remove=remove, keep=keep)
-        return rewrite(self.module, self.state(), exports, self._max_data_segments)
+        with _no_collections():
+            return rewrite(self.module, self.state(), exports, self._max_data_segments)
 
     def state(self) -> State:
         """Return the state as it is now; memories are views."""
         return capture(self.module, self._accessors, self._run.live, self._run.kept)
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Hold Python's cyclic garbage collector off what makes millions of objects and no cycles."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class ModuleInstrumented:
