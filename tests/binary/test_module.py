@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from guest import binary
 from wizer.binary.externs import Export, FuncIndex, GlobalType, Import
 from wizer.binary.module import Module, parse_module
 from wizer.binary.types import FuncType, RefType
-from wizer.errors import ParseError
+from wizer.errors import ParseError, WizerError
+from wizer.instrument import instrument
 
 WAT = """(module
     (type $f (func (param i32) (result i64))) (type $s (struct (field (mut anyref)))) (tag $tag (param i32))
@@ -78,6 +80,7 @@ HEADER = "00 61 73 6d 01 00 00 00 "
         ("01 05 01 5f 01 63 09", "unexpected end"),
         ("01 06 01 5f 01 63 09 00", "unknown type 9"),
         ("01 06 01 50 01 07 5f 00", "unknown type 7"),
+        ("01 06 01 50 01 00 5f 00", "type 0 has a supertype that does not stand before it"),
         ("04 06 01 40 01 70 00 01", "unknown reference type 0x40"),
     ],
 )
@@ -100,6 +103,14 @@ def survivors(wasm: bytes) -> Module | None:
     return module
 
 
+def instrumented(wasm: bytes) -> None:
+    """Instrument what can be parsed: the stage before the engine's validation must not stumble either."""
+    module = survivors(wasm)
+    if module is not None:
+        with suppress(WizerError):
+            instrument(module)
+
+
 def test_every_truncation_of_a_module_is_malformed_or_shorter() -> None:
     wasm = binary(WAT)
     whole = [len(wasm[:8])] + [section.end for section in parse_module(wasm).sections]
@@ -108,13 +119,20 @@ def test_every_truncation_of_a_module_is_malformed_or_shorter() -> None:
             assert length in whole, "it ends between two sections"
 
 
-def test_every_flipped_bit_makes_a_module_or_a_parse_error() -> None:
-    wasm = binary(WAT)
-    for place in range(len(wasm)):
-        for bit in range(8):
-            damaged = bytearray(wasm)
-            damaged[place] ^= 1 << bit
-            survivors(bytes(damaged))
+TYPES = """(module
+    (rec (type $a (sub (struct (field i32)))) (type $b (sub $a (struct (field i32) (field (ref null $c)))))
+      (type $c (sub $b (struct (field i32) (field (ref null $c)) (field exnref)))))
+    (type $k (array (mut i8))) (global (mut anyref) (ref.null any)) (table 1 (ref null $c))
+    (tag (param (ref null $b))) (elem (ref null $a) (item (struct.new $a (i32.const 1))))
+    (func (elem.drop 0)))"""
+
+
+@pytest.mark.parametrize("wat", [WAT, TYPES])
+def test_every_flipped_bit_makes_a_module_or_a_parse_error(wat: str) -> None:
+    wasm = binary(wat)
+    for place in range(8, len(wasm)):
+        for byte in {*(wasm[place] ^ 1 << bit for bit in range(8)), 0, 1, 2, 0x7F, 0xFF}:
+            instrumented(wasm[:place] + bytes((byte,)) + wasm[place + 1 :])
 
 
 def test_every_byte_replaced_by_a_long_number_makes_a_module_or_a_parse_error() -> None:
