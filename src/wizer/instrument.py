@@ -399,9 +399,12 @@ def _add_element_readers(additions: _Additions) -> tuple[int, ...]:
     return tuple(wanted)
 
 
-def _depth(module: Module, typeidx: int) -> int:
-    supertypes = module.types[typeidx].supertypes
-    return 1 + _depth(module, supertypes[0]) if supertypes else 0
+def _depths(module: Module) -> list[int]:
+    """Return for each type how many supertypes it has; those stand before it."""
+    depths: list[int] = []
+    for subtype in module.types:
+        depths.append(1 + depths[subtype.supertypes[0]] if subtype.supertypes else 0)
+    return depths
 
 
 def _add_heap(additions: _Additions) -> bool:
@@ -411,7 +414,8 @@ def _add_heap(additions: _Additions) -> bool:
         return False
     types = [i for i, t in enumerate(module.types) if isinstance(t.comp, StructType | ArrayType)]
     # An object's own type is the deepest of those that it matches.
-    types.sort(key=lambda typeidx: -_depth(module, typeidx))
+    depths = _depths(module)
+    types.sort(key=lambda typeidx: -depths[typeidx])
     kind = additions.func("kind", [_ANYREF], ["i32"], _kind_body(types))
     additions.func(
         "kind.extern", [_EXTERNREF], ["i32"], code.local_get(0) + code.ANY_CONVERT_EXTERN + code.call(kind)

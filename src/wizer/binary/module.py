@@ -314,6 +314,10 @@ def _check_indices(module: Module) -> None:
     for typeidx in _mentioned_types(module):
         if typeidx >= len(module.types):
             raise ParseError(f"unknown type {typeidx}: there are {len(module.types)}", len(module.wasm))
+    for typeidx, subtype in enumerate(module.types):
+        if any(parent >= typeidx for parent in subtype.supertypes):
+            message = f"type {typeidx} has a supertype that does not stand before it"
+            raise ParseError(message, len(module.wasm))
 
 
 def _mentioned_types(module: Module) -> Iterator[int]:
