@@ -299,4 +299,10 @@ def _open(
         return ModuleSession(binary, deterministic=world, trace=trace, initialize=initialize, **options)
     from wizer.component.session import ComponentSession
 
-    return ComponentSession(binary, **options)
+    imports = options["imports"]
+    if world is not None and options["wasi"] is not None:
+        from wizer.engine.deterministic import World
+        from wizer.engine.preview2 import interfaces
+
+        imports = {**interfaces(World(world)), **(imports or {})}
+    return ComponentSession(binary, **{**options, "imports": imports})
