@@ -98,12 +98,15 @@ class _Check:
         for action in self.chooser.initialisation():
             outcome = self.original.perform(action, self.items)
             if outcome[:2] == ("trapped", "STACK_OVERFLOW"):
-                return Report("stack overflow")  # how deep a stack is depends on the compiler
+                return Report("stack overflow")
             done.append((action, outcome))
         after = self.original.observe(self.items)
         changes = self._export_changes(done)
         freeze = self._freeze_session if self.session else self._freeze_instance
-        snapshot = freeze(done, changes)
+        try:
+            snapshot = freeze(done, changes)
+        except _StackOverflow:
+            return Report("stack overflow")
         report = Report(original=len(self.wasm), snapshot=len(snapshot))
         report.changed = {_kind(self.module, item) for item in changed(before, after)}
         report.restored = parse_module(snapshot).start is not None
@@ -221,6 +224,10 @@ class _Check:
                 )
 
 
+class _StackOverflow(Exception):  # noqa: N818  there is nothing wrong with it
+    """A recursion ended where the stack did: how deep that is depends on the compiler."""
+
+
 class _SessionDriver:
     """Does actions to a session."""
 
@@ -251,6 +258,8 @@ class _SessionDriver:
         try:
             results = self._session.call(self._names["func", index], *arguments)
         except wizer.WizerError as error:
+            if any("call stack exhausted" in cause for cause in error.causes):
+                raise _StackOverflow from None
             if outcome[0] == "returned":
                 raise DifferenceError(f"in a session, function {index} fails: {error}") from error
             return
@@ -318,11 +327,14 @@ def _kind(module: Module, item: Item) -> str:
 
 def _differing(one: values.Described, other: values.Described) -> str:
     """Where two states differ, in a message."""
-    if len(one) == 2 and isinstance(one[1], bytes):
-        if one[0] != other[0]:
-            return f"{one[0]} bytes, and {other[0]} in the snapshot"
-        at = next(i for i in range(one[0]) if one[1][i : i + 1] != other[1][i : i + 1])
-        return f"{one[1][at : at + 16].hex()} at {at:#x}, and {other[1][at : at + 16].hex()} in the snapshot"
+    if isinstance(one[0], int) and one[0] == other[0]:
+        blocks, others = dict(one[1:]), dict(other[1:])
+        start = min(at for at in blocks | others if blocks.get(at) != others.get(at))
+        zeros = bytes(len((blocks | others)[start]))
+        block, other_block = blocks.get(start, zeros), others.get(start, zeros)
+        at = next(i for i, (a, b) in enumerate(zip(block, other_block, strict=True)) if a != b)
+        here, there = (one_.hex() for one_ in (block[at : at + 16], other_block[at : at + 16]))
+        return f"{here} at {start + at:#x}, and {there} in the snapshot"
     return f"{one}, and {other} in the snapshot"
 
 

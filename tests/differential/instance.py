@@ -39,6 +39,9 @@ from .values import Described, Describer, Value, describing
 # Where `Instance.observe` counts objects.
 HEAP: Item = ("heap", 0)  # type: ignore[assignment]
 
+# Bytes of memory that are looked at in one piece; those that are all zero are left out.
+BLOCK = 1 << 16
+
 _NO_FINALIZER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(0)
 
 
@@ -130,8 +133,9 @@ class Instance:
                 for i in range(capi.table_size(self.store, extern))
             )
         assert isinstance(extern, wasmtime.Memory | wasmtime.SharedMemory)
-        contents = bytes(capi.memory_view(self.store, extern))
-        return (len(contents), contents.rstrip(b"\0"))
+        view = capi.memory_view(self.store, extern)
+        blocks = ((at, bytes(view[at : at + BLOCK])) for at in range(0, len(view), BLOCK))
+        return (len(view), *((at, block) for at, block in blocks if block.count(0) < len(block)))
 
     def _element(self, table: wasmtime.Table, index: int) -> Value:
         value = ffi.wasmtime_val_t()

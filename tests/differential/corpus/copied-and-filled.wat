@@ -1,0 +1,8 @@
+(module
+  (memory (export "memory") 2)
+  (func (export "peek") (param i32) (result i32) (i32.load8_u (local.get 0)))
+  (func (export "size") (result i32) (memory.size))
+  (func (export "grow") (param i32) (result i32) (memory.grow (i32.and (local.get 0) (i32.const 1))))
+  (data (i32.const 16) "to be copied")
+  (func (export "wizer-initialize") (memory.copy (i32.const 5000) (i32.const 16) (i32.const 12))
+      (memory.fill (i32.const 99) (i32.const 1) (i32.const 50))))

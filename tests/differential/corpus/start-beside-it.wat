@@ -1,0 +1,4 @@
+(module
+  (global $g (export "g") (mut i32) (i32.const 1))
+  (func (export "_start") (global.set $g (i32.const 100)))
+  (func (export "wizer-initialize") (global.set $g (i32.add (global.get $g) (i32.const 1)))))

@@ -1,0 +1,8 @@
+(module
+  (memory (export "memory") 2)
+  (func (export "peek") (param i32) (result i32) (i32.load8_u (local.get 0)))
+  (func (export "size") (result i32) (memory.size))
+  (func (export "grow") (param i32) (result i32) (memory.grow (i32.and (local.get 0) (i32.const 1))))
+  (data (i32.const 1024)
+      "The quick brown fox\00jumps over\00\00the lazy\00\00\00dog\00\00\00\00.\00\00\00\00\00pack\00\00\00\00\00\00my box")
+  (func (export "wizer-initialize") ))

@@ -1,0 +1,7 @@
+(module
+  (memory (export "memory") 2)
+  (func (export "peek") (param i32) (result i32) (i32.load8_u (local.get 0)))
+  (func (export "size") (result i32) (memory.size))
+  (func (export "grow") (param i32) (result i32) (memory.grow (i32.and (local.get 0) (i32.const 1))))
+  (func (export "wizer-initialize") (v128.store (i32.const 32) (i8x16.splat (i32.const 3)))
+      (v128.store (i32.const 51) (i32x4.splat (i32.const 3)))))
