@@ -15,7 +15,7 @@ import pytest
 
 from guest import environment
 from wizer import OutputError, Session
-from wizer.output import write_path, write_stream
+from wizer.output import _after, write_path, write_stream
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -206,3 +206,44 @@ def test_a_stream_that_takes_only_some_bytes_at_once_gets_all() -> None:
     stream = Trickle()
     assert write_stream([b"start", bytes(range(256)) * 30], cast(BinaryIO, stream)) == 7685
     assert stream.contents == b"start" + bytes(range(256)) * 30
+
+
+def test_chunks_of_all_sizes_arrive_in_order(tmp_path: Path) -> None:
+    sizes = [*range(1500), 0, 0, 1 << 20, 3, (1 << 20) + 1, 0, *[7] * 5000]
+    chunks = [bytes([number % 251]) * size for number, size in enumerate(sizes)]
+    views = [memoryview(chunk) if number % 2 else chunk for number, chunk in enumerate(chunks)]
+    assert write_path(views, tmp_path / "out") == sum(sizes)
+    assert (tmp_path / "out").read_bytes() == b"".join(chunks)
+    assert write_path([b"", b""], tmp_path / "empty") == 0
+    assert (tmp_path / "empty").read_bytes() == b""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on the size of files")
+@pytest.mark.parametrize("size", [10, 1 << 21])
+def test_a_write_that_is_cut_short_goes_on(tmp_path: Path, size: int) -> None:
+    program = """
+import resource, signal, sys
+from wizer import OutputError
+from wizer.output import write_path
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (25, 25))
+try:
+    write_path([b"abc" * int(sys.argv[2])], sys.argv[1])
+except OutputError as error:
+    print(error.causes[0])
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "out"), str(size)],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+    assert ended.stdout == "File too large\n", ended.stderr
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("done", range(7))
+def test_what_is_left_of_chunks(done: int) -> None:
+    left = _after([b"ab", b"", b"cde", memoryview(b"f")], done)
+    assert b"".join(left) == b"abcdef"[done:]

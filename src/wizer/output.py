@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,6 +13,7 @@ from wizer.binary.assemble import Chunk
 from wizer.errors import OutputError
 
 _BUFFER = 1 << 20  # bytes; small chunks are gathered, larger ones go from live memory to the file
+_CHUNKS_A_WRITE = 1024  # as many as Linux, macOS and the BSDs take
 
 
 def write_stream(chunks: Iterable[Chunk], stream: BinaryIO) -> int:
@@ -43,7 +44,7 @@ def _replace(chunks: Iterable[Chunk], target: Path) -> int:
     descriptor, new = _new_file_beside(target)
     try:
         with os.fdopen(descriptor, "wb", buffering=_BUFFER) as stream:
-            size = write_stream(chunks, stream)
+            size = _gathered(chunks, descriptor) if hasattr(os, "writev") else write_stream(chunks, stream)
         new.chmod(_mode(target))
         new.replace(target)
     except BaseException:
@@ -69,6 +70,43 @@ def _mode(target: Path) -> int:
     umask = os.umask(0)
     os.umask(umask)
     return 0o666 & ~umask
+
+
+def _gathered(chunks: Iterable[Chunk], descriptor: int) -> int:
+    """Write from where the chunks are, small ones many at once; return the number of bytes."""
+    total = 0
+    small: list[Chunk] = []
+    for chunk in chunks:
+        total += len(chunk)
+        if len(chunk) < _BUFFER:
+            small.append(chunk)
+            if len(small) < _CHUNKS_A_WRITE:
+                continue
+        _write_small(small, descriptor)
+        small.clear()
+        if len(chunk) >= _BUFFER:
+            rest = memoryview(chunk)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+    _write_small(small, descriptor)
+    return total
+
+
+def _write_small(chunks: Sequence[Chunk], descriptor: int) -> None:
+    while size := sum(map(len, chunks)):
+        done = os.writev(descriptor, chunks)
+        if done == size:
+            return
+        chunks = _after(chunks, done)
+
+
+def _after(chunks: Sequence[Chunk], done: int) -> list[Chunk]:
+    """Return what is left of chunks, of which the first ``done`` bytes are written."""
+    for number, chunk in enumerate(chunks):
+        if done < len(chunk):
+            return [memoryview(chunk)[done:], *chunks[number + 1 :]]
+        done -= len(chunk)
+    return []
 
 
 def _write(stream: BinaryIO, chunk: Chunk) -> int:

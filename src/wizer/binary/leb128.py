@@ -10,6 +10,8 @@ def encode_unsigned(value: int) -> bytes:
     """Return the shortest unsigned LEB128 of ``value``, which is not negative."""
     if value < 0x80:
         return bytes((value,))
+    if value < 0x4000:
+        return bytes((value & 0x7F | 0x80, value >> 7))
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)
@@ -20,6 +22,10 @@ def encode_unsigned(value: int) -> bytes:
 
 def encode_signed(value: int) -> bytes:
     """Return the shortest signed LEB128 of ``value``."""
+    if -0x40 <= value < 0x40:
+        return bytes((value & 0x7F,))
+    if -0x2000 <= value < 0x2000:
+        return bytes((value & 0x7F | 0x80, value >> 7 & 0x7F))
     out = bytearray()
     while not -0x40 <= value < 0x40:
         out.append(value & 0x7F | 0x80)

@@ -42,29 +42,33 @@ class RawFunction:
         buffer: parameters before a call and results after it, a raw value each.
     """
 
-    __slots__ = ("_context", "_function", "_slots", "_trap", "buffer")
+    __slots__ = ("_arguments", "_context", "_function", "_slots", "_trap", "buffer")
 
     def __init__(self, store: wasmtime.Store, function: wasmtime.Func, slots: int) -> None:
         self._context = store._context()
         self._function = function
         self._slots = slots
-        self._trap = ctypes.POINTER(ffi.wasm_trap_t)()
         self.buffer = (ctypes.c_uint64 * (2 * max(slots, 1)))()
+        self._prepare()
 
-    def __call__(self) -> None:
-        """Call the function; raise `wasmtime.Trap` or `wasmtime.WasmtimeError`."""
-        trap = self._trap
-        error = ffi.wasmtime_func_call_unchecked(
+    def _prepare(self) -> None:
+        """Make the arguments of the call, once for millions of calls."""
+        self._trap = ctypes.POINTER(ffi.wasm_trap_t)()
+        self._arguments = (
             self._context,
             ctypes.byref(self._function._func),
             ctypes.cast(self.buffer, ctypes.POINTER(ffi.wasmtime_val_raw_t)),
             self._slots,
-            ctypes.byref(trap),
+            ctypes.byref(self._trap),
         )
+
+    def __call__(self) -> None:
+        """Call the function; raise `wasmtime.Trap` or `wasmtime.WasmtimeError`."""
+        error = ffi.wasmtime_func_call_unchecked(*self._arguments)
         if error:
             _raise(error, None)
-        if trap:
-            self._trap = ctypes.POINTER(ffi.wasm_trap_t)()
+        if trap := self._trap:
+            self._prepare()
             _raise(None, trap)
 
 
