@@ -73,6 +73,9 @@ class Session:
         LinkError: an import is missing or of another type.
         StateError: a component is made of what cannot be frozen.
         TrapError, ExitError, LimitError: a start function or ``_initialize`` did not return.
+
+    Attributes:
+        results: the calls made so far, ``_initialize`` included, and their results.
     """
 
     def __init__(
@@ -114,9 +117,10 @@ class Session:
             "deterministic": deterministic,
             "max_output": max_output,
         }
-        self._guest: ModuleSession | ComponentSession = _open(
+        self._opened: ModuleSession | ComponentSession | None = _open(
             binary, options, world, trace, initialize=initialize
         )
+        self.results: list[tuple[str, tuple[Any, ...]]] = self._opened.results
 
     def beside(self, snapshot: bytes) -> Session:
         """Open a snapshot of this session with the same options, except that it prints nothing.
@@ -132,11 +136,6 @@ class Session:
     def store(self) -> wasmtime.Store:
         """The ``wasmtime.Store`` that everything lives in."""
         return self._guest.store
-
-    @property
-    def results(self) -> list[tuple[str, tuple[Any, ...]]]:
-        """The calls made so far, ``_initialize`` included, and their results."""
-        return self._guest.results
 
     @property
     def module(self) -> Module:
@@ -165,9 +164,17 @@ class Session:
     ) -> None:
         self.close()
 
+    @property
+    def _guest(self) -> ModuleSession | ComponentSession:
+        if self._opened is None:
+            raise OptionError("the session is closed")
+        return self._opened
+
     def close(self) -> None:
         """Let the instance go. Views of its memory must not be used any more."""
-        self._guest.close()
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
 
     def call(self, name: str, *args: Any) -> Any:
         """Call an exported function.
@@ -206,6 +213,15 @@ class Session:
     def state(self) -> State:
         """Return the state of a module as it is now; its memories are views, good until the next call."""
         return self._module_session("state of a module").state()
+
+    def states(self) -> list[tuple[str, Module, State]]:
+        """Return the state of a module, or of each core instance of a component with what to call it."""
+        if not self.is_component:
+            return [("", self.module, self.state())]
+        from wizer.component.session import ComponentSession
+
+        assert isinstance(self._guest, ComponentSession)
+        return _core_states(self._guest)
 
     def memory(self, name: str | None = None) -> memoryview:
         """Return a writable view of bytes on a memory: the export ``name``, or the module's first memory.
@@ -304,5 +320,19 @@ def _open(
         from wizer.engine.deterministic import World
         from wizer.engine.preview2 import interfaces
 
-        imports = {**interfaces(World(world)), **(imports or {})}
+        made_up = interfaces(World(world))
+        if trace is not None:
+            made_up = {name: trace.traced_all(name, functions) for name, functions in made_up.items()}
+        imports = {**made_up, **(imports or {})}
     return ComponentSession(binary, **{**options, "imports": imports})
+
+
+def _core_states(guest: ComponentSession) -> list[tuple[str, Module, State]]:
+    """Return the state of each core instance of a component, and what to call it."""
+    from wizer.component.capture import capture_component
+    from wizer.component.live import find_live
+
+    cores = guest._instances.cores
+    lives = find_live(guest.store, guest._run.instance, guest._instances, guest._instrumented)
+    states = capture_component(guest._instances, guest._instrumented, lives)
+    return [(core.label, core.module, state) for core, state in zip(cores, states, strict=True)]

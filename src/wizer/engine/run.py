@@ -160,6 +160,10 @@ class Run:
                 return capi.call_function(self.store, function, kinds, args, len(functype.results))
             except (TypeError, OverflowError) as error:
                 raise OptionError(f"the arguments of `{name}` do not fit: {error}") from None
+            except wasmtime.WasmtimeError as error:
+                if isinstance(error, wasmtime.ExitTrap) or _ran(error):
+                    raise
+                raise OptionError(f"the arguments of `{name}` do not fit", causes(error)) from None
 
     def global_value(self, name: str) -> object:
         """Return the value of an exported global."""
@@ -200,8 +204,12 @@ class Run:
         except wasmtime.Trap as error:
             raise TrapError(message, causes(error)) from None
         except wasmtime.WasmtimeError as error:
-            kind = TrapError if "wasm backtrace" in str(error) or "wasm trap" in str(error) else LinkError
-            raise kind(message, causes(error)) from None
+            raise (TrapError if _ran(error) else LinkError)(message, causes(error)) from None
+
+
+def _ran(error: wasmtime.WasmtimeError) -> bool:
+    """Whether the engine speaks of guest code that ran, and not of what kept it from running."""
+    return "wasm backtrace" in str(error) or "wasm trap" in str(error)
 
 
 def _kept_imports(module: Module, linked: Linked) -> Iterator[Item]:
