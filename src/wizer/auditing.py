@@ -17,11 +17,12 @@ Sources that no guest asked for are left out. Each is changed twice, for two val
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from wizer.api import Wizer
+from wizer.binary.module import Module
 from wizer.differences import Difference, differences, merged
 from wizer.engine.deterministic import Deterministic
 from wizer.engine.text import Wasm, to_binary
@@ -29,20 +30,28 @@ from wizer.engine.trace import Trace
 from wizer.engine.wasi import Wasi
 from wizer.errors import TrapError
 from wizer.session import Session
-from wizer.state import MemoryState
+from wizer.state import State
 from wizer.symbols import Symbols
 
 SOURCES: Final = ("random", "clock", "env", "files", "other")
 
 _START = 1_000_000_000 * 10**9  # the time of the first run, in nanoseconds since 1970
+_TEXT = 4096  # bytes of a string looked at on either side
 _GAP = 7  # equal bytes between two that differ that still are one range
 
 # The calls that tell that a source is asked for.
 _ASKS: Final[Mapping[str, frozenset[str]]] = {
-    "random": frozenset({"random_get"}),
-    "clock": frozenset(
-        {"clock_time_get", "clock_res_get", "poll_oneoff", "fd_filestat_get", "path_filestat_get"}
+    "random": frozenset(
+        {
+            "random_get",
+            "get-random-bytes",
+            "get-random-u64",
+            "get-insecure-random-bytes",
+            "get-insecure-random-u64",
+            "insecure-seed",
+        }
     ),
+    "clock": frozenset({"clock_time_get", "poll_oneoff", "fd_filestat_get", "path_filestat_get", "now"}),
     "env": frozenset({"environ_get", "environ_sizes_get"}),
     "files": frozenset({"fd_readdir", "fd_filestat_get", "path_filestat_get"}),
 }
@@ -153,6 +162,39 @@ def _silent(wasi: Wasi) -> Wasi:
     return replace(wasi, stdout="null", stderr="null")
 
 
+@dataclass(frozen=True, slots=True)
+class _Core:
+    """The first run's module, or one of the core instances of its component."""
+
+    label: str
+    module: Module
+    state: State
+    symbols: Symbols
+
+    def finding(self, source: str, difference: Difference) -> Finding:
+        """Return a finding; ranges of memory are given what the first run left there."""
+        place, held, name = difference.place, difference.first, ""
+        if difference.span is not None:
+            start, end = difference.span
+            memory = self.module.describe("memory", difference.index)
+            place = f"{memory} at {start:#x}" + (f"..{end:#x}" if end - start > 1 else "")
+            held = bytes(self.state.memories[difference.index].view[start : min(end, start + 16)]).hex(" ")
+            name = self.symbols.name(difference.index, start)
+        place = f"{self.label}: {place}" if self.label else place
+        return Finding(source, replace(difference, place=place, first=held), name)
+
+    def text_around(self, memidx: int, start: int, end: int) -> bytes:
+        """Return the zero-terminated string that a range of memory is in."""
+        view = self.state.memories[memidx].view
+        around = bytes(view[max(start - _TEXT, 0) : end + _TEXT])
+        low = min(start, _TEXT)
+        stop = around.find(b"\0", low + end - start)
+        return around[around.rfind(b"\0", 0, low) + 1 : stop if stop >= 0 else None]
+
+
+_Found = list[tuple[int, Difference]]  # the core instance's number, and where it differs
+
+
 class _Audit:
     """One audit: the first run, and the others beside it."""
 
@@ -163,25 +205,29 @@ class _Audit:
         run: Callable[[Deterministic, Wasi | None], Session],
         wasi: Wasi | None,
     ) -> None:
-        self._first = (first.module, first.state())
+        self._cores = [_Core(*core, Symbols(core[1])) for core in first.states()]
+        self._component = first.is_component
         self._trace = trace
         self._run = run
         self._wasi = None if wasi is None else _silent(wasi)
-        self._symbols = Symbols(first.module)
         self._failures: dict[str, str] = {}
 
     def result(self) -> Audit:
         own = self._differences("other", [(Deterministic(start=_START), self._wasi)])
-        findings = [*self._findings("other", own)]
+        found = {"other": own}
         for source, changed in self._changes():
-            found = self._differences(source, changed)
-            findings += self._findings(source, _without(found, own))
+            found[source] = _without(self._differences(source, changed), own)
+        findings = [
+            self._cores[number].finding(source, difference)
+            for source in SOURCES
+            for number, difference in found.get(source, ())
+        ]
         return Audit(
-            tuple(sorted(findings, key=lambda finding: SOURCES.index(finding.source))),
+            tuple(findings),
             dict(self._trace.calls.most_common()),
             tuple(self._trace.files),
             dict(self._trace.open),
-            self._variables(findings),
+            self._variables(found.get("env", ())),
             self._failures,
         )
 
@@ -197,8 +243,8 @@ class _Audit:
             "files": [Deterministic(start=_START, reverse=True)],
         }
         for source, asks in _ASKS.items():
-            if not called & asks:
-                continue
+            if not called & asks and not (self._component and source == "env"):
+                continue  # a component's look at its environment is not traced
             if source == "env":
                 variables = _variables(self._wasi)
                 if self._wasi is not None and variables:
@@ -213,11 +259,9 @@ class _Audit:
             else:
                 yield source, [(world, self._wasi) for world in worlds[source]]
 
-    def _differences(
-        self, source: str, changed: Sequence[tuple[Deterministic, Wasi | None]]
-    ) -> list[Difference]:
+    def _differences(self, source: str, changed: Sequence[tuple[Deterministic, Wasi | None]]) -> _Found:
         """Return where changed runs differ from the first, each place once and memory in ranges."""
-        places: dict[str, Difference] = {}
+        places: dict[tuple[int, str], Difference] = {}
         for world, wasi in changed:
             try:
                 session = self._run(world, wasi)
@@ -225,51 +269,29 @@ class _Audit:
                 self._failures[source] = str(error)
                 continue
             with session:
-                for difference in differences(self._first, (session.module, session.state())):
-                    places.setdefault(difference.place, difference)
-        ranges: dict[int, list[tuple[int, int]]] = {}
-        for difference in places.values():
+                for number, (core, other) in enumerate(zip(self._cores, session.states(), strict=True)):
+                    for difference in differences((core.module, core.state), other[1:]):
+                        places.setdefault((number, difference.place), difference)
+        ranges: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        for (number, _), difference in places.items():
             if difference.span is not None:
-                ranges.setdefault(difference.index, []).append(difference.span)
+                ranges.setdefault((number, difference.index), []).append(difference.span)
         found = [
-            self._range(memidx, start, end)
-            for memidx, spans in ranges.items()
-            for start, end in merged(sorted(spans), _GAP)
+            (number, Difference("memory", memidx, "", "", "other bytes", span))
+            for (number, memidx), spans in ranges.items()
+            for span in merged(sorted(spans), _GAP)
         ]
-        return found + [difference for difference in places.values() if difference.span is None]
+        return found + [(number, d) for (number, _), d in places.items() if d.span is None]
 
-    def _range(self, memidx: int, start: int, end: int) -> Difference:
-        name = self._first[0].describe("memory", memidx)
-        place = f"{name} at {start:#x}" + (f"..{end:#x}" if end - start > 1 else "")
-        held = bytes(self._memory(memidx).view[start : min(end, start + 16)]).hex(" ")
-        return Difference("memory", memidx, place, held, "other bytes", (start, end))
-
-    def _memory(self, memidx: int) -> MemoryState:
-        return self._first[1].memories[memidx]
-
-    def _findings(self, source: str, found: Sequence[Difference]) -> Iterator[Finding]:
-        for difference in found:
-            name = ""
-            if difference.span is not None:
-                name = self._symbols.name(difference.index, difference.span[0])
-            yield Finding(source, difference, name)
-
-    def _variables(self, findings: Sequence[Finding]) -> tuple[str, ...]:
+    def _variables(self, found: Iterable[tuple[int, Difference]]) -> tuple[str, ...]:
         """Return the variables whose values stand where the environment made a difference."""
-        found: set[str] = set()
-        variables = _variables(self._wasi)
-        for finding in findings:
-            span = finding.difference.span
-            if finding.source != "env" or span is None:
-                continue
-            view = self._memory(finding.difference.index).view
-            around = bytes(view[max(span[0] - 4096, 0) : span[1] + 4096])
-            low = min(span[0], 4096)
-            start = around.rfind(b"\0", 0, low) + 1
-            end = around.find(b"\0", low + span[1] - span[0])
-            text = around[start : end if end >= 0 else None]
-            found |= {name for name, value in variables.items() if value and value.encode() in text}
-        return tuple(sorted(found))
+        names: set[str] = set()
+        for number, difference in found:
+            if difference.span is not None:
+                text = self._cores[number].text_around(difference.index, *difference.span)
+                variables = _variables(self._wasi).items()
+                names |= {name for name, value in variables if value and value.encode() in text}
+        return tuple(sorted(names))
 
 
 def _variables(wasi: Wasi | None) -> dict[str, str]:
@@ -286,19 +308,21 @@ def _shifted(variables: Mapping[str, str], by: int) -> dict[str, str]:
     return {name: value.translate(table) for name, value in variables.items()}
 
 
-def _without(found: Sequence[Difference], own: Sequence[Difference]) -> list[Difference]:
+def _without(found: _Found, own: _Found) -> _Found:
     """Return the differences that are not where two runs of the same kind differ, too."""
-    places = {difference.place for difference in own}
-    spans = [(d.index, *d.span) for d in own if d.span is not None]
+    places = {(number, d.place) for number, d in own if d.span is None}
+    spans = [(number, d.index, *d.span) for number, d in own if d.span is not None]
     return [
-        difference
-        for difference in found
-        if difference.place not in places
+        (number, difference)
+        for number, difference in found
+        if (number, difference.place) not in places
         and not (
             difference.span is not None
             and any(
-                difference.index == memidx and low <= difference.span[0] and difference.span[1] <= high
-                for memidx, low, high in spans
+                (number, difference.index) == (core, memidx)
+                and low <= difference.span[0]
+                and difference.span[1] <= high
+                for core, memidx, low, high in spans
             )
         )
     ]

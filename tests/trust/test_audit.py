@@ -191,14 +191,7 @@ def test_the_command(tmp_path: Path) -> None:
 
 def test_warn_frozen(tmp_path: Path) -> None:
     (tmp_path / "in.wat").write_text(OBSERVER)
-    line: list[str | Path] = [
-        "--allow-wasi",
-        "-f",
-        "look_random",
-        "--warn-frozen",
-        "-o",
-        tmp_path / "out.wasm",
-    ]
+    line = ["--allow-wasi", "-f", "look_random", "--warn-frozen"]
     run = wizer(*line, "-o", tmp_path / "out.wasm", tmp_path / "in.wat")
     assert run.returncode == 0
     warning = (

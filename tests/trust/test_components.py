@@ -107,3 +107,15 @@ def test_without_wasi_there_is_nothing(deterministic: bool) -> None:
 
     with Session(COMPONENT, deterministic=deterministic) as session, pytest.raises(TrapError):
         session.call("wizer-initialize")
+
+
+def test_audit_of_a_component() -> None:
+    from wizer.auditing import audit
+
+    found = audit(COMPONENT, wasi=Wasi(), unknown_imports="error")
+    assert found.frozen() == ("random", "clock")
+    spans = {s: [f.difference.span for f in found.findings if f.source == s] for s in ("random", "clock")}
+    assert (16, 24) in spans["random"]
+    assert (4096, 4101) in spans["random"]
+    assert all(start >= 48 for start, _ in (span for span in spans["clock"] if span))
+    assert found.calls["wasi:random/random@0.2.12", "get-random-u64"] == 1
