@@ -7,7 +7,8 @@ is checked; and a snapshot of it, taken at once, must have the same state and be
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeAlias
 
 from wizer.binary.module import Module, parse_module
 from wizer.differences import Difference, differences
@@ -72,46 +73,64 @@ def verify_session(session: Session, snapshot: bytes, **changes: Any) -> None:
 
 
 def check(session: Session, snapshot: bytes, **changes: Any) -> Iterator[Difference]:
-    """Yield where ``snapshot`` is not what `Session.snapshot` promises."""
-    module, state = session.module, session.state()
-    exports = final_exports(module, **{"rename": {}, **changes})
-    broken = list(broken_promises(module, exports, parse_module(snapshot)))
-    yield from broken
-    if any(difference.kind in ("type", "import") for difference in broken):
-        return  # there is nothing to compare its state with
+    """Yield where ``snapshot`` is not what `Session.snapshot` promises.
+
+    A component's core modules are looked at one by one. What it exports itself is part of its type, which
+    its own parts vouch for.
+    """
+    if not session.is_component:
+        exports = final_exports(session.module, **{"rename": {}, **changes})
+        broken = list(broken_promises(session.module, exports, parse_module(snapshot)))
+        yield from broken
+        if any(difference.kind in ("type", "import") for difference in broken):
+            return  # there is nothing to compare its state with
     with session.beside(snapshot) as fresh:
-        yield from _states((module, state), (fresh.module, fresh.state()))
+        if session.is_component:
+            yield from _core_promises(session.states(), fresh.states())
+        yield from _states(session.states(), fresh.states())
         yield from _again(fresh, snapshot)
+
+
+def _core_promises(originals: _Cores, snapshots: _Cores) -> Iterator[Difference]:
+    if len(originals) != len(snapshots):
+        counts = (str(len(originals)), str(len(snapshots)))
+        yield Difference("type", 0, "number of core instances", *counts)
+    for (label, module, _), (_, snapshot, _) in zip(originals, snapshots, strict=False):
+        for difference in broken_promises(module, module.exports, snapshot):
+            yield _labelled(difference, label)
 
 
 def _again(fresh: Session, snapshot: bytes) -> Iterator[Difference]:
     """Take a snapshot of a snapshot, and yield where it is another one."""
-    names = [export.name for export in fresh.module.exports]
+    names = () if fresh.is_component else tuple(fresh.module.exports_by_name)
     again = fresh.snapshot(keep=names)
     if again == snapshot:
         return
     if len(again) > len(snapshot):
-        yield Difference(
-            "growth", 0, "snapshot of the snapshot", f"{len(snapshot)} bytes", f"{len(again)} bytes"
-        )
+        sizes = (f"{len(snapshot)} bytes", f"{len(again)} bytes")
+        yield Difference("growth", 0, "snapshot of the snapshot", *sizes)
     with fresh.beside(again) as third:
-        for difference in _states((fresh.module, fresh.state()), (third.module, third.state())):
-            yield Difference(
-                difference.kind,
-                difference.index,
-                f"snapshot of the snapshot: {difference.place}",
-                difference.first,
-                difference.second,
-            )
+        for difference in _states(fresh.states(), third.states()):
+            yield _labelled(difference, "snapshot of the snapshot")
 
 
-def _states(first: tuple[Module, State], second: tuple[Module, State]) -> Iterator[Difference]:
-    return differences(without_previous(*first), without_previous(*second))
+_Cores: TypeAlias = "Sequence[tuple[str, Module, State]]"
+
+
+def _states(first: _Cores, second: _Cores) -> Iterator[Difference]:
+    for (label, module, state), (_, other, found) in zip(first, second, strict=False):
+        pair = without_previous(module, state), without_previous(other, found)
+        for difference in differences(*pair):
+            yield _labelled(difference, label)
+
+
+def _labelled(difference: Difference, label: str) -> Difference:
+    return replace(difference, place=f"{label}: {difference.place}") if label else difference
 
 
 def without_own(error: VerificationError, session: Session, another: Session) -> VerificationError:
     """Return the error without what two runs of the original, ``session`` and ``another``, differ in too."""
-    own = list(_states((session.module, session.state()), (another.module, another.state())))
+    own = list(_states(session.states(), another.states()))
     rest = [found for found in error.differences if not _explained(found, own)]
     return VerificationError(rest or error.differences, undecided=not rest)
 
@@ -120,7 +139,8 @@ def _explained(found: Difference, own: Sequence[Difference]) -> bool:
     """Whether two runs of the original differ where the snapshot does."""
     if found.span is None:
         return any(found.place == difference.place for difference in own)
-    spans = [d.span for d in own if d.kind == found.kind and d.index == found.index and d.span is not None]
+    memory = found.place.partition(" at ")[0]
+    spans = [d.span for d in own if d.place.partition(" at ")[0] == memory and d.span is not None]
     position, end = found.span
     for low, high in sorted(spans):
         if low & -_WORD <= position < high:

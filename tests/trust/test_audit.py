@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import wasmtime
 
-from wizer import OptionError, Wasi, Wizer
+from wizer import Wasi
 from wizer.auditing import Audit, audit
 from wizer.binary.module import parse_module
 from wizer.symbols import Symbols
@@ -206,8 +206,3 @@ def test_options_of_audit_are_refused_elsewhere(tmp_path: Path) -> None:
     run = wizer("--json", tmp_path / "in.wat", "-o", tmp_path / "out.wasm")
     assert run.returncode == 2
     assert b"it belongs to `wizer audit`" in run.stderr
-
-
-def test_components_say_so() -> None:
-    with pytest.raises(OptionError, match="a component has no"):
-        Wizer(init_func=()).check("(component)", b"\0asm\x0d\0\x01\0")

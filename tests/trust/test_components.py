@@ -119,3 +119,15 @@ def test_audit_of_a_component() -> None:
     assert (4096, 4101) in spans["random"]
     assert all(start >= 48 for start, _ in (span for span in spans["clock"] if span))
     assert found.calls["wasi:random/random@0.2.12", "get-random-u64"] == 1
+
+
+def test_verify_a_component() -> None:
+    from wizer.verification import VerificationError, verify_session
+
+    with Session(COMPONENT, wasi=Wasi(), unknown_imports="error", deterministic=1) as session:
+        session.call("wizer-initialize")
+        snapshot = session.snapshot()
+        verify_session(session, snapshot)
+        session.call("wizer-initialize")
+        with pytest.raises(VerificationError, match=r"core instance 0 .*: memory 0 .* at 0x10"):
+            verify_session(session, snapshot)

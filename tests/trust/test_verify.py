@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,8 @@ from wizer.api import verify
 from wizer.binary import sections as sec
 from wizer.binary.module import parse_module
 from wizer.verification import VerificationError, verify_session
+
+from .guest import wizer as run_wizer
 
 STATE = """
 (module
@@ -228,3 +231,20 @@ def test_original_and_snapshot() -> None:
         verify(CLOCK.format(5), other, wasi=wasi)
     assert not error.value.undecided
     assert [found.span for found in error.value.differences if found.kind == "memory"] == [(128, 129)]
+
+
+def test_the_command(tmp_path: Path) -> None:
+    (tmp_path / "in.wat").write_text(CLOCK.format(5))
+    common: list[str | Path] = ["--allow-wasi", tmp_path / "in.wat", "-r", "absent=missing"]
+    made = tmp_path / "out.wasm"
+    assert run_wizer(*common, "--deterministic=2", "--verify", "-o", made).returncode == 0
+    assert run_wizer("verify", *common, made, "--deterministic=2").returncode == 0
+    other = run_wizer("verify", *common, made, "--deterministic=3")
+    assert other.returncode == 1
+    assert b"memory 0" in other.stderr
+    assert run_wizer("verify", *common, made).returncode == 3
+    assert run_wizer("verify", tmp_path / "in.wat").returncode == 2
+    made.write_bytes(b"\0asm")
+    broken = run_wizer("verify", *common, made)
+    assert broken.returncode == 1
+    assert b"Traceback" not in broken.stderr

@@ -45,14 +45,16 @@ def main(argv: Sequence[str]) -> int:
     flags = make_flags(options)
     wasi = make_wasi(options, flags)
     from wizer.binary.module import parse_module
+    from wizer.binary.sections import is_component
     from wizer.engine.text import to_binary
     from wizer.verification import VerificationError
 
     with watched():
         original = to_binary(read(options.input, "failed to open input file"))
         snapshot = read(argv[positions[1]], "failed to open snapshot file")
-        names = parse_module(original).exports_by_name
-        options = replace(options, rename={d: s for d, s in options.rename.items() if s in names})
+        if not is_component(original):
+            names = parse_module(original).exports_by_name
+            options = replace(options, rename={d: s for d, s in options.rename.items() if s in names})
         try:
             make_wizer(options, flags, wasi).check(original, snapshot, hard_exit=fail_at_once)
         except VerificationError as error:
