@@ -308,7 +308,14 @@ def _elements(module: Module, state: State, elemidx: int) -> Sequence[Ref | byte
         return ()
     if elemidx in state.elements:
         return state.elements[elemidx]
-    return [_element(item if isinstance(item, int) else item.value or item.code) for item in segment.items]
+    held = (_element(item if isinstance(item, int) else item.value or item.code) for item in segment.items)
+    return [_value(state, ref) if isinstance(ref, GlobalRef) else ref for ref in held]
+
+
+def _value(state: State, ref: GlobalRef) -> Ref:
+    """Return what a global holds, which may be an object; itself where that belongs to others."""
+    value = state.globals.get(ref.globalidx, state.imported.get(ref.globalidx, ref))
+    return ref if isinstance(value, Number) else value
 
 
 def _element(item: int | bytes | tuple[str, int | None]) -> Ref | bytes:

@@ -79,7 +79,7 @@ def check(session: Session, snapshot: bytes, **changes: Any) -> Iterator[Differe
     its own parts vouch for.
     """
     if not session.is_component:
-        exports = final_exports(session.module, **{"rename": {}, **changes})
+        exports = final_exports(session.module, **{**changes, "rename": changes.get("rename") or {}})
         broken = list(broken_promises(session.module, exports, parse_module(snapshot)))
         yield from broken
         if any(difference.kind in ("type", "import") for difference in broken):

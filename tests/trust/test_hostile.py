@@ -81,16 +81,16 @@ def test_a_guest_creates_files_in_its_directory_only(deterministic: bool, folder
 
 def test_memories_and_tables_are_bounded_by_default() -> None:
     grow = """(module (memory i64 1) (table 1 funcref)
-      (func (export "memory") (result i64) (memory.grow (i64.const 65536)))
+      (func (export "memory") (result i64) (memory.grow (i64.const 262144)))
       (func (export "table") (result i32) (table.grow (ref.null func) (i32.const 10000000))))"""
     with Session(grow) as session:
         assert session.call("memory") == -1
         assert session.call("table") == -1
-    with pytest.raises(LimitError, match="exceeds the limit of 4294967296 bytes"):
-        Session("(module (memory i64 65537))")
+    with pytest.raises(LimitError, match="exceeds the limit of 17179869184 bytes"):
+        Session("(module (memory i64 262145))")
     with pytest.raises(LimitError, match="exceeds the limit of 10000000 elements"):
         Session("(module (table 10000001 funcref))")
-    with Session("(module (memory i64 65537))", limits=Limits()):
+    with Session("(module (memory i64 262145))", limits=Limits()):
         pass
 
 
