@@ -186,7 +186,8 @@ class ModuleSession:
 
     def state(self) -> State:
         """Return the state as it is now; memories are views."""
-        return capture(self.module, self._accessors, self._run.live, self._run.kept)
+        with self._run.own_code():
+            return capture(self.module, self._accessors, self._run.live, self._run.kept)
 
 
 @contextmanager

@@ -159,8 +159,9 @@ class ComponentSession:
         removed = {find_path(functions, name) for name in remove} - {
             find_path(functions, name) for name in keep
         }
-        lives = find_live(self.store, self._run.instance, self._instances, self._instrumented)
-        return freeze(self._instances, self._instrumented, lives, removed, self._max_data_segments)
+        with self._run.own_code():
+            lives = find_live(self.store, self._run.instance, self._instances, self._instrumented)
+            return freeze(self._instances, self._instrumented, lives, removed, self._max_data_segments)
 
     def snapshot(
         self,

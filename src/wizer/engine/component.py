@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -213,6 +213,10 @@ class ComponentRun:
         """End the store."""
         self._watchdog.close()
         self.store.close()
+
+    def own_code(self) -> AbstractContextManager[None]:
+        """Read the instance in here: what that takes is not the guest's."""
+        return self._watchdog.own_code()
 
     def instantiate(self, imports: Imports, wasi: Wasi | None, unknown_imports: str) -> None:
         """Link and instantiate the component; start functions of modules inside run.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import wasmtime
@@ -70,6 +70,10 @@ class Run:
         self._watchdog.close()
         self.store.close()
         self._streams.close()
+
+    def own_code(self) -> AbstractContextManager[None]:
+        """Read the instance in here: what that takes is not the guest's."""
+        return self._watchdog.own_code()
 
     def link(
         self,
