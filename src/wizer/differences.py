@@ -114,10 +114,13 @@ class _Comparison:
                 yield Difference("memory", memidx, place, held, found, (start, end))
 
     def globals(self) -> Iterator[Difference]:
-        """Yield the differences of globals, and note the objects in them."""
+        """Yield the differences of globals, and note the objects in them.
+
+        What is in an imported immutable global belongs to others, who may hold anything in its fields.
+        """
         for space, others in (
-            (self.state.globals, self.other.globals),
             (self.state.imported, self.other.imported),
+            (self.state.globals, self.other.globals),
         ):
             for index, value in space.items():
                 if index in others:
@@ -126,6 +129,8 @@ class _Comparison:
                 elif ("global", index) not in self.other.kept and index not in self.other.imported:
                     name = self.module.describe("global", index)
                     yield Difference("global", index, name, "is there", "is not")
+            if space is self.state.imported:
+                self._pending.clear()
 
     def tables(self) -> Iterator[Difference]:
         """Yield the differences of tables, and note the objects in them."""

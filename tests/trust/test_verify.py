@@ -248,3 +248,19 @@ def test_the_command(tmp_path: Path) -> None:
     broken = run_wizer("verify", *common, made)
     assert broken.returncode == 1
     assert b"Traceback" not in broken.stderr
+
+
+def test_objects_of_others_are_theirs() -> None:
+    """What an imported immutable global holds may have changed in the run; its owner starts afresh."""
+    owner = """(module (type $s (struct (field (mut i32))))
+      (global (export "g") (ref $s) (struct.new $s (i32.const 1))))"""
+    module = """(module (type $s (struct (field (mut i32))))
+      (import "owner" "g" (global $g (ref $s)))
+      (global $own (mut (ref null $s)) (ref.null $s))
+      (table $t 1 (ref null $s))
+      (elem $late (ref null $s) (item (global.get $g)) (item (struct.new $s (i32.const 3))))
+      (func (export "init") (global.set $own (global.get $g)) (struct.set $s 0 (global.get $g) (i32.const 9)))
+      (func (export "use") (table.init $t $late (i32.const 0) (i32.const 0) (i32.const 1))))"""
+    with Session(module, preload={"owner": owner}) as session:
+        session.call("init")
+        verify_session(session, session.snapshot())
