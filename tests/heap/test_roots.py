@@ -228,7 +228,6 @@ def test_mutated_objects_of_immutable_globals() -> None:
     )
 
 
-@pytest.mark.xfail(strict=True, reason="the restore function finds no way into an exception's payload")
 def test_an_exception_that_its_payload_holds() -> None:
     survives(
         """(module (type $s (struct (field (mut exnref)) (field i32))) (tag $t (param anyref))
@@ -246,9 +245,6 @@ def test_an_exception_that_its_payload_holds() -> None:
     )
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a place that cannot be null has no placeholder where that needs a function"
-)
 def test_a_placeholder_that_holds_a_function() -> None:
     survives(
         """(module (type $s (struct (field (mut (ref func))))) (func $f)

@@ -25,7 +25,7 @@ from wizer.errors import StateError
 from wizer.heap.arrays import array_from_segment, copy_segment, encode_passive_data, number_operands
 from wizer.heap.graph import WIDTHS, Graph, uniform_ref
 from wizer.heap.place import InGlobal, InMutableGlobal, Inside, InTable, Late, Placement
-from wizer.heap.placeholder import exception_placeholder, placeholder, thrown
+from wizer.heap.placeholder import exception_placeholder, functions_in, placeholder, thrown
 from wizer.state import (
     I31,
     Array,
@@ -265,6 +265,8 @@ class References:
             found = exception_placeholder(self._module)
         if found is None:
             raise StateError(f"no constant expression makes a value of type {valtype} to begin with")
+        if self._in_restore and not valtype.nullable:
+            self.restore_funcs |= functions_in(self._module)
         return found
 
     # Making objects.

@@ -104,6 +104,7 @@ class Placement:
         self._state = state
         self._heights: dict[int, int] = {}
         self._forced: list[int] = []
+        self._starts: list[int] = []
         self._external: frozenset[int] = frozenset()
         self._first_appended = len(graph.module.globals)
         self._placeholders: dict[RefType | str, bool] = {}
@@ -302,7 +303,8 @@ class Placement:
         for elements in self._state.elements.values():
             self._forced += _nodes(elements)
         forced = set(self._forced)
-        for start in [*self._forced, *self._root_nodes()]:
+        self._starts = [*self._forced, *self._root_nodes()]
+        for start in self._starts:  # which grows meanwhile
             for node in self._children_first(start):
                 if node in self.homes:
                     continue
@@ -379,16 +381,17 @@ class Placement:
         )
 
     def _find_apart(self) -> frozenset[int]:
-        """Return the objects that are on a cycle with the one user that may be set to refer to them.
+        """Return the objects that stand alone although one user has them only.
 
-        They stand alone: what such an object must hold from the start may be its user itself.
+        That user is an exception, which nothing gets inside of; or it is on a cycle with the object and can
+        be set to refer to it: what the object must hold from the start may be its user itself.
         """
         cycles = self.graph.cycles()
         return frozenset(
             _node(slot)
             for node in range(len(self.graph.heap))
             for slot in self.graph.slots(node)
-            if cycles[node] == cycles[_node(slot)] and self._soft(slot)
+            if (cycles[node] == cycles[_node(slot)] and self._soft(slot)) or self.graph.is_exception(node)
         )
 
     def _wanted_before(self, node: int) -> Iterator[int]:
@@ -422,6 +425,7 @@ class Placement:
                 self.homes[child] = Inside(parent, slot.index)
             elif child == root or not (self.constant(child, slot.reftype) or (late and child in self.homes)):
                 self._patch(parent, slot)
+                self._starts.append(child)  # in case the search passed by an object placed ahead of its turn
 
     def _place_single_uses(self) -> None:
         """Place what sits in one table only, inside that table's segments."""

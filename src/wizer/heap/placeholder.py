@@ -13,9 +13,18 @@ from wizer.binary.code import (
     op,
     throw,
 )
-from wizer.binary.expr import encode_const, encode_default, encode_null
+from wizer.binary.expr import encode_const, encode_default, encode_null, encode_ref_func
 from wizer.binary.module import Module
-from wizer.binary.types import ArrayType, RefType, StorageType, StructType, encode_valtype
+from wizer.binary.types import (
+    ArrayType,
+    FuncType,
+    RefType,
+    StorageType,
+    StructType,
+    encode_valtype,
+    hierarchy,
+    matches,
+)
 
 _MAX_DEPTH = 8
 _EXNREF = RefType(nullable=True, heap="exn")
@@ -40,9 +49,30 @@ def placeholder(module: Module, reftype: RefType, depth: int = 0) -> bytes | Non
                     found = _object(module, typeidx, depth)
                     if found is not None:
                         return found
-        case int(typeidx):
+        case int(typeidx) if not isinstance(module.types[typeidx].comp, FuncType):
             return _object(module, typeidx, depth)
-    return None
+    funcidx = some_function(module, reftype)
+    return None if funcidx is None else encode_ref_func(funcidx)
+
+
+def some_function(module: Module, reftype: RefType) -> int | None:
+    """Return a function of a type; None where there is none, or where the type is not one of functions."""
+    if hierarchy(reftype.heap, module.types) != "func":
+        return None
+    own_types = enumerate(module.funcs)
+    return next((i for i, t in own_types if matches(RefType(False, t), reftype, module.types)), None)
+
+
+def functions_in(module: Module) -> frozenset[int]:
+    """Return the functions that a placeholder may refer to: one for each type that is not null."""
+    found = {
+        some_function(module, reftype)
+        for subtype in module.types
+        if isinstance(subtype.comp, StructType)
+        for field in subtype.comp.fields
+        if isinstance(reftype := field.storage, RefType) and not reftype.nullable
+    }
+    return frozenset(funcidx for funcidx in found if funcidx is not None)
 
 
 def exception_placeholder(module: Module) -> bytes | None:
