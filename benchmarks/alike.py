@@ -1,8 +1,8 @@
 """Start outputs side by side, compare what they do, and measure it.
 
 ``python alike.py DRIVE ROUNDS NAME=FILE…`` prints JSON: for each name the median seconds from instantiation
-to the end of the first call, and whether all answered alike. The modules are compiled beforehand, by the
-engine's defaults.
+to the end of the first call, whether all answered alike, and which are no valid modules. The modules are
+compiled beforehand, by the engine's defaults.
 """
 
 from __future__ import annotations
@@ -149,7 +149,13 @@ def main() -> None:
     """Compare the outputs that the command line names."""
     drive, rounds = DRIVES[sys.argv[1]], int(sys.argv[2])
     paths = {name: Path(path) for name, _, path in (word.partition("=") for word in sys.argv[3:])}
-    starters: dict[str, Starter] = {name: drive(path) for name, path in paths.items()}
+    starters: dict[str, Starter] = {}
+    invalid: dict[str, str] = {}
+    for name, path in paths.items():
+        try:
+            starters[name] = drive(path)
+        except wasmtime.WasmtimeError as error:
+            invalid[name] = str(error).splitlines()[-1].strip()
     answers = {name: _digest(starter.check()) for name, starter in starters.items()}
     seconds: dict[str, list[float]] = {name: [] for name in starters}
     first = {name: starter.first() for name, starter in starters.items()}
@@ -164,7 +170,8 @@ def main() -> None:
             if answer != first[name]:
                 raise SystemExit(f"{name} answers {first[name]!r}, and then {answer!r}")
     alike = len(set(answers.values())) == 1 and len(set(map(str, first.values()))) == 1
-    print(json.dumps({"alike": alike, "start": {name: median(times) for name, times in seconds.items()}}))
+    start = {name: median(times) for name, times in seconds.items()}
+    print(json.dumps({"alike": alike, "start": start, "invalid": invalid}))
 
 
 def _rotated(names: list[str], number: int) -> list[str]:

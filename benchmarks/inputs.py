@@ -335,13 +335,18 @@ def heap(objects: int) -> Callable[[], str]:
 
 
 def component() -> str:
-    """Wrap a component around a module with 64 MiB of random bytes."""
+    """Wrap a component around a module with 64 MiB of random bytes.
+
+    The module's own export is not called like the component's: ``wasmtime wizer`` would take it away and
+    leave the component's reference to it.
+    """
     module = _memory(1024, 1024, fill=(8, 8)).strip().removeprefix("(module")
+    module = module.replace('"wizer-initialize"', '"init"')
     return f"""
         (component
           (core module $module {module}
           (core instance $i (instantiate $module))
-          (func (export "wizer-initialize") (canon lift (core func $i "wizer-initialize")))
+          (func (export "wizer-initialize") (canon lift (core func $i "init")))
           (func (export "first") (result u64) (canon lift (core func $i "first")))
           (func (export "check") (result u64) (canon lift (core func $i "check"))))
     """

@@ -57,7 +57,7 @@ def page(results: dict[str, Any]) -> str:
         *_processor(cases),
         "## How it grows",
         *_growth(results["cases"]),
-        "## What the others refuse",
+        "## What the others refuse, or make an invalid module of",
         *_refused(cases),
     ]
     return "\n\n".join(parts) + "\n"
@@ -178,6 +178,7 @@ def _refused(cases: list[tuple[Case, dict[str, Any]]]) -> Iterator[str]:
     for case, figures in cases:
         for tool in TITLES:
             said = figures.get(tool, {}).get("cold", {}).get("failed")
+            said = said or figures["outputs"].get("invalid", {}).get(tool)
             if said:
                 lines.append(f"- {case.title}: {TITLES[tool]}: {said[:160]}")
     yield "\n".join(lines) or "Nothing."

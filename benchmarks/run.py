@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cases import CASES, Case, Mode, Tool
+from cases import CASES, Case, Tool
 from measure import Sample, in_turns, size_of, typical
 from tools import ROOT, Tools, install
 
@@ -75,8 +75,7 @@ def measured(tools: Tools, case: Case, rounds: int) -> dict[str, Any]:
         target.parent.mkdir(exist_ok=True)
         target.unlink(missing_ok=True)
     figures: dict[str, Any] = {tool: {} for tool in targets}
-    modes: tuple[Mode, ...] = ("cold", "warm")
-    for mode in modes:
+    for mode in case.modes:
         # The standalone tool has no cache: it is always cold.
         commands = {
             tool: tools.command(tool, case, mode, source, target)
@@ -87,7 +86,7 @@ def measured(tools: Tools, case: Case, rounds: int) -> dict[str, Any]:
             in_turns(commands, tools.environment(), 1)
         for tool, outcome in in_turns(commands, tools.environment(), rounds).items():
             figures[tool][mode] = _figures(outcome)
-    made = {tool: target for tool, target in targets.items() if target.exists()}
+    made = {tool: target for tool, target in targets.items() if "failed" not in figures[tool]["cold"]}
     for tool, target in made.items():
         figures[tool]["size"] = size_of(target)
     figures["outputs"] = _outputs(tools, case, made)
@@ -119,15 +118,19 @@ def _outputs(tools: Tools, case: Case, made: dict[Tool, Path]) -> dict[str, Any]
     """Return whether the outputs behave alike, and how fast they start."""
     words = [f"{tool}={path}" for tool, path in made.items()]
     script = str(Path(__file__).with_name("alike.py"))
-    ended = subprocess.run(
-        [str(tools.python), script, case.drive, "31", *words],
-        env=tools.environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    try:
+        ended = subprocess.run(
+            [str(tools.python), script, case.drive, "31", *words],
+            env=tools.environment(),
+            capture_output=True,
+            text=True,
+            timeout=case.patience,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return {"failed": f"not compiled and compared within {case.patience} s"}
     if ended.returncode:
-        return {"failed": ended.stderr.strip().splitlines()[-1]}
+        return {"failed": (ended.stderr.strip() or f"exit status {ended.returncode}").splitlines()[-1]}
     found: dict[str, Any] = json.loads(ended.stdout)
     return found
 
