@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ class Summary:
             yield f"  growth: median {growth[len(growth) // 2]}, from {growth[0]} to {growth[-1]} bytes"
 
 
-def run(profile: str, first: int, wanted: int, workers: int | None = None) -> Summary:
+def run(profile: str, first: int, wanted: int) -> Summary:
     """Check seeds from ``first`` on until ``wanted`` snapshots were compared; stop at the tenth failure."""
     summary = Summary()
     seeds = iter(range(first, first + 3 * wanted))
@@ -84,22 +84,43 @@ def run(profile: str, first: int, wanted: int, workers: int | None = None) -> Su
         with lock:
             summary.add(profile, line)
 
+    feed(["-m", "differential", profile], next_seed, add, _SECONDS)
+    return summary
+
+
+def feed(
+    program: Sequence[str],
+    next_seed: Callable[[], int | None],
+    add: Callable[[dict[str, Any]], None],
+    seconds: float,
+) -> None:
+    """Feed seeds to as many processes as there are processors, and start another where one dies.
+
+    Args:
+        program: what Python runs: it reads seeds, one a line, and writes a JSON object on a line for each.
+        next_seed: the next seed, or None at the end; called from several threads.
+        add: takes the objects; where a process died, or was silent, one of "seed" and "failure".
+        seconds: how long a seed may take.
+    """
     threads = [
-        threading.Thread(target=_work, args=(profile, next_seed, add))
-        for _ in range(workers or os.cpu_count() or 1)
+        threading.Thread(target=_work, args=(program, next_seed, add, seconds))
+        for _ in range(os.cpu_count() or 1)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return summary
 
 
-def _work(profile: str, next_seed: Any, add: Any) -> None:
-    """Feed seeds to a process, and start another when it dies."""
+def _work(
+    program: Sequence[str],
+    next_seed: Callable[[], int | None],
+    add: Callable[[dict[str, Any]], None],
+    seconds: float,
+) -> None:
     worker: _Worker | None = None
     while (seed := next_seed()) is not None:
-        worker = worker or _Worker(profile)
+        worker = worker or _Worker(program, seconds)
         line = worker.check(seed)
         if line is None:
             add({"seed": seed, "failure": worker.end()})
@@ -113,9 +134,10 @@ def _work(profile: str, next_seed: Any, add: Any) -> None:
 class _Worker:
     """A process that checks seeds."""
 
-    def __init__(self, profile: str) -> None:
+    def __init__(self, program: Sequence[str], seconds: float) -> None:
+        self._seconds = seconds
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "differential", profile],
+            [sys.executable, *program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -141,7 +163,7 @@ class _Worker:
         try:
             self._process.stdin.write(f"{seed}\n")
             self._process.stdin.flush()
-            line = self._lines.get(timeout=_SECONDS)
+            line = self._lines.get(timeout=self._seconds)
         except (BrokenPipeError, queue.Empty):
             return None
         return json.loads(line) if line else None
@@ -156,7 +178,7 @@ class _Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-            return f"no result within {_SECONDS} seconds"
+            return f"no result within {self._seconds} seconds"
         for reader in self._readers:
             reader.join()
         return f"the process ended with {self._process.returncode}\n{''.join(self._errors)[-4000:]}"

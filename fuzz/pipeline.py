@@ -1,0 +1,175 @@
+"""The structured fuzzer: generated and mutated modules through the whole pipeline.
+
+    python fuzz/pipeline.py --runs 1000            # from seed 0, on all processors
+    python fuzz/pipeline.py --seed 4711 --runs 1   # again what failed
+    python fuzz/pipeline.py --input crash.wasm     # one file
+
+A seed stands for an input: a module of this folder's `seeds`, of the tests' corpus or of `wasm-tools smith`,
+changed by `wasm-tools mutate` (which keeps it valid), by changed bytes, or both. An input that fails is
+written to `--crashes` (default: a folder `crashes` beside this file). Exit status 1 if there is any.
+
+The oracle is `oracle.freeze_and_compare`; besides, no input may take more than 5 seconds or 1 GB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import resource
+import subprocess
+import sys
+import threading
+import traceback
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import wasmtime
+
+_HERE = Path(__file__).parent
+_TESTS = _HERE.parent / "tests"
+sys.path[:0] = [str(_HERE), str(_TESTS)]
+
+from oracle import freeze_and_compare  # noqa: E402
+
+from differential import pool, smith  # noqa: E402  the tests are no package to install
+
+_SECONDS = 5.0
+_KIBIBYTES = 1 << 20  # a GiB, as getrusage counts
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=int, default=1000, help="how many inputs (default: 1000)")
+    parser.add_argument("--seed", type=int, default=0, help="the first seed (default: 0)")
+    parser.add_argument("--crashes", type=Path, default=_HERE / "crashes", help="where failing inputs go")
+    parser.add_argument("--input", type=Path, help="run this file only")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.worker:
+        _worker()
+        return 0
+    if given.input is not None:
+        print(freeze_and_compare(given.input.read_bytes()))
+        return 0
+    return _fuzz(given.seed, given.runs, given.crashes)
+
+
+def _fuzz(first: int, runs: int, crashes: Path) -> int:
+    outcomes: Counter[str] = Counter()
+    failures: list[int] = []
+    seeds = iter(range(first, first + runs))
+    lock = threading.Lock()
+
+    def next_seed() -> int | None:
+        with lock:
+            return next(seeds, None)
+
+    def add(line: dict[str, Any]) -> None:
+        with lock:
+            if "failure" in line:
+                failures.append(line["seed"])
+                _keep(crashes, line)
+            else:
+                outcomes[line["outcome"]] += 1
+
+    pool.feed([str(_HERE / "pipeline.py"), "--worker"], next_seed, add, _SECONDS)
+    for outcome, count in outcomes.most_common():
+        print(f"{count:8} {outcome}")
+    print(f"{len(failures):8} failures{f' in {crashes}' if failures else ''}")
+    return 1 if failures else 0
+
+
+def _keep(crashes: Path, line: dict[str, Any]) -> None:
+    """Write down an input that failed, and how."""
+    crashes.mkdir(parents=True, exist_ok=True)
+    (crashes / f"{line['seed']}.wasm").write_bytes(make_input(line["seed"]) or b"")
+    (crashes / f"{line['seed']}.txt").write_text(line["failure"], encoding="utf-8")
+    print(f"seed {line['seed']}: {line['failure'].strip().splitlines()[-1]}", flush=True)
+
+
+def _worker() -> None:
+    """Run the seeds of the standard input."""
+    for text in sys.stdin:
+        seed = int(text)
+        wasm = make_input(seed)
+        try:
+            outcome = "no input" if wasm is None else freeze_and_compare(wasm)
+            line = {"seed": seed, "outcome": outcome}
+            if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > _KIBIBYTES:
+                line = {"seed": seed, "failure": "more than a GiB of memory"}
+        except BaseException:  # whatever it is, it is found
+            line = {"seed": seed, "failure": traceback.format_exc()}
+        print(json.dumps(line), flush=True)
+
+
+def make_input(seed: int) -> bytes | None:
+    """Return the input that a seed stands for, or None where a generator fails."""
+    rng = random.Random(f"fuzz {seed}")
+    if rng.random() < 0.4:
+        wasm = smith.generate(rng.choice((*smith.PROFILES, smith.PEERS)), seed)
+    else:
+        wasm = rng.choice(_seeds())
+    if wasm is None:
+        return None
+    mutations = rng.choice((0, 1, 1, 2, 4))
+    for _ in range(mutations):
+        wasm = _mutate(wasm, rng.getrandbits(63)) or wasm
+    if mutations == 0 or rng.random() < 0.3:
+        wasm = _change_bytes(wasm, rng)
+    return wasm
+
+
+def _mutate(wasm: bytes, seed: int) -> bytes | None:
+    tool = smith.wasm_tools()
+    assert tool is not None
+    command = [tool, "mutate", "--seed", str(seed), "--fuel", "1000", "-"]
+    run = subprocess.run(
+        command, input=wasm, capture_output=True, check=False, env={**os.environ, "RUST_BACKTRACE": "0"}
+    )
+    return run.stdout if run.returncode == 0 else None
+
+
+def _change_bytes(wasm: bytes, rng: random.Random) -> bytes:
+    """Change, repeat, insert or cut bytes, as careless tools and bad disks do."""
+    data = bytearray(wasm)
+    for _ in range(rng.choice((1, 1, 2, 3, 8))):
+        if not data:
+            break
+        at = rng.randrange(len(data))
+        match rng.randrange(6):
+            case 0:
+                data[at] ^= 1 << rng.randrange(8)
+            case 1:
+                data[at] = rng.choice((0, 1, 0x7F, 0x80, 0xFF, 0x40, 0x0B, 0x70))
+            case 2:
+                data[at:at] = rng.choice(
+                    (b"\x80\x00", b"\xff\xff\xff\xff\x0f", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")
+                )
+            case 3:
+                data[at : at + rng.randint(1, 8)] = b""
+            case 4:
+                end = at + rng.randint(1, 40)
+                data[at:at] = data[at:end]
+            case 5:
+                del data[at:]
+    return bytes(data)
+
+
+@cache
+def _seeds() -> tuple[bytes, ...]:
+    """Return the modules that inputs are made of."""
+    folders = (_HERE / "seeds", _TESTS / "differential" / "corpus")
+    return tuple(
+        bytes(wasmtime.wat2wasm(p.read_text("utf-8"))) for f in folders for p in sorted(f.glob("*.wat"))
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""What generated and mutated modules found once, as small as it gets."""
+
+from __future__ import annotations
+
+import pytest
+
+import wizer
+
+
+def _freeze(wat: str, *inits: str) -> wizer.Session:
+    """Call ``inits``, and return a session of the snapshot."""
+    with wizer.Session(wat) as session:
+        for init in inits:
+            session.call(init)
+        return wizer.Session(session.snapshot())
+
+
+def test_a_passive_segment_that_no_code_can_refer_to_is_not_probed() -> None:
+    # Without `data.drop` and the like, the text format's encoder writes no DataCount section.
+    with _freeze(
+        '(module (memory 1) (elem funcref) (data "ab") (func (export "f") (elem.drop 0)))', "f"
+    ) as frozen:
+        assert frozen.module.data_count is None
+
+
+_SHARED = """
+(module
+  (type $s (struct (field (mut i32))))
+  (type $p (struct (field (ref $s)) (field (ref $s))))
+  (type $a (array (ref $s)))
+  {globals}
+  (func (export "init") (local $x (ref $s)) (local.set $x (struct.new $s (i32.const 5))) {init})
+  (func (export "same") (result i32) (ref.eq {one} {other})))
+"""
+
+
+@pytest.mark.parametrize(
+    ("globals_", "init", "one", "other"),
+    [
+        (
+            "(global $g (mut (ref null $a)) (ref.null $a))",
+            "(global.set $g (array.new $a (local.get $x) (i32.const 3)))",
+            "(array.get $a (global.get $g) (i32.const 0))",
+            "(array.get $a (global.get $g) (i32.const 2))",
+        ),
+        (
+            "(global $g (mut (ref null $p)) (ref.null $p))",
+            "(global.set $g (struct.new $p (local.get $x) (local.get $x)))",
+            "(struct.get $p 0 (global.get $g))",
+            "(struct.get $p 1 (global.get $g))",
+        ),
+        (
+            "(global $g (mut (ref null $a)) (ref.null $a)) (global $h (mut (ref null $a)) (ref.null $a))",
+            "(global.set $g (array.new $a (local.get $x) (i32.const 3)))"
+            "(global.set $h (array.new $a (local.get $x) (i32.const 2)))",
+            "(array.get $a (global.get $g) (i32.const 0))",
+            "(array.get $a (global.get $h) (i32.const 1))",
+        ),
+    ],
+    ids=["the elements of an array", "two fields", "two arrays"],
+)
+def test_immutable_slots_share_an_object(globals_: str, init: str, one: str, other: str) -> None:
+    with _freeze(_SHARED.format(globals=globals_, init=init, one=one, other=other), "init") as frozen:
+        assert frozen.call("same") == 1
+
+
+def test_a_guest_that_used_up_its_fuel_can_be_frozen() -> None:
+    wat = """
+    (module (table 3 funcref) (global $g (export "g") (mut i32) (i32.const 0))
+      (func (export "f") (loop $l (global.set $g (i32.add (global.get $g) (i32.const 1))) (br $l))))
+    """
+    with wizer.Session(wat, limits=wizer.Limits(fuel=500)) as session:
+        with pytest.raises(wizer.LimitError, match="fuel"):
+            session.call("f")
+        with wizer.Session(session.snapshot()) as frozen:
+            assert frozen.globals["g"] == session.globals["g"] > 0
+        with pytest.raises(wizer.LimitError, match="fuel"):
+            session.call("f")
