@@ -17,8 +17,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from wizer.api import Instrumented, Wizer, wizen
+    from wizer.api import Instrumented, Wizer, verify, wizen
+    from wizer.auditing import Audit, audit
     from wizer.engine.config import EngineConfig
+    from wizer.engine.deterministic import Deterministic
     from wizer.engine.wasi import Wasi
     from wizer.engine.watchdog import Limits
     from wizer.errors import (
@@ -34,10 +36,13 @@ if TYPE_CHECKING:
         WizerError,
     )
     from wizer.session import Session
+    from wizer.verification import VerificationError
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Audit",
+    "Deterministic",
     "EngineConfig",
     "ExitError",
     "Instrumented",
@@ -51,20 +56,26 @@ __all__ = [
     "Session",
     "StateError",
     "TrapError",
+    "VerificationError",
     "Wasi",
     "Wizer",
     "WizerError",
     "__version__",
+    "audit",
+    "verify",
     "wizen",
 ]
 
 # Where the public names live. They are imported when they are first used: `wizer --version` needs no engine.
 _HOMES = {
-    "wizer.api": ("Instrumented", "Wizer", "wizen"),
+    "wizer.api": ("Instrumented", "Wizer", "verify", "wizen"),
+    "wizer.auditing": ("Audit", "audit"),
+    "wizer.engine.deterministic": ("Deterministic",),
     "wizer.engine.config": ("EngineConfig",),
     "wizer.engine.wasi": ("Wasi",),
     "wizer.engine.watchdog": ("Limits",),
     "wizer.session": ("Session",),
+    "wizer.verification": ("VerificationError",),
 }
 
 

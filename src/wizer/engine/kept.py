@@ -1,9 +1,9 @@
 """Compiled modules kept from one run to the next, in files that the engine maps instead of reading.
 
 The engine's own cache compresses what it keeps, and unpacks and copies it for every run: 0.1 s for 10 MB of
-WebAssembly. A mapped file takes half a millisecond, and memory only for the code that runs. The engine checks
-that a file was made by its version and with its settings; beyond that it trusts the file, as it does in its
-own cache. So does this module, where the folder is the user's and nobody else may write to it.
+WebAssembly. A mapped file takes as long as its checksum, and memory only for the code that runs. The engine
+checks that a file was made by its version and with its settings, and trusts it beyond that. So the folder must
+be the user's, with nobody else allowed to write to it, and a checksum beside each file finds what was damaged.
 """
 
 from __future__ import annotations
@@ -38,8 +38,10 @@ def find(engine: wasmtime.Engine, name: str) -> wasmtime.Module | None:
     path = folder / name
     try:
         os.utime(path)
+        if _checksum(path) != _beside(path).read_bytes():
+            return None
         return wasmtime.Module.deserialize_file(engine, str(path))
-    except (OSError, wasmtime.WasmtimeError):
+    except (OSError, ValueError, wasmtime.WasmtimeError):  # an empty file cannot be mapped
         return None
 
 
@@ -50,14 +52,29 @@ def keep(module: wasmtime.Module, name: str) -> None:
         return
     new = folder / f".{os.urandom(6).hex()}"  # it appears whole or not at all
     try:
-        with contextlib.suppress(OSError, wasmtime.WasmtimeError):
+        with contextlib.suppress(OSError, ValueError, wasmtime.WasmtimeError):
             with new.open("xb", buffering=0) as stream:
                 capi_config.write_compiled(module, stream)
+            _beside(folder / name).write_bytes(_checksum(new))  # one of another file is no harm: see `find`
             new.replace(folder / name)
             _tidy(folder)
     finally:
         with contextlib.suppress(OSError):
             new.unlink()
+
+
+def _beside(path: Path) -> Path:
+    """Return the file that holds another one's checksum."""
+    return path.with_name(f"{path.name}.crc32")
+
+
+def _checksum(path: Path) -> bytes:
+    """Return the checksum of a file: against accidents, not against whoever may write to the folder."""
+    import mmap
+    import zlib
+
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as contents:
+        return zlib.crc32(contents).to_bytes(4, "little")
 
 
 def _folder() -> Path | None:
