@@ -25,6 +25,7 @@ from wizer.engine import capi
 from wizer.engine.compile import _load_cache, _winch_preferred, winch_exists
 from wizer.engine.config import Compiler, EngineConfig, engine_config, validation_config
 from wizer.engine.reader import LiveInstance
+from wizer.engine.streams import Streams
 from wizer.engine.wasi import Wasi, configure
 from wizer.engine.watchdog import Limits, Watchdog, causes
 from wizer.errors import ExitError, InvalidError, LinkError, OptionError, TrapError, WizerError
@@ -206,6 +207,7 @@ class ComponentRun:
             limits = replace(limits, max_instances=limits.max_instances + 1)
         self._compiled = compile_component(instrumented, config, simple=simple, code=code, limits=limits)
         self.store = wasmtime.Store(self._compiled.engine)
+        self._streams = Streams()
         self._watchdog = Watchdog(self.store, limits, hard_exit=hard_exit)
         self.functions: Mapping[Path, wc.FuncType] = exported_functions(self._compiled)
 
@@ -213,6 +215,7 @@ class ComponentRun:
         """End the store."""
         self._watchdog.close()
         self.store.close()
+        self._streams.close()
 
     def own_code(self) -> AbstractContextManager[None]:
         """Read the instance in here: what that takes is not the guest's."""
@@ -226,10 +229,20 @@ class ComponentRun:
             TrapError, ExitError, LimitError: a start function did not return.
         """
         if wasi is not None:
-            configure(wasi, self.store, self._watchdog.stop)
-        linker = make_linker(self._compiled, imports, wasi=wasi, unknown_imports=unknown_imports)
+            self._streams = configure(wasi, self.store, self._watchdog.stop)
         with self._errors("failed to instantiate the component"):
-            self.instance = linker.instantiate(self.store, self._compiled.component)
+            try:
+                # Without traps first: a trap of the exact name would go before WASI of a compatible version.
+                unknown = "error" if wasi is not None and unknown_imports == "trap" else unknown_imports
+                self._instantiate(imports, wasi, unknown)
+            except wasmtime.WasmtimeError as error:
+                if unknown == unknown_imports or "in the linker" not in str(error):
+                    raise
+                self._instantiate(imports, wasi, unknown_imports)
+
+    def _instantiate(self, imports: Imports, wasi: Wasi | None, unknown_imports: str) -> None:
+        linker = make_linker(self._compiled, imports, wasi=wasi, unknown_imports=unknown_imports)
+        self.instance = linker.instantiate(self.store, self._compiled.component)
 
     def call(self, path: Path, args: Sequence[Any]) -> tuple[Any, ...]:
         """Call an exported function with Python values, as the engine's package has them.
@@ -253,6 +266,8 @@ class ComponentRun:
                     capi.raise_host_exception()
                     _raise_left_over()
                     raise
+                finally:
+                    self._streams.drain()
         except capi.HostError as error:
             cause = error.__cause__
             if not isinstance(cause, Exception):
