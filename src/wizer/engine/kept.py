@@ -1,9 +1,11 @@
 """Compiled modules kept from one run to the next, in files that the engine maps instead of reading.
 
 The engine's own cache compresses what it keeps, and unpacks and copies it for every run: 0.1 s for 10 MB of
-WebAssembly. A mapped file takes as long as its checksum, and memory only for the code that runs. The engine
-checks that a file was made by its version and with its settings, and trusts it beyond that. So the folder must
-be the user's, with nobody else allowed to write to it, and a checksum beside each file finds what was damaged.
+WebAssembly. A mapped file takes as long as its checksum, and memory only for the code that runs.
+
+The engine checks that a file was made by its version and with its settings, and trusts it beyond that. So the
+folder must be the user's, with nobody else allowed to write to it, and a checksum beside each file finds what
+was damaged.
 """
 
 from __future__ import annotations
