@@ -131,7 +131,9 @@ def table_segments(module: Module, state: State, references: References) -> list
         segment
         for tableidx, table in sorted(state.tables.items())
         if table.changed
-        for segment in _segments_of(module, tableidx, table.changed, references)
+        for segment in _segments_of(
+            module, tableidx, references.in_segments(tableidx, table.changed), references
+        )
     ]
 
 

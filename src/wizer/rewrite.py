@@ -43,9 +43,10 @@ from wizer.binary.externs import (
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import Module
 from wizer.binary.sections import Section
-from wizer.binary.types import FuncType, encode_functype
+from wizer.binary.types import FuncType
 from wizer.data import data_contents
 from wizer.elements import element_contents, table_segments
+from wizer.heap.appended import Function
 from wizer.heap.encode import References
 from wizer.previous import NAME, Appended, marker, without_previous
 from wizer.records import replace
@@ -75,19 +76,19 @@ def rewrite(
     references = References(module, state)
     contents: dict[int, Sequence[Chunk] | None] = {sec.START: None}
     contents[sec.IMPORT] = _imports(module, state)
-    contents[sec.TABLE] = _tables(module, state, references)
     contents[sec.MEMORY] = _memories(module, state)
     contents[sec.GLOBAL] = _globals(module, references)
     contents[sec.EXPORT] = _vector([encode_export(export) for export in exports])
     segments = table_segments(module, state, references)
     restore = references.restore()
+    contents[sec.TABLE] = _tables(module, state, references)
     contents[sec.ELEMENT] = element_contents(module, state, exports, references, segments)
     data = data_contents(module, state, references.passive_data, max_data_segments)
     contents[sec.DATA] = data.contents
     if module.data_count is not None or references.passive_data:
         contents[sec.DATA_COUNT] = [encode_unsigned(data.count)]
     if restore or module is not unstripped:
-        contents.update(_functions(module, restore))
+        contents.update(_functions(module, references, restore))
     chunks = assemble(module, contents, keep_custom=_keeps)
     if restore:
         chunks.append(_marker(module, references, contents))
@@ -170,32 +171,33 @@ def _globals(module: Module, references: References) -> list[Chunk] | None:
     return _vector(items + references.appended_globals())
 
 
-def _functions(module: Module, pieces: Sequence[bytes]) -> dict[int, Sequence[Chunk] | None]:
+def _functions(
+    module: Module, references: References, pieces: Sequence[bytes]
+) -> dict[int, Sequence[Chunk] | None]:
     """Append the function that does what constant expressions cannot say, and make it the start function.
 
-    What is too long for one body is several functions, which the last one calls.
+    It follows those that it calls; what is too long for one body is several functions.
     """
-    functype = FuncType((), ())
-    typeidx = next((i for i, t in enumerate(module.types) if t.comp == functype), len(module.types))
-    bodies = list(_bodies(module, pieces))
-    defined = [*module.funcs[module.import_counts.get("func", 0) :], *[typeidx] * len(bodies)]
+    functions = list(references.functions)
+    if pieces:
+        typeidx = references.types.func(FuncType((), ()))
+        parts = [Function(typeidx, (), part) for part in _parts(pieces)]
+        if len(parts) > 1:
+            first = len(module.funcs) + len(functions)
+            calls = b"".join(code.call(first + number) for number in range(len(parts)))
+            parts.append(Function(typeidx, (), calls))
+        functions += parts
+    defined = module.funcs[module.import_counts.get("func", 0) :]
+    typeidxs = [*defined, *(function.typeidx for function in functions)]
     contents: dict[int, Sequence[Chunk] | None] = {
-        sec.FUNCTION: _vector([encode_unsigned(index) for index in defined]),
-        sec.CODE: with_bodies(module, bodies) if defined else None,
+        sec.FUNCTION: _vector([encode_unsigned(typeidx) for typeidx in typeidxs]),
+        sec.CODE: with_bodies(module, [function.body for function in functions]) if typeidxs else None,
     }
-    if bodies:
-        contents[sec.START] = [encode_unsigned(len(module.funcs) + len(bodies) - 1)]
-        if typeidx == len(module.types):
-            contents[sec.TYPE] = extended(module, sec.TYPE, [encode_functype(functype)])
+    if functions:
+        contents[sec.START] = [encode_unsigned(len(module.funcs) + len(functions) - 1)]
+    if references.types.entries:
+        contents[sec.TYPE] = extended(module, sec.TYPE, references.types.entries)
     return contents
-
-
-def _bodies(module: Module, pieces: Sequence[bytes]) -> Iterator[bytes]:
-    parts = list(_parts(pieces))
-    yield from map(code.encode_body, parts)
-    if len(parts) > 1:
-        first = len(module.funcs)
-        yield code.encode_body(b"".join(code.call(first + number) for number in range(len(parts))))
 
 
 def _marker(module: Module, references: References, contents: Mapping[int, Sequence[Chunk] | None]) -> bytes:

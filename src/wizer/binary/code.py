@@ -24,12 +24,20 @@ REF_IS_NULL: Final = b"\xd1"
 REF_AS_NON_NULL: Final = b"\xd4"
 I32_EQZ: Final = b"\x45"
 I32_ADD: Final = b"\x6a"
+I32_SUB: Final = b"\x6b"
+I32_MUL: Final = b"\x6c"
+I32_AND: Final = b"\x71"
+I32_SHR_U: Final = b"\x76"
 I64_ADD: Final = b"\x7c"
 SELECT: Final = b"\x1b"
 I32_LT_U: Final = b"\x49"
 I64_LT_U: Final = b"\x54"
 I32_GE_U: Final = b"\x4f"
 I64_GE_U: Final = b"\x5a"
+I64_EXTEND_I32_S: Final = b"\xac"
+I64_EXTEND_I32_U: Final = b"\xad"
+F32_REINTERPRET_I32: Final = b"\xbe"
+F64_REINTERPRET_I64: Final = b"\xbf"
 THROW_REF: Final = b"\x0a"
 ARRAY_LEN: Final = b"\xfb\x0f"
 I31_GET_U: Final = b"\xfb\x1e"
@@ -133,14 +141,19 @@ def br_if(labelidx: int) -> bytes:
     return op(b"\x0d", labelidx)
 
 
+def br_table(labels: Sequence[int], default: int) -> bytes:
+    """Encode ``br_table``."""
+    return op(b"\x0e", len(labels), *labels, default)
+
+
 def ref_test(heap: str | int) -> bytes:
     """Encode ``ref.test (ref heap)``."""
     return b"\xfb\x14" + encode_heaptype(heap)
 
 
-def ref_cast(heap: str | int) -> bytes:
-    """Encode ``ref.cast (ref heap)``."""
-    return b"\xfb\x16" + encode_heaptype(heap)
+def ref_cast(heap: str | int, *, nullable: bool = False) -> bytes:
+    """Encode ``ref.cast (ref heap)`` or ``ref.cast (ref null heap)``."""
+    return (b"\xfb\x17" if nullable else b"\xfb\x16") + encode_heaptype(heap)
 
 
 def encode_body(code: bytes, locals_: Sequence[ValType] = ()) -> bytes:

@@ -13,7 +13,9 @@ A list of two that closes a cycle, held by a mutable global::
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from wizer.binary import code
 from wizer.binary.expr import END, encode_const, encode_null, encode_ref_func
@@ -22,6 +24,7 @@ from wizer.binary.module import Module
 from wizer.binary.segments import encode_passive_elements
 from wizer.binary.types import ArrayType, RefType, StorageType, ValType, matches
 from wizer.errors import StateError
+from wizer.heap.appended import AppendedTypes, Function
 from wizer.heap.arrays import array_from_segment, copy_segment, encode_passive_data, number_operands
 from wizer.heap.graph import WIDTHS, Graph, uniform_ref
 from wizer.heap.place import InGlobal, InMutableGlobal, Inside, InTable, Late, Placement
@@ -41,8 +44,18 @@ from wizer.state import (
     Value,
 )
 
+if TYPE_CHECKING:
+    from wizer.heap.bulk import Bulk
+    from wizer.heap.bulk_place import BulkPlacement
+
 _ANYREF = RefType(nullable=True, heap="any")
 _EXNREF = RefType(nullable=True, heap="exn")
+
+# From this many constant expressions on, objects are made from data.
+MIN_EXPRESSIONS = 500
+
+# The hierarchies of objects that are made from data.
+_OBJECTS = ("any", "extern")
 
 
 class References:
@@ -52,6 +65,8 @@ class References:
         funcs: the functions that initialisers refer to, which declares them for ``ref.func``.
         restore_funcs: the functions that the restore function refers to, which must be declared.
         passive_elements, passive_data: segments that it uses, which follow those of the original module.
+        functions: functions that it calls, which follow those of the original module.
+        types: the types of these, which are appended to those of the original module.
     """
 
     def __init__(self, module: Module, state: State) -> None:
@@ -61,12 +76,33 @@ class References:
         self.passive_data: list[bytes] = []
         self._module = module
         self._state = state
-        self._graph = Graph(module, state)
-        self._placement = Placement(self._graph, state)
         self._first_element = len(module.elements)
         self._first_data = len(module.data) if module.data_count is not None else 0
         self._in_restore = False
+        self._graph = Graph(module, state)
+        self.types = AppendedTypes(module)
+        self.functions: list[Function] = []
+        self._bulk: Bulk | None = None
+        many = self._place_many(state)
+        self._placement = many or Placement(self._graph, state)
+        if many is not None:
+            from wizer.heap.bulk import Bulk
+
+            self._bulk = Bulk(self._graph, many, self.types, self._first_data, self._placeholder)
+            self.passive_data.append(b"")  # its place
         self._table_sets: list[tuple[int, int, Ref]] = []
+        self._bulk_tables: dict[int, dict[int, Ref]] = {}
+
+    def _place_many(self, state: State) -> BulkPlacement | None:
+        """Return where to make objects if they are so many that most are made from data."""
+        graph = self._graph
+        least = graph.expressions(len(graph.heap))
+        if not least or least < MIN_EXPRESSIONS:
+            return None
+        from wizer.heap.bulk_place import BulkPlacement
+
+        placement = BulkPlacement(graph, state)
+        return placement if graph.expressions(len(placement.made)) >= MIN_EXPRESSIONS else None
 
     def writes_global(self, globalidx: int) -> bool:
         """Whether a global gets an initialiser of ours."""
@@ -102,19 +138,28 @@ class References:
     @property
     def late_globals(self) -> int:
         """How many of the appended globals only serve the restore function: one for each exception."""
-        return sum(1 for node in self._placement.late if self._graph.is_exception(node))
+        return len(self._late_exceptions)
 
     def appended_tables(self) -> list[bytes]:
-        """Return the table to append, in which the restore function keeps the objects that it makes."""
+        """Return the tables to append, in which the restore function keeps what it makes and refers to."""
+        if self._bulk is not None:
+            return self._bulk.tables()
         if all(self._graph.is_exception(node) for node in self._placement.late):
             return []
         return [encode_tabletype(TableType(_ANYREF, Limits(len(self._placement.late))))]
+
+    def in_segments(self, tableidx: int, changed: Mapping[int, Ref]) -> Mapping[int, Ref]:
+        """Return those of the elements of a table that segments write; the restore function does the rest."""
+        if self._bulk is None or self._graph.top(self._module.tables[tableidx].type.element) not in _OBJECTS:
+            return changed
+        self._bulk_tables[tableidx] = {i: ref for i, ref in changed.items() if not isinstance(ref, Null)}
+        return {i: ref for i, ref in changed.items() if isinstance(ref, Null)}
 
     def table_element(self, tableidx: int, element: int, ref: Ref) -> bytes:
         """Return the expression, without ``end``, for an element of a table."""
         reftype = self._module.tables[tableidx].type.element
         if isinstance(ref, ObjectRef):
-            if self._placement.homes[ref.object] == InTable(tableidx, element):
+            if self._placement.homes.get(ref.object) == InTable(tableidx, element):
                 return self._construct(ref.object) + self._coercion(ref.object, reftype)
             if not self._placement.constant(ref.object, reftype):
                 self._table_sets.append((tableidx, element, ref))
@@ -137,9 +182,29 @@ class References:
     def restore(self) -> list[bytes]:
         """Return what the restore function does, in pieces that stand by themselves; often nothing."""
         self._in_restore = True
-        pieces = [self._make_late(node) for node in self._placement.late]
-        pieces += [self._fill_array(node) for node in self._large_arrays()]
-        pieces += [self._set_slots(patch.node, patch.slot.index) for patch in self._placement.patches]
+        pieces = [*self._make(), *self._patch(), *self._clean_up()]
+        return [piece for piece in pieces if piece]
+
+    def _make(self) -> list[bytes]:
+        """Return the code that makes objects."""
+        late = [self._make_late(node) for node in self._placement.late]
+        late += [self._fill_array(node) for node in self._large_arrays()]
+        if self._bulk is None:
+            return late
+        made, filled = self._bulk.make(), self._bulk.fill()
+        tables = [piece for item in self._bulk_tables.items() for piece in self._bulk.table(*item)]
+        kept = self._bulk.keep(self._exact)
+        self.functions += self._bulk.functions
+        self.passive_data[0] = encode_passive_data(self._bulk.data())
+        segment = self._bulk.func_segment()
+        if segment is not None:
+            self.passive_elements.append(segment)
+            self.funcs.update(ref.funcidx for ref in self._bulk.values.funcs if isinstance(ref, FuncRef))
+        return [*kept, *made, *late, *filled, *tables]
+
+    def _patch(self) -> list[bytes]:
+        """Return the code that sets what constant expressions and data do not."""
+        pieces = [self._set_slots(patch.node, patch.slot.index) for patch in self._placement.single_patches()]
         for globalidx, value in sorted(self._state.globals.items()):
             global_ = self._module.globals[globalidx]
             if globalidx in self._placement.patched_globals or self._module.imported("global", globalidx):
@@ -148,13 +213,19 @@ class References:
             index = "i64" if self._module.tables[tableidx].type.limits.is64 else "i32"
             value_code = self._value(ref, self._module.tables[tableidx].type.element)
             pieces.append(encode_const(index, element) + value_code + code.table_set(tableidx))
-        pieces += [code.data_drop(self._first_data + i) for i in range(len(self.passive_data))]
+        return pieces
+
+    def _clean_up(self) -> list[bytes]:
+        pieces = [code.data_drop(self._first_data + i) for i in range(len(self.passive_data))]
         pieces += [code.elem_drop(self._first_element + i) for i in range(len(self.passive_elements))]
-        if self.appended_tables():
+        pieces += [encode_null("exn") + code.global_set(self._late_global(n)) for n in self._late_exceptions]
+        if self._bulk is not None:
+            pieces += self._bulk.clear()
+        elif self.appended_tables():
             everything = encode_const("i32", 0) + encode_null("any")
             count = encode_const("i32", len(self._placement.late))
             pieces.append(everything + count + code.table_fill(len(self._module.tables)))
-        return [piece for piece in pieces if piece]
+        return pieces
 
     # References to what exists.
 
@@ -194,7 +265,7 @@ class References:
 
     def _access(self, node: int, valtype: RefType) -> bytes:
         """Return the code that gets at an object, for a place of a type."""
-        home = self._placement.homes[node]
+        home = self._placement.homes.get(node)
         if isinstance(home, InGlobal) and self._placement.constant(node, valtype):
             return code.global_get(home.globalidx) + self._conversion(self._global_top(home), valtype)
         assert self._in_restore, f"object {node} at {home} is out of reach of a constant expression"
@@ -203,10 +274,13 @@ class References:
     def _exact(self, node: int) -> bytes:
         """Return the code that gets at an object as a reference of its own type; for the restore function."""
         object_ = self._graph.heap[node]
-        home = self._placement.homes[node]
+        home = self._placement.homes.get(node)
         if isinstance(object_, Exn):
             assert isinstance(home, Late)
             return code.global_get(self._late_global(node)) + code.REF_AS_NON_NULL
+        if home is None:
+            assert self._bulk is not None
+            home = Late(self._bulk.values.numbers[node])
         found, reftype = self._at_home(home)
         top = self._graph.top(reftype)
         found += code.ANY_CONVERT_EXTERN if top == "extern" else b""
@@ -266,8 +340,12 @@ class References:
         if found is None:
             raise StateError(f"no constant expression makes a value of type {valtype} to begin with")
         if self._in_restore and not valtype.nullable:
-            self.restore_funcs |= functions_in(self._module)
+            self.restore_funcs |= self._placeholder_funcs
         return found
+
+    @cached_property
+    def _placeholder_funcs(self) -> frozenset[int]:
+        return functions_in(self._module)
 
     # Making objects.
 
@@ -311,7 +389,7 @@ class References:
             if self._placement.is_patched(node, index):
                 yield self._placeholder(storage)
                 return
-            if self._placement.homes[value.object] == Inside(node, index):
+            if self._placement.homes.get(value.object) == Inside(node, index):
                 yield value.object
                 yield self._coercion(value.object, storage)
                 return
@@ -336,7 +414,10 @@ class References:
     def _ref_array_parts(self, node: int, array: Array, reftype: RefType) -> Iterator[bytes | int]:
         same = uniform_ref(array.elements)
         length = len(array.elements)
-        if same is not None and length > 1:
+        if self._bulk is not None and node in self._bulk.completed:
+            yield self._placeholder(reftype) + encode_const("i32", length)
+            yield code.op(b"\xfb\x06", array.typeidx)
+        elif same is not None and length > 1:
             yield from self._slot(node, 0, same, reftype)
             yield encode_const("i32", length) + code.op(b"\xfb\x06", array.typeidx)
         else:
@@ -375,26 +456,36 @@ class References:
         return place + self._construct(node) + code.table_set(len(self._module.tables))
 
     def _late_global(self, node: int) -> int:
-        exceptions = [n for n in self._placement.late if self._graph.is_exception(n)]
-        return len(self._module.globals) + len(self._placement.appended) + exceptions.index(node)
+        return len(self._module.globals) + len(self._placement.appended) + self._late_exceptions[node]
+
+    @cached_property
+    def _late_exceptions(self) -> dict[int, int]:
+        """The exceptions, each with its number among them."""
+        exceptions = [node for node in self._placement.late if self._graph.is_exception(node)]
+        return {node: number for number, node in enumerate(exceptions)}
 
     def _large_arrays(self) -> list[int]:
         """Return the large arrays that are filled after they were made, outer ones first."""
+        completed = self._bulk.completed if self._bulk is not None else ()
         found = [
             node
-            for node, object_ in enumerate(self._graph.heap)
+            for node in self._placement.homes
             if self._graph.is_large(node)
-            and isinstance(object_, Array)
-            and self._graph.element_type(object_).mutable
+            and isinstance(array := self._graph.heap[node], Array)
+            and self._graph.element_type(array).mutable
             and not self._placement.external(node)
+            and node not in completed
         ]
-        return sorted(found, key=self._placement.depth)
+        return sorted(sorted(found), key=self._placement.depth)
 
     def _fill_array(self, node: int) -> bytes:
         array = self._graph.heap[node]
         assert isinstance(array, Array)
+        storage = self._graph.element_type(array).storage
+        numeric = isinstance(storage, str)
+        if self._bulk is not None and not numeric:  # an array of exceptions, or of what holds some
+            return b"".join(self._set_slot(node, index) for index in range(len(array.elements)))
         segment = self._array_segment(node, array)
-        numeric = isinstance(self._graph.element_type(array).storage, str)
         return self._exact(node) + copy_segment(array.typeidx, segment, self._length(array), numeric)
 
     def _set_slots(self, node: int, slot: int) -> bytes:

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 from wizer.binary.module import Module
 from wizer.binary.types import ArrayType, FieldType, RefType, StructType, hierarchy
 from wizer.records import record
-from wizer.state import Array, Exn, HeapObject, Number, ObjectRef, Ref, State, Struct, Value
+from wizer.state import (
+    I31,
+    Array,
+    Exn,
+    HeapObject,
+    Null,
+    Number,
+    ObjectRef,
+    Ref,
+    State,
+    Struct,
+    Value,
+)
 
 # The most operands of `array.new_fixed` that engines take: the JavaScript API's limit.
 # https://webassembly.github.io/spec/js-api/index.html#limits
@@ -37,17 +50,41 @@ class Graph:
     def __init__(self, module: Module, state: State) -> None:
         self.module = module
         self.heap: Sequence[HeapObject] = state.heap
-        self.uses = [0] * len(state.heap)
+        self._state = state
         self._uniform: dict[int, bool] = {}
-        for value in _roots(state) if state.heap else ():
-            self._count(value)
-        for object_ in state.heap:
-            for value in _contents(object_):
-                self._count(value)
 
-    def _count(self, value: Value) -> None:
-        if isinstance(value, ObjectRef):
-            self.uses[value.object] += 1
+    @cached_property
+    def uses(self) -> list[int]:
+        """How many places refer to each object."""
+        uses = [0] * len(self.heap)
+        for values in (_roots(self._state), *map(self.contents, range(len(self.heap)))):
+            for value in values:
+                if isinstance(value, ObjectRef):
+                    uses[value.object] += 1
+        return uses
+
+    def contents(self, node: int) -> Sequence[Value]:
+        """Return what an object holds; nothing for an array of numbers."""
+        object_ = self.heap[node]
+        return object_.elements if isinstance(object_, Array) else object_.fields
+
+    def expressions(self, objects: int) -> int:
+        """Return how many constant expressions some objects and what refers to objects may take.
+
+        That is one for each element, too, that is not null in tables of objects, or is in an array of
+        references that is too long to be listed. None where there are neither objects nor scalars.
+        """
+        kinds = [
+            type(ref)
+            for tableidx, table in self._state.tables.items()
+            if self.top(self.module.tables[tableidx].type.element) in ("any", "extern")
+            for ref in (table.changed or {}).values()
+        ]
+        if not self.heap and I31 not in kinds:
+            return 0
+        arrays = (object_ for object_ in self.heap if type(object_) is Array)
+        large = sum(len(a.elements) for a in arrays if len(a.elements) > MAX_ARRAY_NEW_FIXED)
+        return objects + large + len(kinds) - kinds.count(Null)
 
     def field_types(self, object_: Struct) -> tuple[FieldType, ...]:
         """Return the types of a structure's fields."""
@@ -184,7 +221,3 @@ def _roots(state: State) -> Iterator[Value]:
         yield from (table.changed or {}).values()
     for elements in state.elements.values():
         yield from elements
-
-
-def _contents(object_: HeapObject) -> Sequence[Value]:
-    return object_.elements if isinstance(object_, Array) else object_.fields

@@ -18,7 +18,7 @@ Three things stand in the way, and what goes beyond constant expressions is left
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from wizer.binary.types import RefType, hierarchy, matches
@@ -93,6 +93,9 @@ class Placement:
         patched_globals: the globals that it sets, because their initialisers cannot say their values.
     """
 
+    # The number of the first late object.
+    _first_late = 0
+
     def __init__(self, graph: Graph, state: State) -> None:
         self.graph = graph
         self.homes: dict[int, Home] = {}
@@ -107,15 +110,20 @@ class Placement:
         self._starts: list[int] = []
         self._external: frozenset[int] = frozenset()
         self._first_appended = len(graph.module.globals)
+        self._late_nodes: frozenset[int] = frozenset()
+        self._in_segments = frozenset(n for refs in state.elements.values() for n in nodes_of(refs))
+        self._apart: frozenset[int] = frozenset()
         self._placeholders: dict[RefType | str, bool] = {}
-        self._late_nodes = self._find_late()
-        self._in_segments = frozenset(n for refs in state.elements.values() for n in _nodes(refs))
-        self._apart = self._find_apart()
         if state.heap:
-            self._place_imported()
-            self._place_existing()
-            self._place_rest()
-            self._place_single_uses()
+            self._place()
+
+    def _place(self) -> None:
+        self._late_nodes = self._find_late()
+        self._apart = self._find_apart()
+        self._place_imported()
+        self._place_existing()
+        self._place_rest()
+        self._place_single_uses()
 
     def is_patched(self, node: int, slot: int) -> bool:
         """Whether the restore function sets a slot."""
@@ -138,6 +146,10 @@ class Placement:
             return reftype.heap in ("any", "extern") and (reftype.nullable or not valtype.nullable)
         return matches(valtype, reftype, module.types)
 
+    def single_patches(self) -> Sequence[Patch]:
+        """Return the slots that are set one by one."""
+        return self.patches
+
     def external(self, node: int) -> bool:
         """Whether an object belongs to an imported global."""
         return node in self._external
@@ -159,7 +171,7 @@ class Placement:
         while stack:
             node = stack.pop()
             for slot in self.graph.slots(node):
-                child = _node(slot)
+                child = node_in(slot)
                 if child not in self.homes:
                     self.homes[child] = Inside(node, slot.index)
                     stack.append(child)
@@ -192,11 +204,18 @@ class Placement:
 
     def _fits_in(self, globalidx: int, node: int) -> bool:
         """Whether a mutable global's own initialiser makes an object: the global alone holds it, or must."""
-        if self.graph.module.imported("global", globalidx) or not self._makes(globalidx, node):
+        valtype = self.graph.module.globals[globalidx].type.valtype
+        if self.graph.module.imported("global", globalidx):
             return False
-        return self.graph.uses[node] == 1 or not self._placeholder(
-            self.graph.module.globals[globalidx].type.valtype
-        )
+        return (self._used_once(node) or not self._placeholder(valtype)) and self._makes(globalidx, node)
+
+    def _used_once(self, node: int) -> bool:
+        """Whether an object may be made inside its one user, although that could be set to refer to it."""
+        return self.graph.uses[node] == 1
+
+    def _placed(self, node: int) -> bool:
+        """Whether it is known where an object is made."""
+        return node in self.homes
 
     def _makes(self, globalidx: int, root: int) -> bool:
         """Whether a global's own initialiser can make an object, with what it must hold from the start.
@@ -210,7 +229,7 @@ class Placement:
             if node in self.homes or node in self._in_segments or self._only_late(node):
                 return False
             for slot in self._hard_slots(globalidx, node):
-                child = _node(slot)
+                child = node_in(slot)
                 if child in met:
                     return False
                 met.add(child)
@@ -220,7 +239,7 @@ class Placement:
     def _hard_slots(self, globalidx: int, node: int) -> Iterator[Slot]:
         """Yield the slots for which an object must be made before this one, an array's equal ones once."""
         for slot in self.graph.slots(node):
-            if not self._soft(slot) and not self.constant(_node(slot), slot.reftype, globalidx):
+            if not self._soft(slot) and not self.constant(node_in(slot), slot.reftype, globalidx):
                 yield slot
                 if self.graph.is_uniform(node):
                     return
@@ -232,14 +251,14 @@ class Placement:
     def _find_late(self) -> frozenset[int]:
         """Return exceptions, large arrays that cannot be set, and what must hold one from the start."""
         graph = self.graph
-        found = {node for node in range(len(graph.heap)) if graph.needs_code(node)}
+        found = {node for node in range(len(graph.heap)) if self._needs_code(node)}
         if not found:
             return frozenset()
         holders: dict[int, list[int]] = {}
         for node in range(len(graph.heap)):
             for slot in graph.slots(node):
                 if not self._soft(slot):
-                    holders.setdefault(_node(slot), []).append(node)
+                    holders.setdefault(node_in(slot), []).append(node)
         pending = list(found)
         while pending:
             for holder in holders.get(pending.pop(), ()):
@@ -247,6 +266,10 @@ class Placement:
                     found.add(holder)
                     pending.append(holder)
         return frozenset(found)
+
+    def _needs_code(self, node: int) -> bool:
+        """Whether only the restore function makes an object, which does not depend on what it holds."""
+        return self.graph.needs_code(node)
 
     def _placeholder(self, valtype: RefType | str) -> bool:
         found = self._placeholders.get(valtype)
@@ -270,10 +293,10 @@ class Placement:
         while stack:
             node, depth = stack.pop()
             for slot in self.graph.slots(node):
-                child = _node(slot)
+                child = node_in(slot)
                 if not self._soft(slot) or self.constant(child, slot.reftype, globalidx):
                     continue
-                if self.graph.uses[child] == 1 and depth < MAX_NESTING and self._makes(globalidx, child):
+                if self._used_once(child) and depth < MAX_NESTING and self._makes(globalidx, child):
                     self.homes[child] = Inside(node, slot.index)
                     stack += self._make_hard(globalidx, child, depth + 1)
                 else:
@@ -285,7 +308,7 @@ class Placement:
         made = [(root, depth)]
         for node, depth_ in made:
             for slot in self._hard_slots(globalidx, node):
-                child = _node(slot)
+                child = node_in(slot)
                 if child in self.homes:
                     self._patch(node, slot)
                     self._forced.append(child)
@@ -301,7 +324,7 @@ class Placement:
     def _place_rest(self) -> None:
         """Place the other objects, children first."""
         for elements in self._state.elements.values():
-            self._forced += _nodes(elements)
+            self._forced += nodes_of(elements)
         forced = set(self._forced)
         self._starts = [*self._forced, *self._root_nodes()]
         for start in self._starts:  # which grows meanwhile
@@ -313,7 +336,7 @@ class Placement:
 
     def _root_nodes(self) -> Iterator[int]:
         for table in self._state.tables.values():
-            yield from _nodes((table.changed or {}).values())
+            yield from nodes_of((table.changed or {}).values())
 
     def _children_first(self, start: int) -> Iterator[int]:
         """Yield unplaced objects reachable from ``start``, each after what it refers to but for cycles."""
@@ -324,7 +347,7 @@ class Placement:
         while stack:
             node, slots = stack[-1]
             for slot in slots:
-                child = _node(slot)
+                child = node_in(slot)
                 if child not in self.homes and child not in self._heights:
                     self._heights[child] = 0
                     stack.append((child, self.graph.slots(child)))
@@ -339,7 +362,7 @@ class Placement:
             return True
         height = 1
         for slot in self.graph.slots(node):
-            child = _node(slot)
+            child = node_in(slot)
             if child not in self.homes:
                 height = max(height, self._heights.get(child, 0) + 1)
             elif not slot.mutable and not self.constant(child, slot.reftype):
@@ -352,7 +375,7 @@ class Placement:
         stack = [start]
         while stack:
             node = stack[-1]
-            wanted = [n for n in self._wanted_before(node) if n not in self.homes]
+            wanted = list(self._wanted_before(node))
             if wanted:
                 stack.extend(wanted)
                 continue
@@ -367,14 +390,14 @@ class Placement:
             parent = stack.pop()
             for slot in self.graph.slots(parent):
                 yield parent, slot
-                if self._is_inside(_node(slot)):
-                    stack.append(_node(slot))
+                if self._is_inside(node_in(slot)):
+                    stack.append(node_in(slot))
 
     def _is_inside(self, child: int) -> bool:
         """Whether an unplaced object is to be made inside its one user."""
         return (
             child not in self.homes
-            and self.graph.uses[child] == 1
+            and self._used_once(child)
             and self._heights.get(child, 0) < MAX_NESTING
             and not self._only_late(child)
             and child not in self._apart
@@ -388,17 +411,17 @@ class Placement:
         """
         cycles = self.graph.cycles()
         return frozenset(
-            _node(slot)
+            node_in(slot)
             for node in range(len(self.graph.heap))
             for slot in self.graph.slots(node)
-            if (cycles[node] == cycles[_node(slot)] and self._soft(slot)) or self.graph.is_exception(node)
+            if (cycles[node] == cycles[node_in(slot)] and self._soft(slot)) or self.graph.is_exception(node)
         )
 
     def _wanted_before(self, node: int) -> Iterator[int]:
         late = self._only_late(node)
         for _, slot in self._within(node):
-            child = _node(slot)
-            if child not in self.homes and not self._is_inside(child) and not self._soft(slot, late=late):
+            child = node_in(slot)
+            if not self._placed(child) and not self._is_inside(child) and not self._soft(slot, late=late):
                 yield child
 
     def _settle(self, node: int) -> None:
@@ -406,11 +429,11 @@ class Placement:
         inside = list(self._within(node))
         late = self._only_late(node) or self._first_appended + len(self.appended) >= MAX_GLOBALS
         for _, slot in inside:
-            child = _node(slot)
-            if child in self.homes and not self.constant(child, slot.reftype) and not self._soft(slot):
+            child = node_in(slot)
+            if self._placed(child) and not self.constant(child, slot.reftype) and not self._soft(slot):
                 late = True
         if late:
-            self.homes[node] = Late(len(self.late))
+            self.homes[node] = Late(self._first_late + len(self.late))
             self.late.append(node)
         else:
             self.homes[node] = InGlobal(self._first_appended + len(self.appended))
@@ -420,10 +443,10 @@ class Placement:
     def _settle_inside(self, root: int, inside: Iterable[tuple[int, Slot]], late: bool) -> None:
         """Place what is made inside ``root``, and patch the slots whose objects are out of its reach."""
         for parent, slot in inside:
-            child = _node(slot)
+            child = node_in(slot)
             if self._is_inside(child):
                 self.homes[child] = Inside(parent, slot.index)
-            elif child == root or not (self.constant(child, slot.reftype) or (late and child in self.homes)):
+            elif child == root or not (self.constant(child, slot.reftype) or (late and self._placed(child))):
                 self._patch(parent, slot)
                 self._starts.append(child)  # in case the search passed by an object placed ahead of its turn
 
@@ -437,10 +460,12 @@ class Placement:
                     self._settle_inside(ref.object, inside, late=False)
 
 
-def _node(slot: Slot) -> int:
+def node_in(slot: Slot) -> int:
+    """Return the object in a slot."""
     assert isinstance(slot.value, ObjectRef)
     return slot.value.object
 
 
-def _nodes(values: Iterable[object]) -> Iterator[int]:
+def nodes_of(values: Iterable[object]) -> Iterator[int]:
+    """Yield the objects among values."""
     return (value.object for value in values if isinstance(value, ObjectRef))
