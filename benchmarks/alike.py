@@ -1,6 +1,6 @@
 """Start outputs side by side, compare what they do, and measure it.
 
-``python alike.py DRIVE ROUNDS NAME=FILE…`` prints JSON: for each name the median seconds from instantiation
+``python alike.py DRIVE NAME=FILE…`` prints JSON: for each name the median seconds from instantiation
 to the end of the first call, whether all answered alike, and which are no valid modules. The modules are
 compiled beforehand, by the engine's defaults.
 """
@@ -21,6 +21,10 @@ import wasmtime
 import wasmtime.component as wc
 
 from wizer.demo.quickjs import Fresh, QuickJS
+
+
+LEAST_ROUNDS, MOST_ROUNDS = 31, 501
+SECONDS = 5  # after which no round begins that is not among the least
 
 
 class Starter(Protocol):
@@ -147,8 +151,8 @@ def _config() -> wasmtime.Config:
 
 def main() -> None:
     """Compare the outputs that the command line names."""
-    drive, rounds = DRIVES[sys.argv[1]], int(sys.argv[2])
-    paths = {name: Path(path) for name, _, path in (word.partition("=") for word in sys.argv[3:])}
+    drive = DRIVES[sys.argv[1]]
+    paths = {name: Path(path) for name, _, path in (word.partition("=") for word in sys.argv[2:])}
     starters: dict[str, Starter] = {}
     invalid: dict[str, str] = {}
     for name, path in paths.items():
@@ -160,7 +164,10 @@ def main() -> None:
     seconds: dict[str, list[float]] = {name: [] for name in starters}
     first = {name: starter.first() for name, starter in starters.items()}
     gc.disable()
-    for number in range(rounds):
+    until = time.monotonic() + SECONDS
+    for number in range(MOST_ROUNDS):
+        if number >= LEAST_ROUNDS and time.monotonic() > until:
+            break
         for name in _rotated(list(starters), number):
             starter = starters[name]
             gc.collect()  # stores of earlier rounds, before the clock runs

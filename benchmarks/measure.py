@@ -17,6 +17,9 @@ from typing import TypeVar
 
 Name = TypeVar("Name", bound=str)
 
+LEAST_ROUNDS, MOST_ROUNDS = 5, 21
+SECONDS = 10  # after which no round begins that was not asked for
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -79,13 +82,16 @@ def typical(samples: Sequence[Sample]) -> Sample:
 def in_turns(
     commands: Mapping[Name, Sequence[str]], environment: Mapping[str, str], rounds: int
 ) -> dict[Name, list[Sample] | str]:
-    """Run commands side by side, in turns: A B C A B C.
+    """Run commands side by side, in turns: A B C A B C; short ones more often, for they vary more.
 
     Returns:
         For each its samples, or what it said when it failed; one that failed is not run again.
     """
     results: dict[Name, list[Sample] | str] = {name: [] for name in commands}
-    for _ in range(rounds):
+    until = time.monotonic() + SECONDS
+    for number in range(max(rounds, MOST_ROUNDS if rounds >= LEAST_ROUNDS else 0)):
+        if number >= rounds and time.monotonic() > until:
+            break
         for name, command in commands.items():
             samples = results[name]
             if isinstance(samples, str):

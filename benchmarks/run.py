@@ -55,7 +55,9 @@ def _options() -> argparse.Namespace:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "wizer-benchmarks"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="two rounds, without the largest inputs")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each command runs (default: 5)")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="how often each command runs at least (default: 5)"
+    )
     parser.add_argument("--only", default="", help="names of cases, separated by commas")
     parser.add_argument("--cache", type=Path, default=cache, help=f"where things are kept (default: {cache})")
     return parser.parse_args()
@@ -120,7 +122,7 @@ def _outputs(tools: Tools, case: Case, made: dict[Tool, Path]) -> dict[str, Any]
     script = str(Path(__file__).with_name("alike.py"))
     try:
         ended = subprocess.run(
-            [str(tools.python), script, case.drive, "31", *words],
+            [str(tools.python), script, case.drive, *words],
             env=tools.environment(),
             capture_output=True,
             text=True,
