@@ -22,7 +22,6 @@ import wasmtime.component as wc
 
 from wizer.demo.quickjs import Fresh, QuickJS
 
-
 LEAST_ROUNDS, MOST_ROUNDS = 31, 501
 SECONDS = 5  # after which no round begins that is not among the least
 
