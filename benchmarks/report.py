@@ -39,8 +39,8 @@ def page(results: dict[str, Any]) -> str:
     cases = [(case, results["cases"][case.name]) for case in CASES if case.name in results["cases"]]
     parts = [
         "# Benchmarks",
-        "Written by `python benchmarks/run.py`, which installs the tools, builds the inputs, runs all side by "
-        "side in turns, and checks that the outputs behave alike. "
+        "Written by `python benchmarks/run.py`, which installs the tools, builds the inputs, runs all side "
+        "by side in turns, and checks that the outputs behave alike. "
         f"Medians of at least {results['rounds']} runs on {results['machine']}. "
         "*Cold*: without a compilation cache (`-C cache=n`); *warm*: the same module once more. "
         "The standalone `wizer` has no cache. Ratios are ours to theirs: below 1 is better here.",
