@@ -221,7 +221,7 @@ def test_arrays_of_references() -> None:
           (struct.get $p 0 (call $m (local.get 0) (local.get 1))))
         (func (export "one") (param i32 i32) (result i32)
           (ref.eq (call $i (i32.const 0) (i32.const 0)) (call $m (local.get 0) (local.get 1)))))"""
-    probes = [("length", i) for i in (0, 2000, 4000, 4001, 5999, 7999)]
+    probes: list[tuple[str | int, ...]] = [("length", i) for i in (0, 2000, 4000, 4001, 5999, 7999)]
     probes += [("i", 7, 0), ("i", 2007, 0), ("i", 2007, 1), ("m", 4100, 99), ("m", 6123, 1)]
     snapshot = survives(wat, *probes, ("one", 4001, 0), ("one", 7000, 0), ("one", 7000, 1))
     assert code_size(snapshot) < 2000
