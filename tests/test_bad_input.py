@@ -227,7 +227,7 @@ def test_every_error_is_one_of_ours() -> None:
     import wizer
 
     errors = [getattr(wizer, name) for name in wizer.__all__ if name.endswith("Error")]
-    assert len(errors) == 10
+    assert len(errors) == 11
     assert all(issubclass(error, WizerError) for error in errors)
     assert issubclass(ExitError, TrapError)
     assert issubclass(LimitError, TrapError)
