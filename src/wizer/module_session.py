@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,6 @@ from wizer.binary.externs import Export, ExternKind
 from wizer.binary.module import Module, parse_module
 from wizer.binary.types import FuncType
 from wizer.calls import Call, convert_args, parse_call
-from wizer.capture import capture
 from wizer.engine.config import EngineConfig
 from wizer.engine.deterministic import Deterministic
 from wizer.engine.link import UnknownImports
@@ -25,11 +25,11 @@ from wizer.engine.watchdog import Limits
 from wizer.errors import OptionError
 from wizer.exports import INITIALIZE, final_exports
 from wizer.instrument import instrument, needs_cranelift
-from wizer.rewrite import rewrite
-from wizer.state import State
 
 if TYPE_CHECKING:
     import wasmtime
+
+    from wizer.state import State
 
 
 class ModuleSession:
@@ -60,6 +60,7 @@ class ModuleSession:
         self.module: Module = parse_module(wasm)
         self.results: list[tuple[str, tuple[object, ...]]] = []
         self._max_data_segments = max_data_segments
+        threading.Thread(target=_import_ahead, daemon=True).start()
         instrumented, self._accessors = instrument(self.module)
         self._run = Run(
             self.module,
@@ -180,14 +181,24 @@ class ModuleSession:
         keep: Collection[str] = (),
     ) -> list[Chunk]:
         """Return the snapshot in pieces; those of memory contents are views on the live memory."""
+        from wizer.rewrite import rewrite
+
         exports = final_exports(self.module, rename=rename or {}, remove=remove, keep=keep)
         with _no_collections():
             return rewrite(self.module, self.state(), exports, self._max_data_segments)
 
     def state(self) -> State:
         """Return the state as it is now; memories are views."""
+        from wizer.capture import capture
+
         with self._run.own_code():
             return capture(self.module, self._accessors, self._run.live, self._run.kept)
+
+
+def _import_ahead() -> None:
+    """Import what comes after the run, on a thread: the compiler computes without the interpreter."""
+    import wizer.capture
+    import wizer.rewrite  # noqa: F401
 
 
 @contextmanager
@@ -228,6 +239,9 @@ class ModuleInstrumented:
         capture_imports: Collection[tuple[ExternKind, int]],
     ) -> bytes:
         """Freeze an instance; see `wizer.Instrumented.snapshot`."""
+        from wizer.capture import capture
+        from wizer.rewrite import rewrite
+
         keep = [name for name in keep if name in self.module.exports_by_name]
         exports = final_exports(self.module, rename=rename, remove=remove, keep=keep)
         imported = {

@@ -13,6 +13,7 @@ as short as those just above 0.
 from __future__ import annotations
 
 from bisect import bisect_right
+from functools import cache
 
 # The offset at which each length of a signed LEB128 begins, and that length.
 _I32_STEPS = (
@@ -35,6 +36,7 @@ def uleb_size(value: int) -> int:
     return max(1, (value.bit_length() + 6) // 7)
 
 
+@cache
 def header_steps(memidx: int, is64: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the header size as a step function of the offset.
 

@@ -17,25 +17,18 @@ if TYPE_CHECKING:
 
     from . import MemoryImage
 
-_SHORTEST_HEADER = 4
-_ZERO_RUN = re.compile(rb"\0{%d,}" % (_SHORTEST_HEADER + 1))
-
 
 def scan(image: MemoryImage, most: int) -> list[tuple[int, int]] | None:
     """Return the non-zero ranges of ``image`` (start and end, in bytes), ascending; None if over ``most``."""
-    offsets, sizes = header_steps(image.memidx, image.is64)
     ranges: list[tuple[int, int]] = []
-    step, limit = 0, offsets[1]
-    for start, end in _spans(image.view, touched_parts(image)):
-        while start >= limit:
-            step += 1
-            limit = offsets[step + 1] if step + 1 < len(offsets) else 1 << 64
-        if ranges and start - ranges[-1][1] <= sizes[step]:
-            ranges[-1] = ranges[-1][0], end
-        elif len(ranges) < most:
-            ranges.append((start, end))
-        else:
-            return None
+    for low, high, header in _parts_by_header(image):
+        for start, end in _spans(image.view, low, high, header):
+            if ranges and start - ranges[-1][1] <= header:
+                ranges[-1] = ranges[-1][0], end
+            elif len(ranges) < most:
+                ranges.append((start, end))
+            else:
+                return None
     return ranges
 
 
@@ -44,22 +37,32 @@ def touched_parts(image: MemoryImage) -> Sequence[tuple[int, int]]:
     return [(0, len(image.view))] if image.touched is None else image.touched
 
 
-def _spans(view: memoryview, parts: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Yield what lies between the longer zero runs of each part, without zeros at its ends."""
-    for first, last in parts:
-        at = first
-        part = view[first:last]
-        for run in _ZERO_RUN.finditer(part):
-            yield from _trimmed(view, at, first + run.start())
-            at = first + run.end()
-        yield from _trimmed(view, at, last)
+def _parts_by_header(image: MemoryImage) -> Iterator[tuple[int, int, int]]:
+    """Yield the touched parts, cut where the header's size changes, and that size (all in bytes)."""
+    offsets, sizes = header_steps(image.memidx, image.is64)
+    steps = [*zip(offsets, (*offsets[1:], 1 << 64), sizes, strict=True)]
+    for first, last in touched_parts(image):
+        for low, high, header in steps:
+            if low < last and first < high:
+                yield max(first, low), min(last, high), header
 
 
-def _trimmed(view: memoryview, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Take the zeros off both ends: a few at most, where a part begins or ends in a short run."""
-    while start < end and not view[start]:
-        start += 1
-    while start < end and not view[end - 1]:
-        end -= 1
-    if start < end:
-        yield start, end
+def _spans(view: memoryview, first: int, last: int, header: int) -> Iterator[tuple[int, int]]:
+    """Yield what lies between the zero runs longer than ``header``, without zeros at its ends."""
+    at = first
+    for run in re.finditer(rb"\0{%d,}" % (header + 1), view[first:last]):
+        start, end = run.span()
+        if start:
+            yield at if view[at] else _first_nonzero(view, at), first + start
+        at = first + end
+    while last > at and not view[last - 1]:
+        last -= 1
+    if at < last:
+        yield at if view[at] else _first_nonzero(view, at), last
+
+
+def _first_nonzero(view: memoryview, at: int) -> int:
+    """Return where the zeros at ``at`` end: a few at most, where a part begins in a short run."""
+    while not view[at]:
+        at += 1
+    return at
