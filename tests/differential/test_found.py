@@ -76,3 +76,28 @@ def test_a_guest_that_used_up_its_fuel_can_be_frozen() -> None:
             assert frozen.globals["g"] == session.globals["g"] > 0
         with pytest.raises(wizer.LimitError, match="fuel"):
             session.call("f")
+
+
+@pytest.mark.parametrize("preload", [True, False])
+def test_a_fault_in_an_imported_shared_memory_is_a_trap(preload: bool) -> None:
+    # The engine aborts where it finds the address in two memories, and an import makes a second one of it.
+    wat = """
+    (module (import "owner" "memory" (memory 0 4 shared))
+      (func (export "wizer-initialize") (drop (i32.load (i32.const 8)))))
+    """
+    owner = '(module (memory (export "memory") 0 4 shared))'
+    with pytest.raises(wizer.TrapError) as error:
+        wizer.wizen(wat, preload={"owner": owner} if preload else None)
+    assert "out of bounds memory access" in error.value.causes[-1]
+    with pytest.raises(wizer.InvalidError, match="use `cranelift`"):
+        wizer.wizen(wat, engine=wizer.EngineConfig(compiler="winch"))
+
+
+def test_a_fault_of_a_preloaded_module_in_a_shared_memory_is_a_trap() -> None:
+    owner = '(module (memory 0 4 shared) (export "memory" (memory 0)))'
+    reader = """(module (import "owner" "memory" (memory 0 4 shared))
+      (func (export "read") (drop (i32.load (i32.const 8)))))"""
+    wat = '(module (import "reader" "read" (func $read)) (func (export "wizer-initialize") (call $read)))'
+    with pytest.raises(wizer.TrapError) as error:
+        wizer.wizen(wat, preload={"owner": owner, "reader": reader})
+    assert "out of bounds memory access" in error.value.causes[-1]

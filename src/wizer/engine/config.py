@@ -173,7 +173,7 @@ def engine_config(
 
     from wizer.engine import capi_config as capi
 
-    if _unusual(config):
+    if _unusual(config, compiler):
         probe(config, compiler)
     out = wasmtime.Config()
     capi.set_strategy(out, compiler)
@@ -275,13 +275,13 @@ def validation_config(config: EngineConfig) -> wasmtime.Config:
     return out
 
 
-def _unusual(config: EngineConfig) -> bool:
+def _unusual(config: EngineConfig, compiler: Compiler) -> bool:
     """Whether ``config`` has a setting that the engine may abort on."""
     plain = EngineConfig()
-    return config.pooling is not None or any(
-        getattr(config, name) != getattr(plain, name)
-        for name in ("max_wasm_stack", "async_stack_size", "cranelift_flags", *_PLAIN)
-    )
+    names = {"max_wasm_stack", "async_stack_size", "cranelift_flags", *_PLAIN}
+    if compiler == "cranelift":
+        names.remove("signals_based_traps")  # it does without them
+    return config.pooling is not None or any(getattr(config, name) != getattr(plain, name) for name in names)
 
 
 _PROBE = """

@@ -52,6 +52,7 @@ class Run:
         check_sizes(module, limits)
         if config.restricts:
             validate_features(module.wasm, config)
+        config = _without_faults(config, module)
         self._module = module
         self._instrumented = instrumented
         self._config = config
@@ -102,7 +103,14 @@ class Run:
         self.kept = frozenset(_kept_imports(self._module, self._linked))
 
     def _compile_preloads(self, preloads: Mapping[str, bytes]) -> dict[str, wasmtime.Module]:
-        """Compile modules to preload with the engine; where Winch refuses one, start over with Cranelift."""
+        """Compile modules to preload with the engine; where it is not the one for them, start over."""
+        config = self._config
+        for wasm in preloads.values():
+            config = _without_faults(config, parse_module(wasm))
+        if config is not self._config:
+            self.close()
+            self._config = config
+            self._open(compile_module(self._instrumented, config, simple=False, limits=self._limits))
         try:
             return {name: compile_with(self._compiled, wasm) for name, wasm in preloads.items()}
         except InvalidError:
@@ -222,3 +230,23 @@ def _kept_imports(module: Module, linked: Linked) -> Iterator[Item]:
         for index in range(module.import_counts.get(kind, 0)):
             if (kind, index) not in linked.made:
                 yield kind, index
+
+
+def _without_faults(config: EngineConfig, module: Module) -> EngineConfig:
+    """Have accesses checked in code where a shared memory may come to be in the store more than once.
+
+    Each import of one makes it known to the store again. The engine aborts the process on a fault at an
+    address that it then finds in two memories.
+    """
+    exported = {export.index for export in module.exports if export.kind == "memory"}
+    if not any(
+        memory.limits.shared and (module.imported("memory", index) or index in exported)
+        for index, memory in enumerate(module.memories)
+    ):
+        return config
+    if config.compiler == "winch":
+        raise InvalidError(
+            "the module imports or exports a shared memory, which needs checks that the Winch compiler does "
+            "not make; use `cranelift`"
+        )
+    return config if config.signals_based_traps is False else replace(config, signals_based_traps=False)
