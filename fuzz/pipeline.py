@@ -1,6 +1,7 @@
 """The structured fuzzer: generated and mutated modules through the whole pipeline.
 
     python fuzz/pipeline.py --runs 1000            # from seed 0, on all processors
+    python fuzz/pipeline.py --runs 1000 --jobs 1   # on one
     python fuzz/pipeline.py --seed 4711 --runs 1   # again what failed
     python fuzz/pipeline.py --input crash.wasm     # one file
 
@@ -21,6 +22,7 @@ import resource
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections import Counter
 from functools import cache
@@ -48,6 +50,7 @@ def main() -> int:
     )
     parser.add_argument("--runs", type=int, default=1000, help="how many inputs (default: 1000)")
     parser.add_argument("--seed", type=int, default=0, help="the first seed (default: 0)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at the same time")
     parser.add_argument("--crashes", type=Path, default=_HERE / "crashes", help="where failing inputs go")
     parser.add_argument("--input", type=Path, help="run this file only")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
@@ -58,11 +61,12 @@ def main() -> int:
     if given.input is not None:
         print(freeze_and_compare(given.input.read_bytes()))
         return 0
-    return _fuzz(given.seed, given.runs, given.crashes)
+    return _fuzz(given.seed, given.runs, given.jobs, given.crashes)
 
 
-def _fuzz(first: int, runs: int, crashes: Path) -> int:
+def _fuzz(first: int, runs: int, jobs: int, crashes: Path) -> int:
     outcomes: Counter[str] = Counter()
+    most = {"seconds": 0.0, "mebibytes": 0.0}
     failures: list[int] = []
     seeds = iter(range(first, first + runs))
     lock = threading.Lock()
@@ -78,10 +82,13 @@ def _fuzz(first: int, runs: int, crashes: Path) -> int:
                 _keep(crashes, line)
             else:
                 outcomes[line["outcome"]] += 1
+                most.update({what: max(line[what], value) for what, value in most.items()})
 
-    pool.feed([str(_HERE / "pipeline.py"), "--worker"], next_seed, add, _SECONDS)
+    pool.feed([str(_HERE / "pipeline.py"), "--worker"], next_seed, add, _SECONDS, jobs)
     for outcome, count in outcomes.most_common():
         print(f"{count:8} {outcome}")
+    print(f"{most['seconds']:8.2f} seconds for an input at the most")
+    print(f"{most['mebibytes']:8.0f} MiB of memory at the most")
     print(f"{len(failures):8} failures{f' in {crashes}' if failures else ''}")
     return 1 if failures else 0
 
@@ -99,10 +106,17 @@ def _worker() -> None:
     for text in sys.stdin:
         seed = int(text)
         wasm = make_input(seed)
+        started = time.monotonic()
         try:
             outcome = "no input" if wasm is None else freeze_and_compare(wasm)
-            line = {"seed": seed, "outcome": outcome}
-            if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > _KIBIBYTES:
+            kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            line = {
+                "seed": seed,
+                "outcome": outcome,
+                "seconds": time.monotonic() - started,
+                "mebibytes": kibibytes / 1024,
+            }
+            if kibibytes > _KIBIBYTES:
                 line = {"seed": seed, "failure": "more than a GiB of memory"}
         except BaseException:  # whatever it is, it is found
             line = {"seed": seed, "failure": traceback.format_exc()}

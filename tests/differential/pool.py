@@ -93,18 +93,20 @@ def feed(
     next_seed: Callable[[], int | None],
     add: Callable[[dict[str, Any]], None],
     seconds: float,
+    jobs: int | None = None,
 ) -> None:
-    """Feed seeds to as many processes as there are processors, and start another where one dies.
+    """Feed seeds to several processes, and start another where one dies.
 
     Args:
         program: what Python runs: it reads seeds, one a line, and writes a JSON object on a line for each.
         next_seed: the next seed, or None at the end; called from several threads.
         add: takes the objects; where a process died, or was silent, one of "seed" and "failure".
         seconds: how long a seed may take.
+        jobs: how many processes; None: as many as there are processors.
     """
     threads = [
         threading.Thread(target=_work, args=(program, next_seed, add, seconds))
-        for _ in range(os.cpu_count() or 1)
+        for _ in range(jobs or os.cpu_count() or 1)
     ]
     for thread in threads:
         thread.start()
