@@ -60,7 +60,7 @@ class ModuleSession:
         self.module: Module = parse_module(wasm)
         self.results: list[tuple[str, tuple[object, ...]]] = []
         self._max_data_segments = max_data_segments
-        threading.Thread(target=_import_ahead, daemon=True).start()
+        threading.Thread(target=_import_ahead, args=(self.module,)).start()
         instrumented, self._accessors = instrument(self.module)
         self._run = Run(
             self.module,
@@ -195,10 +195,19 @@ class ModuleSession:
             return capture(self.module, self._accessors, self._run.live, self._run.kept)
 
 
-def _import_ahead() -> None:
-    """Import what comes after the run, on a thread: the compiler computes without the interpreter."""
+_MUCH_MEMORY = 32 << 20  # bytes: twice what linkers that give every program the same amount give
+
+
+def _import_ahead(module: Module) -> None:
+    """Import what comes after the run, on a thread: compiler and guest run without the interpreter.
+
+    A module that asks for much memory is likely to use so much that scanning it takes numpy.
+    """
     import wizer.capture
-    import wizer.rewrite  # noqa: F401
+    import wizer.rewrite
+
+    if sum(memory.limits.minimum * memory.page_size for memory in module.memories) >= _MUCH_MEMORY:
+        import wizer.segments.bulk_choose  # noqa: F401
 
 
 @contextmanager

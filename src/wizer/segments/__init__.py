@@ -40,8 +40,8 @@ __all__ = ["DataRange", "MemoryImage", "encoded_overhead", "plan", "touched_rang
 _SMALL_SCAN = 4 << 20  # bytes: less time than the import of numpy takes
 _SMALL_SCAN_WITH_NUMPY = 1 << 16  # bytes, if that is imported
 _SMALL_CHOICE = 4096  # ranges
-_GAPS_HELD = 1 << 18  # at least, for each memory
-_GAPS_HELD_A_SEGMENT = 16  # at least, for each segment allowed
+_GAPS_HELD = 1 << 17  # at least, for each memory
+_GAPS_HELD_A_SEGMENT = 8  # at least, for each segment allowed
 
 
 @record
