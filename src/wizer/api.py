@@ -17,7 +17,7 @@ from wizer.engine.wasi import Wasi
 from wizer.engine.watchdog import Limits
 from wizer.errors import OptionError
 from wizer.exports import INITIALIZE
-from wizer.session import MAX_OUTPUT, Imports, Session, UnknownImports, write_chunks
+from wizer.session import MAX_OUTPUT, Imports, OpenHandles, Session, UnknownImports, write_chunks
 
 if TYPE_CHECKING:
     import wasmtime
@@ -38,7 +38,8 @@ class Wizer:
         rename: new export name to old export name.
         max_data_segments: how many data segments a snapshot may have; some platforms allow 1,024.
         verify: check each snapshot against what it was made from, before it is handed out.
-        wasi, preload, unknown_imports, limits, engine, deterministic, max_output: see `Session`.
+        wasi, preload, unknown_imports, limits, engine, deterministic, max_output, open_handles: see
+            `Session`.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Wizer:
         engine: EngineConfig | None = None,
         deterministic: DeterministicOption = False,
         max_output: int | None = MAX_OUTPUT,
+        open_handles: OpenHandles = "error",
         verify: bool = False,
     ) -> None:
         self.init_funcs = (init_func,) if isinstance(init_func, str) else tuple(init_func)
@@ -71,6 +73,7 @@ class Wizer:
             "engine": engine,
             "deterministic": deterministic,
             "max_output": max_output,
+            "open_handles": open_handles,
         }
 
     def session(self, wasm: Wasm, imports: Imports | None = None, **options: Any) -> Session:
@@ -158,8 +161,8 @@ class Wizer:
         Raises:
             ParseError, InvalidError: it is malformed.
         """
-        limit = self._session_options["max_data_segments"]
-        return Instrumented(to_binary(wasm), rename=self.rename, max_data_segments=limit)
+        options = {name: self._session_options[name] for name in ("max_data_segments", "open_handles")}
+        return Instrumented(to_binary(wasm), rename=self.rename, **options)
 
 
 class Instrumented:
@@ -171,9 +174,14 @@ class Instrumented:
     """
 
     def __init__(
-        self, wasm: bytes, *, rename: Mapping[str, str] | None = None, max_data_segments: int = 10_000
+        self,
+        wasm: bytes,
+        *,
+        rename: Mapping[str, str] | None = None,
+        max_data_segments: int = 10_000,
+        open_handles: OpenHandles = "error",
     ) -> None:
-        self._source = _instrumented_type(wasm)(wasm, max_data_segments=max_data_segments)
+        self._source = _instrumented(wasm, max_data_segments, open_handles)
         self.wasm = self._source.wasm
         self.prefix = self._source.prefix
         self._rename = dict(rename or {})
@@ -225,15 +233,17 @@ class Instrumented:
         return frozen
 
 
-def _instrumented_type(wasm: bytes) -> type[ModuleInstrumented | ComponentInstrumented]:
-    """Return what instruments a binary; what components need is only imported for them."""
+def _instrumented(
+    wasm: bytes, max_data_segments: int, open_handles: OpenHandles
+) -> ModuleInstrumented | ComponentInstrumented:
+    """Instrument a binary; what components need is only imported for them."""
     if is_component(wasm):
         from wizer.component.freeze import ComponentInstrumented
 
-        return ComponentInstrumented
+        return ComponentInstrumented(wasm, max_data_segments=max_data_segments, open_handles=open_handles)
     from wizer.module_session import ModuleInstrumented
 
-    return ModuleInstrumented
+    return ModuleInstrumented(wasm, max_data_segments=max_data_segments)
 
 
 def verify(original: Wasm, snapshot: Wasm, imports: Imports | None = None, **options: Any) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Imports: TypeAlias = "Mapping[str, Any]"
 UnknownImports: TypeAlias = Literal["trap", "error", "default"]
+OpenHandles: TypeAlias = Literal["error", "drop"]
 
 DEFAULT_LIMITS: Final = Limits(timeout=600, max_memory=1 << 34, max_table_elements=10_000_000)
 """The bounds of a run that is given none: what a browser allows a module with a 64-bit memory, and ten
@@ -61,6 +62,8 @@ class Session:
         engine: how to compile.
         max_data_segments: how many data segments a module in the snapshot may have.
         max_output: how many bytes a snapshot may have; None: as many as it takes.
+        open_handles: for a component, whether handles (to streams, files and other resources) that are open
+            when it is frozen are an "error", or the snapshot does without them ("drop").
         hard_exit: ends the process when a limit is met inside a host function, where no guest code runs.
         deterministic: what WASI shows of chance and time is made up, the same on every run: a seed, True for
             the default one, or a `Deterministic`; relaxed vector instructions are deterministic too.
@@ -90,6 +93,7 @@ class Session:
         engine: EngineConfig | None = None,
         max_data_segments: int = 10_000,
         max_output: int | None = MAX_OUTPUT,
+        open_handles: OpenHandles = "error",
         hard_exit: Callable[[BaseException], None] | None = None,
         deterministic: DeterministicOption = False,
         trace: Trace | None = None,
@@ -116,9 +120,10 @@ class Session:
             **options,
             "deterministic": deterministic,
             "max_output": max_output,
+            "open_handles": open_handles,
         }
         self._opened: ModuleSession | ComponentSession | None = _open(
-            binary, options, world, trace, initialize=initialize
+            binary, options, world, trace, initialize=initialize, open_handles=open_handles
         )
         self.results: list[tuple[str, tuple[Any, ...]]] = self._opened.results
 
@@ -221,7 +226,7 @@ class Session:
         from wizer.component.session import ComponentSession
 
         assert isinstance(self._guest, ComponentSession)
-        return _core_states(self._guest)
+        return self._guest.states()
 
     def memory(self, name: str | None = None) -> memoryview:
         """Return a writable view of bytes on a memory: the export ``name``, or the module's first memory.
@@ -307,6 +312,7 @@ def _open(
     trace: Trace | None,
     *,
     initialize: bool,
+    open_handles: OpenHandles,
 ) -> ModuleSession | ComponentSession:
     """Open what drives a binary; what components need is only imported for them."""
     if not is_component(binary):
@@ -324,15 +330,4 @@ def _open(
         if trace is not None:
             made_up = {name: trace.traced_all(name, functions) for name, functions in made_up.items()}
         imports = {**made_up, **(imports or {})}
-    return ComponentSession(binary, **{**options, "imports": imports})
-
-
-def _core_states(guest: ComponentSession) -> list[tuple[str, Module, State]]:
-    """Return the state of each core instance of a component, and what to call it."""
-    from wizer.component.capture import capture_component
-    from wizer.component.live import find_live
-
-    cores = guest._instances.cores
-    lives = find_live(guest.store, guest._run.instance, guest._instances, guest._instrumented)
-    states = capture_component(guest._instances, guest._instrumented, lives)
-    return [(core.label, core.module, state) for core, state in zip(cores, states, strict=True)]
+    return ComponentSession(binary, open_handles=open_handles, **{**options, "imports": imports})

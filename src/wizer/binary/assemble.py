@@ -44,6 +44,12 @@ def assemble(
     return chunks
 
 
+def from_items(items: Mapping[int, Sequence[bytes]]) -> bytes:
+    """Return a module made of sections that are vectors: the items of each by its id, in order."""
+    sections = (_encode(number, [encode_unsigned(len(each)), *each]) for number, each in items.items())
+    return MAGIC + MODULE_VERSION + b"".join(chunk for section in sections for chunk in section)
+
+
 def _neighbour(module: Module, section_id: int) -> int:
     """Return the number of the section that a missing one follows, or -1 for the module's header.
 

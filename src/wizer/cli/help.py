@@ -40,7 +40,9 @@ def render(version: str) -> str:
         f"Wizer {version}, the WebAssembly pre-initialiser",
         textwrap.fill(_ABOUT, width),
         "Usage: wizer [OPTIONS] [INPUT]\n       wizer <COMMAND> [OPTIONS]",
-        _section("Arguments", [("[INPUT]", "Module, binary or text [default: - (stdin)]")], width),
+        _section(
+            "Arguments", [("[INPUT]", "Module or component, binary or text [default: - (stdin)]")], width
+        ),
         _section("Commands", _COMMANDS, width),
     ]
     groups = dict.fromkeys(option.group for option in OPTIONS if option.group)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from wizer.calls import parse_call
 from wizer.cli.parse import Arguments, UsageError
 from wizer.cli.settings import collect
 from wizer.cli.spec import AUDIT_ONLY, BY_NAME, UNSUPPORTED
-from wizer.cli.values import boolean, number, seconds, size
+from wizer.cli.values import boolean, number, open_handles, seconds, size
 from wizer.engine.flags import Setting
 from wizer.errors import OptionError, WizerError
 from wizer.records import record
@@ -48,6 +48,7 @@ class RunOptions:
         fuel: units, or None.
         max_memory: bytes, or None.
         max_output: bytes, or None for the default.
+        open_handles: "error" or "drop".
         features: proposals switched by the ``--wasm-…`` options.
         relaxed_simd_deterministic: None if nothing was said.
         settings: the ``-W``, ``-S``, ``-C``, ``-O``, ``-D`` settings, of the TOML file first.
@@ -75,6 +76,7 @@ class RunOptions:
     fuel: int | None = None
     max_memory: int | None = None
     max_output: int | None = None
+    open_handles: Literal["error", "drop"] = "error"
     features: Mapping[str, bool]
     relaxed_simd_deterministic: bool | None = None
     settings: tuple[Setting, ...] = ()
@@ -122,6 +124,7 @@ def run_options(arguments: Arguments, *, audit: bool = False) -> RunOptions:
         fuel=_last(arguments, "fuel", number),
         max_memory=_last(arguments, "max-memory", size),
         max_output=_last(arguments, "max-output", size),
+        open_handles=_last(arguments, "open-handles", open_handles) or "error",
         features=_features(arguments),
         relaxed_simd_deterministic=_last(arguments, "relaxed-simd-deterministic", boolean),
         settings=tuple(collect(arguments)),

@@ -123,6 +123,7 @@ def make_wizer(options: RunOptions, flags: Flags, wasi: Wasi | None) -> Wizer:
         engine=flags.engine,
         deterministic=options.deterministic,
         verify=options.verify,
+        open_handles=options.open_handles,
         **rest,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 _UNITS = {"": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _SECONDS = {
@@ -55,6 +56,18 @@ def seconds(text: str) -> float:
     if not match or match[2] not in _SECONDS:
         raise ValueError("expected a length of time such as 2, 1.5s, 100ms or 1m")
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def open_handles(text: str) -> Literal["error", "drop"]:
+    """Read ``error`` or ``drop``.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    known: dict[str, Literal["error", "drop"]] = {"error": "error", "drop": "drop"}
+    if text not in known:
+        raise ValueError("expected error or drop")
+    return known[text]
 
 
 def boolean(text: str) -> bool:

@@ -164,10 +164,19 @@ def _shrunk(definition: it.InlineExports, new: Sequence[int], removed: Collectio
     return b"\x01" + encode_unsigned(len(left)) + b"".join(left)
 
 
-def with_modules(component: Component, module: Callable[[Item], Chunk | None]) -> list[Chunk]:
-    """Return the chunks of a component whose core modules, at any depth, are replaced by ``module``'s.
+def with_modules(
+    component: Component,
+    module: Callable[[Item], Chunk | None],
+    appended: Callable[[Component], Sequence[Chunk]],
+) -> list[Chunk]:
+    """Return the chunks of a component with other core modules, at any depth, and more sections.
 
-    Nothing is renumbered; None from ``module`` leaves one as it is.
+    Nothing is renumbered.
+
+    Args:
+        component: the component.
+        module: gives the new module; None leaves one as it is.
+        appended: gives the sections that follow those of a component.
     """
     view = memoryview(component.wasm)
     chunks: list[Chunk] = [view[component.start : component.start + 8]]
@@ -179,6 +188,6 @@ def with_modules(component: Component, module: Callable[[Item], Chunk | None]) -
         elif old.id == it.COMPONENT:
             definition = old.items[0].definition
             assert isinstance(definition, it.ComponentDefinition)
-            new = with_modules(definition.component, module)
+            new = with_modules(definition.component, module, appended)
         chunks += [whole(component, old)] if new is None else section(old.id, new)
-    return chunks
+    return [*chunks, *appended(component)]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Literal
 
 from wizer.binary.assemble import Chunk
 from wizer.component.capture import capture_component
+from wizer.component.handles import refuse_open_handles
 from wizer.component.instances import Exports, Instances, evaluate, exported_functions
 from wizer.component.instrument import InstrumentedComponent, instrument_component
-from wizer.component.live import find_live
+from wizer.component.live import LiveComponent, find_live
 from wizer.component.parse import parse_component
 from wizer.component.removal import Path
 from wizer.component.rewrite import rewrite_component
 from wizer.errors import OptionError
-from wizer.live import Live
 from wizer.rewrite import rewrite
 
 if TYPE_CHECKING:
@@ -25,24 +25,28 @@ if TYPE_CHECKING:
 def freeze(
     instances: Instances,
     instrumented: InstrumentedComponent,
-    lives: Sequence[Live],
+    live: LiveComponent,
     removed: Collection[Path],
     max_data_segments: int,
+    open_handles: Literal["error", "drop"],
 ) -> list[Chunk]:
     """Return the chunks of the snapshot; those of memory contents are views on the live memory.
 
     Args:
         instances: the instantiation of the original component.
         instrumented: what was made of it.
-        lives: its core instances, live, in their order.
+        live: its core instances, live.
         removed: the exported functions that the snapshot does not have.
         max_data_segments: how many data segments each module may have.
+        open_handles: whether handles that are open are an "error"; if not, the snapshot does without them.
 
     Raises:
         OptionError: a function cannot be left out, or the limit of data segments is too small.
-        StateError: a core instance holds what no module can express.
+        StateError: a core instance holds what no module can express, or a component instance open handles.
     """
-    states = capture_component(instances, instrumented, lives)
+    if open_handles == "error":
+        refuse_open_handles(live.probes)
+    states = capture_component(instances, instrumented, live.cores)
     modules = [
         rewrite(core.module, state, core.module.exports, max_data_segments)
         for core, state in zip(instances.cores, states, strict=True)
@@ -95,10 +99,17 @@ class ComponentInstrumented:
         prefix: what the name of the added function begins with.
     """
 
-    def __init__(self, wasm: bytes, *, max_data_segments: int = 10_000) -> None:
+    def __init__(
+        self,
+        wasm: bytes,
+        *,
+        max_data_segments: int = 10_000,
+        open_handles: Literal["error", "drop"] = "error",
+    ) -> None:
         self._instances = evaluate(parse_component(wasm))
         self._instrumented = instrument_component(self._instances)
         self._max_data_segments = max_data_segments
+        self._open_handles = open_handles
         self.wasm = self._instrumented.wasm
         self.prefix = self._instrumented.mark
 
@@ -131,6 +142,6 @@ class ComponentInstrumented:
             raise OptionError("components do not import memories, tables or globals to capture")
         paths = list(exported_functions(Exports(self._instances.root.exports)))
         removed = {find_path(paths, name) for name in remove if name not in keep}
-        lives = find_live(store, instance, self._instances, self._instrumented)
-        chunks = freeze(self._instances, self._instrumented, lives, removed, self._max_data_segments)
-        return b"".join(chunks)
+        live = find_live(store, instance, self._instances, self._instrumented)
+        limit = self._max_data_segments
+        return b"".join(freeze(self._instances, self._instrumented, live, removed, limit, self._open_handles))

@@ -47,6 +47,11 @@ class Site:
     item: Item
 
 
+@dataclass(frozen=True, slots=True)
+class BuiltIn:
+    """A canonical function that does not lower one: it deals in handles, tasks or threads."""
+
+
 @dataclass(eq=False, slots=True)
 class CoreInstance:
     """An instance of a core module.
@@ -56,6 +61,7 @@ class CoreInstance:
         site: its module.
         module: the same, parsed.
         imports: what is behind the module's imports, as far as core instances of the component own it.
+        drops_handles: whether it imports canonical functions that make, drop or otherwise deal in handles.
         label: what to call it in a message.
     """
 
@@ -63,6 +69,7 @@ class CoreInstance:
     site: Site
     module: Module
     imports: dict[tuple[ExternKind, int], Entity] = field(default_factory=dict)
+    drops_handles: bool = False
     label: str = ""
 
     def entity(self, kind: ExternKind, index: int) -> Entity | None:
@@ -86,7 +93,7 @@ class Exports:
     items: Mapping[str, tuple[Sort, Value | None]]
 
 
-Value: TypeAlias = "Site | Imported | CoreInstance | CoreItems | Entity | Exports"
+Value: TypeAlias = "Site | Imported | BuiltIn | CoreInstance | CoreItems | Entity | Exports"
 
 
 @dataclass(eq=False, slots=True)
@@ -101,6 +108,7 @@ class Frame:
         cores: the core instances that it makes, by where the item stands in the input.
         children: the component instances that it makes, likewise, with the component.
         names: the names of its items.
+        label: what to call it in a message.
     """
 
     component: Component
@@ -110,6 +118,7 @@ class Frame:
     cores: dict[int, CoreInstance] = field(default_factory=dict)
     children: dict[int, tuple[Site, Frame]] = field(default_factory=dict)
     names: Mapping[tuple[Sort, int], str] = field(default_factory=dict)
+    label: str = "the component"
 
     def ancestor(self, outer: int) -> Frame:
         """Return the frame ``outer`` levels out."""
@@ -162,12 +171,18 @@ class _Evaluation:
         self.modules: dict[int, Module] = {}
         self.frames = 0
 
-    def frame(self, component: Component, parent: Frame | None, args: Mapping[str, Value | None]) -> Frame:
+    def frame(
+        self,
+        component: Component,
+        parent: Frame | None,
+        args: Mapping[str, Value | None],
+        label: str = "the component",
+    ) -> Frame:
         """Instantiate ``component`` with ``args``."""
         self.frames += 1
         if self.frames > MAX_INSTANCES:
             raise InvalidError(f"the component has more than {MAX_INSTANCES} component instances")
-        frame = Frame(component, parent, names=read_component_names(component))
+        frame = Frame(component, parent, names=read_component_names(component), label=label)
         for section in component.sections:
             for item in section.items:
                 value = self._value(frame, item, args, root=parent is None)
@@ -189,6 +204,8 @@ class _Evaluation:
                 return self._instance(frame, item, component, dict(instance_args))
             case it.InlineExports(exports):
                 return Exports({name: (use.sort, _find(frame, use)) for name, use in exports})
+            case it.Canonical(None) if item.sort == "core func":
+                return BuiltIn()
             case it.Import(name):
                 return _imported(item, name) if root else args.get(name)
             case it.Export(name, target):
@@ -231,8 +248,8 @@ class _Evaluation:
 
     def _instance(self, frame: Frame, item: Item, component: Use, args: Mapping[str, Use]) -> Exports:
         site = _find(frame, component)
+        label = frame.describe("instance", len(frame.spaces.get("instance", ())))
         if isinstance(site, Imported):
-            label = frame.describe("instance", len(frame.spaces.get("instance", ())))
             raise StateError(
                 f'{label} is made of the imported component "{site.name}", which is not in this one; '
                 "compose them first"
@@ -240,7 +257,7 @@ class _Evaluation:
         if not isinstance(site, Site) or not isinstance(site.item.definition, it.ComponentDefinition):
             raise ParseError(f"unknown component {component.index}", component.start)
         values = {name: _find(frame, use) for name, use in args.items()}
-        child = self.frame(site.item.definition.component, site.frame, values)
+        child = self.frame(site.item.definition.component, site.frame, values, label)
         frame.children[item.start] = (site, child)
         return Exports(child.exports)
 
@@ -289,6 +306,7 @@ def _link(instance: CoreInstance, args: Mapping[str, Value | None]) -> None:
         entity = _exported(args.get(imported.module), imported.name)
         if isinstance(entity, Entity):
             instance.imports[imported.kind, index] = entity
+        instance.drops_handles |= isinstance(entity, BuiltIn)
 
 
 def _imported(item: Item, name: str) -> Imported:
@@ -310,6 +328,16 @@ def frames(root: Frame) -> Iterator[Frame]:
     yield root
     for _, child in root.children.values():
         yield from frames(child)
+
+
+def made(frame: Frame) -> Iterator[CoreInstance | Frame]:
+    """Yield ``frame``, the frames inside it and their core instances, in the order of their completion."""
+    for start in sorted([*frame.cores, *frame.children]):
+        if start in frame.cores:
+            yield frame.cores[start]
+        else:
+            yield from made(frame.children[start][1])
+    yield frame
 
 
 def escaping(root: Frame) -> set[tuple[int, int]]:

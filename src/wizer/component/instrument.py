@@ -20,26 +20,28 @@ After::
       (func (export "wizer-mark") (canon lift (core func $x "mark"))))
 
 Every module says by an exported global which one it is, and ``wizer-mark`` leaves a trace by which the
-engine's core instances are told from those of another instance of the same component.
+engine's core instances are told from those of another instance of the same component. Where a component can
+hold handles, a probe of `handles` goes before it, in nested components too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from wizer.binary import code
 from wizer.binary import sections as sec
-from wizer.binary.assemble import assemble, extended
+from wizer.binary.assemble import assemble, extended, from_items
 from wizer.binary.expr import END, encode_const
-from wizer.binary.externs import Export, GlobalType, encode_export, encode_globaltype, encode_name
-from wizer.binary.leb128 import encode_unsigned
+from wizer.binary.externs import Export, GlobalType, encode_export, encode_globaltype
 from wizer.binary.module import parse_module
 from wizer.binary.types import FuncType, encode_functype
 from wizer.component import items as it
+from wizer.component.append import Appended
 from wizer.component.drops import note_drops
-from wizer.component.encode import Chunk, section, vector_section, with_modules
+from wizer.component.encode import Chunk, with_modules
+from wizer.component.handles import add_probe
 from wizer.component.instances import Instances
 from wizer.component.items import Component, Item
 from wizer.instrument import Accessors, instrument
@@ -78,9 +80,17 @@ def instrument_component(instances: Instances) -> InstrumentedComponent:
     def replacement(item: Item) -> bytes | None:
         return modules.get(item.start)
 
-    component = instances.root.component
-    mark = _unused_name(component)
-    chunks = with_modules(component, replacement) + _marker_sections(component, mark)
+    root = instances.root.component
+    mark = _unused_name(root)
+
+    def appended(component: Component) -> list[Chunk]:
+        sections = Appended(component)
+        add_probe(component, sections)
+        if component is root:
+            _add_marker(mark, sections)
+        return sections.chunks
+
+    chunks = with_modules(root, replacement, appended)
     return InstrumentedComponent(b"".join(chunks), accessors, markers, mark)
 
 
@@ -117,38 +127,24 @@ def _unused_name(component: Component) -> str:
     return name
 
 
-def _marker_sections(component: Component, name: str) -> list[Chunk]:
-    """Return the sections that define and export the function that leaves the trace."""
-    counts = component.counts
-    instance = b"\x00" + encode_unsigned(counts.get("core module", 0)) + b"\x00"
-    alias = b"\x00\x00\x01" + encode_unsigned(counts.get("core instance", 0)) + encode_name("mark")
-    functype = b"\x40\x00\x01\x00"
-    lift = b"\x00\x00" + encode_unsigned(counts.get("core func", 0)) + b"\x00"
-    lift += encode_unsigned(counts.get("type", 0))
-    export = b"\x00" + encode_name(name) + b"\x01" + encode_unsigned(counts.get("func", 0)) + b"\x00"
-    return [
-        *section(it.CORE_MODULE, [_marker_module()]),
-        *vector_section(it.CORE_INSTANCE, [instance]),
-        *vector_section(it.ALIAS, [alias]),
-        *vector_section(it.TYPE, [functype]),
-        *vector_section(it.CANON, [lift]),
-        *vector_section(it.EXPORT, [export]),
-    ]
+def _add_marker(name: str, appended: Appended) -> None:
+    """Append what defines and exports the function that leaves the trace."""
+    instance = appended.core_instance(appended.core_module(_marker_module()), {})
+    mark = appended.lift(appended.core_function(instance, "mark"), appended.type(b"\x40\x00\x01\x00"))
+    appended.export_function(name, mark)
 
 
 def _marker_module() -> bytes:
-    body = code.global_get(0) + encode_const("i32", 1) + code.I32_ADD + code.op(b"\x24", 0)
-    contents: Mapping[int, Sequence[bytes]] = {
-        sec.TYPE: [encode_functype(FuncType((), ()))],
-        sec.FUNCTION: [b"\x00"],
-        sec.GLOBAL: [encode_globaltype(GlobalType("i32", True)) + encode_const("i32", 0) + END],
-        sec.EXPORT: [
-            encode_export(Export(INSTANCE_MARKER, "global", 0)),
-            encode_export(Export("mark", "func", 0)),
-        ],
-        sec.CODE: [code.encode_body(body)],
-    }
-    empty = parse_module(sec.MAGIC + sec.MODULE_VERSION)
-    return b"".join(
-        assemble(empty, {id_: [encode_unsigned(len(items)), *items] for id_, items in contents.items()})
+    body = code.global_get(0) + encode_const("i32", 1) + code.I32_ADD + code.global_set(0)
+    return from_items(
+        {
+            sec.TYPE: [encode_functype(FuncType((), ()))],
+            sec.FUNCTION: [b"\x00"],
+            sec.GLOBAL: [encode_globaltype(GlobalType("i32", True)) + encode_const("i32", 0) + END],
+            sec.EXPORT: [
+                encode_export(Export(INSTANCE_MARKER, "global", 0)),
+                encode_export(Export("mark", "func", 0)),
+            ],
+            sec.CODE: [code.encode_body(body)],
+        }
     )

@@ -10,10 +10,11 @@ from typing import Any, BinaryIO, Literal, Self, TypeAlias
 from wizer.binary.assemble import Chunk
 from wizer.binary.module import Module
 from wizer.binary.sections import CODE
+from wizer.component.capture import capture_component
 from wizer.component.freeze import find_path, freeze, refuse_renames
 from wizer.component.instances import evaluate
 from wizer.component.instrument import instrument_component
-from wizer.component.live import find_live
+from wizer.component.live import LiveComponent, find_live, probed_frames
 from wizer.component.parse import parse_component
 from wizer.component.wave import format_value, parse_args, split_call
 from wizer.engine.component import ComponentRun
@@ -25,9 +26,11 @@ from wizer.engine.watchdog import Limits
 from wizer.errors import OptionError
 from wizer.instrument import needs_cranelift
 from wizer.output import write_path, write_stream
+from wizer.state import State
 
 Imports: TypeAlias = "Mapping[str, Any]"
 UnknownImports: TypeAlias = Literal["trap", "error", "default"]
+OpenHandles: TypeAlias = Literal["error", "drop"]
 
 
 class ComponentSession:
@@ -43,6 +46,8 @@ class ComponentSession:
         limits: bounds on time, fuel and memory.
         engine: how to compile.
         max_data_segments: how many data segments each module in a snapshot may have.
+        open_handles: whether handles that are open when it is frozen are an "error", or the snapshot does
+            without them ("drop").
         hard_exit: ends the process when a limit is met inside a host function, where no guest code runs.
 
     Raises:
@@ -68,6 +73,7 @@ class ComponentSession:
         limits: Limits | None = None,
         engine: EngineConfig | None = None,
         max_data_segments: int = 10_000,
+        open_handles: OpenHandles = "error",
         hard_exit: Callable[[BaseException], None] | None = None,
     ) -> None:
         if preload:
@@ -75,6 +81,7 @@ class ComponentSession:
         binary = to_binary(wasm)
         self.results: list[tuple[str, tuple[Any, ...]]] = []
         self._max_data_segments = max_data_segments
+        self._open_handles: OpenHandles = open_handles
         self._instances = evaluate(parse_component(binary))
         self._instrumented = instrument_component(self._instances)
         modules = self._instances.modules.values()
@@ -83,6 +90,7 @@ class ComponentSession:
             self._instrumented.wasm,
             simple=not any(map(needs_cranelift, modules)),
             code=sum(_code_size(module) for module in modules),
+            added=1 + len(probed_frames(self._instances)),
             config=engine or EngineConfig(),
             limits=limits or Limits(),
             hard_exit=hard_exit,
@@ -160,8 +168,17 @@ class ComponentSession:
             find_path(functions, name) for name in keep
         }
         with self._run.own_code():
-            lives = find_live(self.store, self._run.instance, self._instances, self._instrumented)
-            return freeze(self._instances, self._instrumented, lives, removed, self._max_data_segments)
+            live, limit = self._live(), self._max_data_segments
+            return freeze(self._instances, self._instrumented, live, removed, limit, self._open_handles)
+
+    def _live(self) -> LiveComponent:
+        return find_live(self.store, self._run.instance, self._instances, self._instrumented)
+
+    def states(self) -> list[tuple[str, Module, State]]:
+        """Return the state of each core instance, with what to call it and its module."""
+        states = capture_component(self._instances, self._instrumented, self._live().cores)
+        cores = self._instances.cores
+        return [(core.label, core.module, state) for core, state in zip(cores, states, strict=True)]
 
     def snapshot(
         self,
@@ -182,7 +199,8 @@ class ComponentSession:
 
         Raises:
             OptionError: a name is not an export, or the limit of data segments is too small.
-            StateError: a core instance inside holds what no module can express.
+            StateError: a core instance inside holds what no module can express, or a component instance open
+                handles.
         """
         return b"".join(self.chunks(rename=rename, remove=remove, keep=keep))
 

@@ -197,6 +197,7 @@ class ComponentRun:
         *,
         simple: bool,
         code: int,
+        added: int,
         config: EngineConfig,
         limits: Limits,
         hard_exit: Callable[[BaseException], None] | None = None,
@@ -204,7 +205,7 @@ class ComponentRun:
         if config.restricts:
             validate_features(original, config)
         if limits.max_instances is not None:  # what instrumenting adds is not counted
-            limits = replace(limits, max_instances=limits.max_instances + 1)
+            limits = replace(limits, max_instances=limits.max_instances + added)
         self._compiled = compile_component(instrumented, config, simple=simple, code=code, limits=limits)
         self.store = wasmtime.Store(self._compiled.engine)
         self._streams = Streams()
