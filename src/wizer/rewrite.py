@@ -75,7 +75,7 @@ def rewrite(
     module, state = without_previous(module, state)
     references = References(module, state)
     contents: dict[int, Sequence[Chunk] | None] = {sec.START: None}
-    contents[sec.IMPORT] = _imports(module, state)
+    contents.update(_imports(module, state))
     contents[sec.MEMORY] = _memories(module, state)
     contents[sec.GLOBAL] = _globals(module, references)
     contents[sec.EXPORT] = _vector([encode_export(export) for export in exports])
@@ -118,15 +118,17 @@ def _grown(limits: Limits, size: int) -> Limits:
     return replace(limits, minimum=size)
 
 
-def _imports(module: Module, state: State) -> list[Chunk] | None:
+def _imports(module: Module, state: State) -> dict[int, list[Chunk] | None]:
     """Raise the minimum of captured imports, which are written to up to their present size."""
     counts: dict[str, int] = {}
-    items = []
+    imports = []
     for imported in module.imports:
         index = counts.get(imported.kind, 0)
         counts[imported.kind] = index + 1
-        items.append(encode_import(_captured(imported, index, state)))
-    return _vector(items)
+        imports.append(_captured(imported, index, state))
+    if imports == list(module.imports):
+        return {}
+    return {sec.IMPORT: _vector([encode_import(imported) for imported in imports])}
 
 
 def _captured(imported: Import, index: int, state: State) -> Import:

@@ -36,7 +36,23 @@ def test_global_types_read_back(value: externs.GlobalType) -> None:
 @given(imports)
 def test_imports_read_back(value: externs.Import) -> None:
     reader = Reader(externs.encode_import(value))
-    assert (externs.read_import(reader), reader.at_end) == (value, True)
+    assert (externs.read_imports(reader), reader.at_end) == ((value,), True)
+
+
+def test_imports_that_share_a_module_or_a_type_too_are_read_one_by_one() -> None:
+    function, number = externs.FuncIndex(1), externs.GlobalType("i32", mutable=False)
+    shared_module = Reader(bytes.fromhex("01 6d 00 7f 02  01 61 00 01  01 62 03 7f 00"))
+    assert externs.read_imports(shared_module) == (
+        externs.Import("m", "a", "func", function),
+        externs.Import("m", "b", "global", number),
+    )
+    shared_type = Reader(bytes.fromhex("01 6d 00 7e 00 01  02  01 61 01 62"))
+    assert externs.read_imports(shared_type) == (
+        externs.Import("m", "a", "func", function),
+        externs.Import("m", "b", "func", function),
+    )
+    assert shared_module.at_end
+    assert shared_type.at_end
 
 
 @given(exports)
@@ -69,7 +85,9 @@ def test_limits_are_as_short_as_they_may_be() -> None:
         (externs.read_globaltype, "7f 02", "malformed mutability 0x02", 1),
         (externs.read_tagtype, "01 00", "malformed tag attribute", 0),
         (externs.read_kind, "05", "malformed import or export kind 0x05", 0),
-        (externs.read_import, "01 61 01 62 05 00", "malformed import or export kind 0x05", 4),
+        (externs.read_imports, "01 61 01 62 05 00", "malformed import or export kind 0x05", 4),
+        (externs.read_imports, "01 61 01 62 7f 00", "malformed import or export kind 0x7f", 4),
+        (externs.read_imports, "01 61 00 7f 04 01 61", "4 items announced in 2 bytes", 4),
         (externs.read_export, "01 61 09 00", "malformed import or export kind 0x09", 2),
     ],
 )

@@ -136,6 +136,7 @@ def _read_functype(reader: Reader) -> FuncIndex:
     return FuncIndex(reader.u32())
 
 
+_SAME_MODULE, _SAME_TYPE = 0x7F, 0x7E
 _EXTERN_READERS = (_read_functype, read_tabletype, read_memorytype, read_globaltype, read_tagtype)
 
 
@@ -147,11 +148,24 @@ def read_kind(reader: Reader) -> ExternKind:
     return KINDS[code]
 
 
-def read_import(reader: Reader) -> Import:
-    """Read an entry of the import section."""
+def read_imports(reader: Reader) -> tuple[Import, ...]:
+    """Read an entry of the import section: one import, or several with something in common.
+
+    https://github.com/WebAssembly/compact-import-section: after an empty name, 0x7F says that the module's
+    name is shared, 0x7E that the type is as well.
+    """
     module, name = reader.name(), reader.name()
+    if name == "" and not reader.at_end and reader.wasm[reader.pos] in (_SAME_MODULE, _SAME_TYPE):
+        if reader.byte() == _SAME_MODULE:
+            return reader.vector(lambda item: Import(module, item.name(), *_read_externtype(item)))
+        kind, type_ = _read_externtype(reader)
+        return reader.vector(lambda item: Import(module, item.name(), kind, type_))
+    return (Import(module, name, *_read_externtype(reader)),)
+
+
+def _read_externtype(reader: Reader) -> tuple[ExternKind, ExternType]:
     kind = read_kind(reader)
-    return Import(module, name, kind, _EXTERN_READERS[KINDS.index(kind)](reader))
+    return kind, _EXTERN_READERS[KINDS.index(kind)](reader)
 
 
 def read_export(reader: Reader) -> Export:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import chain
 
 from wizer.binary import sections as sec
 from wizer.binary.expr import Expr, read_expr
@@ -17,7 +18,7 @@ from wizer.binary.externs import (
     TableType,
     read_export,
     read_globaltype,
-    read_import,
+    read_imports,
     read_memorytype,
     read_tabletype,
     read_tagtype,
@@ -205,7 +206,7 @@ class _Parser:
             case sec.TYPE:
                 self.types, self.type_groups = read_type_section(reader)
             case sec.IMPORT:
-                self.imports = reader.vector(read_import)
+                self.imports = tuple(chain.from_iterable(reader.vector(read_imports)))
                 self._add_imports(self.imports)
             case sec.FUNCTION:
                 defined = reader.u32s()
