@@ -48,7 +48,7 @@ class Appended:
 def marker(appended: Appended, code_contents: Iterable[Chunk]) -> bytes:
     """Return the custom section that says what was appended."""
     numbers = b"".join(encode_unsigned(getattr(appended, name)) for name in field_names(Appended))
-    contents = encode_name(NAME) + numbers + encode_unsigned(_checksum(code_contents))
+    contents = encode_name(NAME) + numbers + _checksum(code_contents)
     return section_header(sec.CUSTOM, len(contents)) + contents
 
 
@@ -89,16 +89,17 @@ def _read(module: Module) -> Appended | None:
     reader = section.reader(module.wasm)
     try:
         appended = Appended(*(reader.u32() for _ in field_names(Appended)))
-        checksum = reader.u32()
+        checksum = reader.raw(4)
     except ParseError:
         return None
     return appended if checksum == _checksum([module.wasm[bodies.start : bodies.end]]) else None
 
 
-def _checksum(chunks: Iterable[Chunk]) -> int:
+def _checksum(chunks: Iterable[Chunk]) -> bytes:
+    """Return a CRC-32, always in four bytes: no two snapshots differ in size for it."""
     import zlib
 
     checksum = 0
     for chunk in chunks:
         checksum = zlib.crc32(chunk, checksum)
-    return checksum
+    return checksum.to_bytes(4, "little")

@@ -19,6 +19,11 @@ def test_a_random_graph_survives(first: int) -> None:
         check(random_graph(seed))
 
 
+@pytest.mark.parametrize("seed", [1332, 2667])
+def test_a_checksum_of_another_length_is_no_growth(seed: int) -> None:
+    check(random_graph(seed))  # the checksums of the two snapshots' code are small and large
+
+
 def check(graph: Graph) -> None:
     """Build the graph, freeze it, walk the snapshot's and compare, and freeze that."""
     live = run_and_capture(binary(graph.wat), "init")
