@@ -220,16 +220,20 @@ class Instrumented:
         Raises:
             OptionError: the instance is not one of `wasm`, or a name is not an export.
             StateError: the instance holds what no module can express.
+            LimitError: the store's epoch deadline has passed; its fuel does not matter and is left as it is.
         """
+        from wizer.engine.watchdog import own_code
+
         source: Any = self._source  # the caller pairs a module's instance with a module
-        frozen: bytes = source.snapshot(
-            store,
-            instance,
-            rename={**self._rename, **(rename or {})},
-            remove=remove,
-            keep=keep,
-            capture_imports=capture_imports,
-        )
+        with own_code(store):
+            frozen: bytes = source.snapshot(
+                store,
+                instance,
+                rename={**self._rename, **(rename or {})},
+                remove=remove,
+                keep=keep,
+                capture_imports=capture_imports,
+            )
         return frozen
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import wasmtime
 
 import wizer
 
@@ -76,6 +77,41 @@ def test_a_guest_that_used_up_its_fuel_can_be_frozen() -> None:
             assert frozen.globals["g"] == session.globals["g"] > 0
         with pytest.raises(wizer.LimitError, match="fuel"):
             session.call("f")
+
+
+_BOUNDED = """
+(module (memory 1) (data $d "abc") (func (export "drop") (data.drop $d))
+  (func (export "use") (memory.init $d (i32.const 0) (i32.const 0) (i32.const 3))))
+"""
+
+
+def _in_a_store_of_ones_own(*, fuel: int, epochs: int) -> tuple[bytes, int]:
+    """Freeze with that much fuel left, after so many epochs of one; return the fuel left then, too."""
+    config = wasmtime.Config()
+    config.consume_fuel = True
+    config.epoch_interruption = True
+    engine = wasmtime.Engine(config)
+    store = wasmtime.Store(engine)
+    store.set_fuel(1000)
+    store.set_epoch_deadline(1)
+    instrumented = wizer.Wizer().instrument(_BOUNDED)
+    instance = wasmtime.Instance(store, wasmtime.Module(engine, instrumented.wasm), [])
+    store.set_fuel(fuel)
+    for _ in range(epochs):
+        engine.increment_epoch()
+    return instrumented.snapshot(store, instance), store.get_fuel()
+
+
+def test_a_store_without_fuel_can_be_frozen_and_stays_without() -> None:
+    snapshot, fuel = _in_a_store_of_ones_own(fuel=0, epochs=0)
+    assert fuel == 0
+    with wizer.Session(snapshot) as frozen:
+        frozen.call("use")  # its segment was not taken for a dropped one
+
+
+def test_a_store_whose_deadline_has_passed_is_refused() -> None:
+    with pytest.raises(wizer.LimitError, match="epoch deadline has passed"):
+        _in_a_store_of_ones_own(fuel=1000, epochs=1)
 
 
 @pytest.mark.parametrize("preload", [True, False])

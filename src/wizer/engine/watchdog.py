@@ -162,18 +162,9 @@ class Watchdog:
         finally:
             self._leave()
 
-    @contextlib.contextmanager
-    def own_code(self) -> Iterator[None]:
+    def own_code(self) -> contextlib.AbstractContextManager[None]:
         """Let code run that is Wizer's, and not the guest's: it takes none of the guest's fuel."""
-        if self._limits.fuel is None:
-            yield
-            return
-        left = self._store.get_fuel()
-        self._store.set_fuel(_ALL_FUEL)
-        try:
-            yield
-        finally:
-            self._store.set_fuel(left)
+        return own_code(self._store)
 
     def _enter(self) -> None:
         """Start the clock, begin an epoch, and listen for Ctrl-C."""
@@ -327,6 +318,36 @@ def check_sizes(module: Module, limits: Limits) -> None:
                     f"{module.describe('table', index)} of {table.type.limits.minimum} elements exceeds "
                     f"the limit of {bound} elements"
                 )
+
+
+@contextlib.contextmanager
+def own_code(store: wasmtime.Store) -> Iterator[None]:
+    """Let code run that is Wizer's, and not the guest's, in a store: it takes none of the store's fuel.
+
+    Raises:
+        LimitError: the store's epoch deadline has passed. The engine tells nobody which one it was, so that
+            another could not be taken back.
+    """
+    import wasmtime
+
+    try:
+        left = store.get_fuel()
+        store.set_fuel(_ALL_FUEL)
+    except wasmtime.WasmtimeError:  # the store's code counts none
+        left = None
+    try:
+        yield
+    except wasmtime.Trap as trap:
+        if trap.trap_code is not wasmtime.TrapCode.INTERRUPT:
+            raise
+        raise LimitError(
+            "the store's epoch deadline has passed, and reading its instance runs code; set another deadline "
+            "before the snapshot",
+            causes(trap),
+        ) from None
+    finally:
+        if left is not None:
+            store.set_fuel(left)
 
 
 _MINIMUM = re.compile(r"(?P<what>memory|table) minimum size of (?P<count>\d+ \w+) exceeds")
