@@ -101,8 +101,8 @@ def test_every_custom_section_is_kept(guest: bytes) -> None:
 
 
 # What components made from Rust consist of, too: shim and fixup modules, a module that starts `_initialize`,
-# strings in and out with `cabi_realloc` and a function that runs after the return, core exports with the names
-# of the component's.
+# strings in and out with `cabi_realloc` and a function that runs after the return, core exports with the
+# names of the component's.
 SHIMMED_GUEST = r"""
 #include <stdlib.h>
 #include <string.h>
@@ -126,9 +126,8 @@ __attribute__((export_name("all"))) void *all(void) {
 }
 __attribute__((export_name("cabi_post_all"))) void post(void *returned) { free(answer.text); freed++; }
 __attribute__((export_name("counts"))) int counts(void) { return 10 * started + freed; }
-__attribute__((export_name("cabi_realloc"))) void *move(void *old, size_t size, size_t align, size_t new_size) {
-  return realloc(old, new_size);
-}
+__attribute__((export_name("cabi_realloc")))
+void *move(void *old, size_t old_size, size_t align, size_t size) { return realloc(old, size); }
 """
 SHIMMED_WORLD = """world w { import log: func(text: string); export wizer-initialize: func();
     export find: func(word: string) -> s32; export all: func() -> string; export counts: func() -> s32; }"""
@@ -164,7 +163,7 @@ def test_rust_takes_away_what_such_a_component_refers_to(tmp_path: Path) -> None
     wasm = build(tmp_path, guest, SHIMMED_WORLD)
     theirs = frozen_by_rust(wasm, tmp_path, "-W", "unknown-imports-trap=y")
     assert isinstance(theirs, bytes), theirs
-    with pytest.raises(AssertionError, match="core instance . has no export named `wizer-initialize`"):
+    with pytest.raises(AssertionError, match=r"core instance \d has no export named `wizer-initialize`"):
         validate(theirs)
     assert Running(frozen(wasm))("all") == "foxdog"
 

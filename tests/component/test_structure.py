@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wizer.component.session import ComponentSession
-from wizer.errors import OptionError
+from wizer.errors import OptionError, StateError
 
 from .tools import Running, binary, frozen, printed, wasm_tools
 
@@ -111,6 +111,69 @@ def test_component_passed_to_a_nested_component() -> None:
     )
     run = Running(frozen(wasm, "i.x-add(3)", keep=True))
     assert run("i|x-get") == 3
+
+
+LIBRARY = f"""(component $library %s
+      (component $counter %s {COUNTER} (core instance $i (instantiate $m)) {counter("x", "i")})
+      (export "counter" (component $counter)))
+    (instance $l (instantiate $library)) (alias export $l "counter" (component $c))"""
+COUNTER_TYPE = '(component (export "x-add" (func (param "n" u32))) (export "x-get" (func (result u32))))'
+USER = f"""(component $user
+      (import "c" {COUNTER_TYPE.replace("(component", "(component $c", 1)})
+      (instance $a (instantiate $c)) (instance $b (instantiate $c))
+      (export "a" (instance $a)) (export "b" (instance $b)))"""
+TWO = """(alias export $u "a" (instance $a)) (alias export $u "b" (instance $b))
+    (export "a" (instance $a)) (export "b" (instance $b))"""
+
+
+def test_imported_component_instantiated_twice() -> None:
+    wasm = binary(
+        f"""(component {LIBRARY % ("", "")} {USER}
+          (instance $u (instantiate $user (with "c" (component $c)))) {TWO})"""
+    )
+    run = Running(frozen(wasm, ["a.x-add(5)", "b.x-add(6)"], keep=True))
+    assert (run("a|x-get"), run("b|x-get")) == (5, 6)
+
+
+def test_imported_component_that_imports_one() -> None:
+    """What is copied to where it is instantiated gets copies of what it imports, too."""
+    deeper = f"""(component $deeper
+      (import "u" (component $u (import "c" {COUNTER_TYPE})
+        (export "a" (instance (export "x-add" (func (param "n" u32))) (export "x-get" (func (result u32)))))))
+      (import "c" {COUNTER_TYPE.replace("(component", "(component $c", 1)})
+      (instance $first (instantiate $u (with "c" (component $c))))
+      (instance $second (instantiate $u (with "c" (component $c))))
+      (alias export $first "a" (instance $a)) (alias export $second "a" (instance $b))
+      (export "a" (instance $a)) (export "b" (instance $b)))"""
+    wasm = binary(
+        f"""(component {LIBRARY % ("", "")} (component $more {USER} (export "user" (component $user)))
+          (instance $m (instantiate $more)) (alias export $m "user" (component $user)) {deeper}
+          (instance $u (instantiate $deeper (with "u" (component $user)) (with "c" (component $c)))) {TWO})"""
+    )
+    run = Running(frozen(wasm, ["a.x-add(5)", "b.x-add(6)"], keep=True))
+    assert (run("a|x-get"), run("b|x-get")) == (5, 6)
+
+
+@pytest.mark.parametrize(
+    ("around", "inside"),
+    [
+        ("(core module $idle)", "(alias outer 1 $idle (core module $mine))"),
+        ("(core module $idle)", "(component (alias outer 2 $idle (core module $mine)))"),
+        (
+            "(type $t u32)",
+            '(type (instance (alias outer 2 $t (type $x)) (export "f" (func (param "x" $x)))))',
+        ),
+    ],
+)
+def test_imported_component_that_refers_to_what_is_around_it(around: str, inside: str) -> None:
+    wasm = binary(
+        f"""(component {LIBRARY % (around, inside)} {USER}
+          (instance $u (instantiate $user (with "c" (component $c)))) {TWO})"""
+    )
+    with ComponentSession(wasm) as session:
+        session.call("a.x-add", 5)
+        with pytest.raises(StateError, match=r'instance 1 \("b"\) is made of a component that is passed by'):
+            session.snapshot()
 
 
 def test_module_exported_by_a_nested_component() -> None:

@@ -25,7 +25,7 @@ def referring(module: Module, funcs: Collection[int]) -> frozenset[int]:
     found: set[int] = set()
     pattern = re.compile(b"\xd2(?:" + b"|".join(map(_any_leb, sorted(funcs))) + b")", re.DOTALL)
     match = pattern.search(module.wasm, section.start, section.end)
-    for start, end in _bodies(section.reader(module.wasm)):
+    for start, end in bodies(section.reader(module.wasm)):
         while match is not None and match.start() < start:
             match = pattern.search(module.wasm, start, section.end)
         if match is None:
@@ -46,7 +46,7 @@ def _any_leb(value: int) -> bytes:
     return pattern
 
 
-def _bodies(reader: Reader) -> Iterator[tuple[int, int]]:
+def bodies(reader: Reader) -> Iterator[tuple[int, int]]:
     """Yield where the bodies of a code section stand."""
     for _ in range(reader.count()):
         size = reader.u32()
@@ -54,20 +54,30 @@ def _bodies(reader: Reader) -> Iterator[tuple[int, int]]:
         reader.skip(size)
 
 
-def _references(reader: Reader) -> Iterator[int]:
-    """Yield the functions that a body refers to by ``ref.func``."""
+def skip_locals(reader: Reader) -> None:
+    """Pass over the declarations of locals that a body begins with."""
     for _ in range(reader.u32()):
         reader.u32()
         read_valtype(reader)
+
+
+def _references(reader: Reader) -> Iterator[int]:
+    """Yield the functions that a body refers to by ``ref.func``."""
+    skip_locals(reader)
     while not reader.at_end:
         opcode = reader.byte()
         if opcode == 0xD2:
             yield reader.u32()
         else:
-            _skip_immediates(reader, opcode)
+            skip_immediates(reader, opcode)
 
 
-def _skip_immediates(reader: Reader, opcode: int) -> None:
+def skip_immediates(reader: Reader, opcode: int) -> None:
+    """Pass over the immediates of an instruction whose opcode has been read.
+
+    Raises:
+        ParseError: they are malformed; instructions that nobody knows have none.
+    """
     skip = _IMMEDIATES.get(opcode)
     if skip is not None:
         skip(reader)

@@ -197,7 +197,7 @@ class _SharedTable:
                 place = self.module.describe("table", self.tableidx)
                 raise StateError(
                     f"{label}: {place} element {position} holds a function that no module with this table "
-                    "declares as referenceable, which none of them can express"
+                    "can refer to, so none can put it there again; export it from the module that defines it"
                 )
             if user != self.users[0] or ref != default:
                 written[user][position] = ref

@@ -24,11 +24,11 @@ from wizer.binary import sections as sec
 from wizer.binary.assemble import Chunk, assemble, extended
 from wizer.binary.expr import END, encode_const
 from wizer.binary.externs import Export, GlobalType, encode_export, encode_globaltype
-from wizer.binary.instructions import _bodies, _skip_immediates
+from wizer.binary.instructions import bodies, skip_immediates, skip_locals
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import Module
 from wizer.binary.reader import Reader
-from wizer.binary.types import FuncType, encode_functype, read_valtype
+from wizer.binary.types import FuncType, encode_functype
 from wizer.instrument import Accessors
 
 # `data.drop` and `elem.drop`, their opcode in any LEB128 of 32 bits.
@@ -73,15 +73,13 @@ def note_drops(module: Module, accessors: Accessors) -> bytes:
 def _module_bodies(module: Module) -> Iterator[tuple[int, int]]:
     """Yield where the bodies stand."""
     section = module.section(sec.CODE)
-    return _bodies(section.reader(module.wasm)) if section else iter(())
+    return bodies(section.reader(module.wasm)) if section else iter(())
 
 
 def _drops(wasm: bytes, start: int, end: int) -> Iterator[tuple[int, int, str, int]]:
     """Yield the drops in a body: where the instruction stands, what it drops."""
     reader = Reader(wasm, start, end)
-    for _ in range(reader.u32()):
-        reader.u32()
-        read_valtype(reader)
+    skip_locals(reader)
     while not reader.at_end:
         position = reader.pos
         opcode = reader.byte()
@@ -90,13 +88,13 @@ def _drops(wasm: bytes, start: int, end: int) -> Iterator[tuple[int, int, str, i
             index = reader.u32()
             yield position, reader.pos, kind, index
         else:
-            _skip_immediates(reader, opcode)
+            skip_immediates(reader, opcode)
 
 
 def _helper(segment: tuple[str, int], globalidx: int) -> bytes:
     kind, index = segment
-    drop = code.op(b"\xfc\x09" if kind == "data" else b"\xfc\x0d", index)
-    return code.encode_body(drop + encode_const("i32", 1) + code.op(b"\x24", globalidx))
+    drop = code.data_drop(index) if kind == "data" else code.elem_drop(index)
+    return code.encode_body(drop + encode_const("i32", 1) + code.global_set(globalidx))
 
 
 def _code(
@@ -111,7 +109,7 @@ def _code(
     for start, end in _module_bodies(module):
         body, position = bytearray(), start
         for at, after, kind, index in found.get(start, ()):
-            body += module.wasm[position:at] + code.op(b"\x10", helpers[kind, index])
+            body += module.wasm[position:at] + code.call(helpers[kind, index])
             position = after
         body += module.wasm[position:end]
         chunks += [encode_unsigned(len(body)), bytes(body)]

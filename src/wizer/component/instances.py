@@ -8,6 +8,7 @@ https://github.com/WebAssembly/component-model/blob/main/design/mvp/Explainer.md
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -376,6 +377,27 @@ def _free(component: Component, frame: Frame, depth: int) -> list[Value | None]:
                 case it.ComponentDefinition(nested):
                     found += _free(nested, frame, depth + 1)
     return found
+
+
+# `(alias outer …)` of a type in a type: one level out is still inside the component.
+_OUTER_TYPE: Final = re.compile(rb"\x02(?:\x03|\x00[\x10\x11])\x02[^\x00\x01]")
+
+
+def is_closed(component: Component, depth: int = 0) -> bool:
+    """Whether a component, so many levels down in what is asked about, refers to nothing around that.
+
+    Types are not read: one in which something looks like a reference counts as one.
+    """
+    for section in component.sections:
+        if section.hidden and _OUTER_TYPE.search(component.wasm, section.start, section.end):
+            return False
+        for item in section.items:
+            match item.definition:
+                case it.OuterAlias(target) if target.outer > depth:
+                    return False
+                case it.ComponentDefinition(nested) if not is_closed(nested, depth + 1):
+                    return False
+    return True
 
 
 def site_key(site: Site) -> tuple[int, int]:

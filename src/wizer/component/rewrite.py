@@ -21,7 +21,8 @@ After::
       (export "run" (func $run)))
 
 A module's first instance takes the place of the module; every further one gets a module of its own in front
-of the section that instantiates it. Nested components are copied in the same way, right behind the original.
+of the section that instantiates it. Nested components are copied in the same way, right behind the original,
+or where they are instantiated if they are imported there.
 """
 
 from __future__ import annotations
@@ -31,7 +32,16 @@ from collections.abc import Collection, Sequence
 from wizer.binary.leb128 import encode_unsigned
 from wizer.component import items as it
 from wizer.component.encode import Chunk, Scope, renumbered, section, vector_section, whole
-from wizer.component.instances import CoreInstance, Frame, Instances, Site, escaping, frames, site_key
+from wizer.component.instances import (
+    CoreInstance,
+    Frame,
+    Instances,
+    Site,
+    escaping,
+    frames,
+    is_closed,
+    site_key,
+)
 from wizer.component.items import Component, Item, Section
 from wizer.component.names import NAME_SECTION, renumber_names
 from wizer.component.removal import Path, Removal
@@ -50,7 +60,8 @@ def rewrite_component(
 
     Raises:
         OptionError: a function to leave out is in an instance that cannot be taken apart.
-        StateError: a component is passed to another one by import and instantiated there more than once.
+        StateError: a component is passed to another one by import and instantiated there more than once,
+            and refers to what is around it.
     """
     rewriter = _Rewriter(instances, modules, Removal(instances.root, removed))
     return rewriter.component(instances.root.component, instances.root, None)
@@ -62,12 +73,15 @@ class _Placement:
     Attributes:
         in_place: by site, the core instance or frame that takes the place of the original.
         copies: by site, the frames that get a copy behind it.
+        inlined: the frames that get a copy in front of their instantiation, by `id`: where it happens, the
+            component behind the site has no name.
         touched: the frames whose component changes, by `id`.
     """
 
     def __init__(self, instances: Instances, changed: Collection[int]) -> None:
         self.in_place: dict[tuple[int, int], CoreInstance | Frame] = {}
         self.copies: dict[tuple[int, int], list[Frame]] = {}
+        self.inlined: set[int] = set()
         self.touched: set[int] = set(changed)
         fixed = escaping(instances.root)
         all_frames = list(frames(instances.root))
@@ -87,8 +101,8 @@ class _Placement:
             for site, child in maker.children.values():
                 made.setdefault(site_key(site), []).append((site, child, maker))
         before = -1
-        while len(self.touched) != before:  # a change inside changes what is around it
-            before = len(self.touched)
+        while len(self.touched) + len(self.inlined) != before:  # a change inside changes what is around it
+            before = len(self.touched) + len(self.inlined)
             for key, children in made.items():
                 changed = [entry for entry in children if id(entry[1]) in self.touched]
                 if not changed:
@@ -97,7 +111,12 @@ class _Placement:
                 first = 0 if key in fixed or len(changed) < len(children) else 1
                 if first:
                     self.in_place[key] = changed[0][1]
-                self.copies[key] = [child for _, child, _ in changed[first:]]
+                self.inlined |= {
+                    id(child)
+                    for site, child, maker in changed[first:]
+                    if _levels(maker, site.frame, self.inlined) is None
+                }
+                self.copies[key] = [child for _, child, _ in changed[first:] if id(child) not in self.inlined]
                 self.touched.update(id(maker) for _, _, maker in changed[first:])
 
     def copied(self, site: Site, frame: Frame) -> bool:
@@ -192,32 +211,44 @@ class _Rewriter:
     def _component_copies(
         self, frame: Frame, old: Section, scope: Scope
     ) -> tuple[list[Chunk], dict[int, int]]:
-        """Return the aliases to put in front of a section, and by instantiation the index of its copy."""
-        aliases: list[bytes] = []
+        """Return what to put in front of a section, and by instantiation the index of its copy."""
+        chunks: list[Chunk] = []
         replaced: dict[int, int] = {}
         for item in old.items:
             site, child = frame.children.get(item.start, (None, None))
-            if site is None or child is None or not self.placement.copied(site, child):
-                continue
-            home, index = self.copy_index[id(child)]
-            if home is not frame:
-                levels = _levels(frame, home)
-                if levels is None:
-                    raise StateError(
-                        "a component is passed to another one by import and instantiated there besides "
-                        "elsewhere, so it would need a copy that the import cannot name"
-                    )
-                aliases.append(b"\x04\x02" + encode_unsigned(levels) + encode_unsigned(index))
-                index = scope.add("component")
-            replaced[item.start] = index
-        return (vector_section(it.ALIAS, aliases) if aliases else []), replaced
+            if child is not None and id(child) in self.placement.inlined:
+                chunks += self._inlined(child, scope)
+                replaced[item.start] = scope.add("component")
+            elif site is not None and child is not None and self.placement.copied(site, child):
+                home, index = self.copy_index[id(child)]
+                if home is not frame:
+                    levels = _levels(frame, home)
+                    assert levels is not None
+                    alias = b"\x04\x02" + encode_unsigned(levels) + encode_unsigned(index)
+                    chunks += vector_section(it.ALIAS, [alias])
+                    index = scope.add("component")
+                replaced[item.start] = index
+        return chunks, replaced
+
+    def _inlined(self, child: Frame, scope: Scope) -> list[Chunk]:
+        """Return a copy of a component that was imported, for an instance of its own."""
+        if not is_closed(child.component):
+            raise StateError(
+                f"{child.label} is made of a component that is passed by import and instantiated elsewhere, "
+                "too. It would need a copy, but refers to what is around the original: define in it what it "
+                "needs, or pass the component to one instantiation only"
+            )
+        return section(it.COMPONENT, self.component(child.component, child, scope))
 
 
-def _levels(frame: Frame, home: Frame) -> int | None:
-    """Return how many levels out of ``frame`` its ancestor ``home`` is."""
+def _levels(frame: Frame, home: Frame, moved: Collection[int] = ()) -> int | None:
+    """Return how many levels out of ``frame`` its ancestor ``home`` is.
+
+    None: it is no ancestor, or a frame between them is among those ``moved`` elsewhere.
+    """
     levels, current = 0, frame
     while current is not home:
-        if current.parent is None:
+        if current.parent is None or id(current) in moved:
             return None
         levels, current = levels + 1, current.parent
     return levels

@@ -72,6 +72,11 @@ class RawFunction:
             _raise(None, trap)
 
 
+def keep_host_exception(exception: BaseException) -> None:
+    """Note what a Python function raised, for `raise_host_exception`: nothing unwinds through the engine."""
+    _HOST_EXCEPTIONS.append(exception)
+
+
 def raise_host_exception() -> None:
     """Raise the exception that a Python function called by the guest ended with, if there is one."""
     if _HOST_EXCEPTIONS:
@@ -335,7 +340,7 @@ def _call_host(
         trap = wasmtime.Trap(str(exception))
         return ctypes.cast(trap._consume(), ctypes.c_void_p).value
     except BaseException as exception:  # nothing may unwind through the engine
-        _HOST_EXCEPTIONS.append(exception)
+        keep_host_exception(exception)
         trap = wasmtime.Trap(f"host function raised {type(exception).__name__}: {exception}")
         return ctypes.cast(trap._consume(), ctypes.c_void_p).value
     return 0

@@ -8,7 +8,8 @@ the measurements.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import wasmtime
 
@@ -20,6 +21,8 @@ from wizer.records import record
 
 if TYPE_CHECKING:
     from wizer.engine.watchdog import Limits
+
+_T = TypeVar("_T")
 
 
 @record
@@ -46,20 +49,38 @@ def compile_module(
         InvalidError: the module is invalid, or uses what the compiler asked for does not know.
         OptionError: the configuration is refused, or Winch was asked for and does not exist here.
     """
+    return with_quickest(lambda compiler: _compile(wasm, config, compiler, limits), config, simple=simple)
+
+
+def with_quickest(
+    make: Callable[[Compiler], _T], config: EngineConfig, *, simple: bool, what: str = "the module"
+) -> _T:
+    """Compile with the compiler that ``config`` names or, for "auto", the quickest that takes it.
+
+    Args:
+        make: compiles; raises `InvalidError` where the compiler does not take it.
+        config: how to compile.
+        simple: there are only types that Winch may take: no GC, exception, tag or externref types.
+        what: what is compiled, for a message.
+
+    Raises:
+        InvalidError: it is invalid, or uses what the compiler asked for does not know.
+        OptionError: Winch was asked for and does not exist here.
+    """
     if config.compiler == "winch" and not winch_exists():
         raise OptionError("the Winch compiler does not exist for this machine; use `cranelift`")
     if config.compiler == "winch" and not simple:
         raise InvalidError(
-            "the module uses types (GC, exceptions or externref) that the Winch compiler does not know; "
+            f"{what} uses types (GC, exceptions or externref) that the Winch compiler does not know; "
             "use `cranelift`"
         )
     if config.compiler == "winch" or (config.compiler == "auto" and simple and _winch_preferred(config)):
         try:
-            return _compile(wasm, config, "winch", limits)
+            return make("winch")
         except InvalidError:
             if config.compiler == "winch":
                 raise
-    return _compile(wasm, config, "cranelift", limits)
+    return make("cranelift")
 
 
 def compile_with(compiled: Compiled, wasm: bytes | bytearray) -> wasmtime.Module:
@@ -111,7 +132,7 @@ def _compile(wasm: bytes | bytearray, config: EngineConfig, compiler: Compiler, 
     """Make an engine and compile ``wasm`` with it."""
     settings = engine_config(config, compiler, fuel=limits.fuel is not None)
     if isinstance(config.cache, str):
-        _load_cache(settings, config.cache)
+        load_cache(settings, config.cache)
     engine = wasmtime.Engine(settings)
     if config.cache is not True or not _worth_keeping(wasm):
         return Compiled(engine, _module(engine, wasm), compiler)
@@ -133,7 +154,7 @@ def _module(engine: wasmtime.Engine, wasm: bytes | bytearray) -> wasmtime.Module
         raise InvalidError("the module does not compile", causes(error)) from None
 
 
-def _load_cache(settings: wasmtime.Config, cache: bool | str) -> None:
+def load_cache(settings: wasmtime.Config, cache: bool | str) -> None:
     """Switch the cache on: a default cache that cannot be used is no error, a named one is."""
     try:
         settings.cache = cache

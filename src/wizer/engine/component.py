@@ -22,7 +22,7 @@ from wasmtime import _ffi as ffi
 from wasmtime.component._enter import maybe_raise_last_exn
 
 from wizer.engine import capi
-from wizer.engine.compile import _load_cache, _winch_preferred, winch_exists
+from wizer.engine.compile import load_cache, with_quickest
 from wizer.engine.config import Compiler, EngineConfig, engine_config, validation_config
 from wizer.engine.reader import LiveInstance
 from wizer.engine.streams import Streams
@@ -59,21 +59,13 @@ def compile_component(
         InvalidError: the component is invalid, or uses what the compiler asked for does not know.
         OptionError: the configuration is refused, or Winch was asked for and does not exist here.
     """
-    if config.compiler == "winch" and not winch_exists():
-        raise OptionError("the Winch compiler does not exist for this machine; use `cranelift`")
-    if config.compiler == "winch" and not simple:
-        raise InvalidError(
-            "a module in the component uses types (GC, exceptions or externref) that the Winch compiler does "
-            "not know; use `cranelift`"
-        )
     cache = config.cache if isinstance(config.cache, str) or code * 16 >= len(wasm) else False
-    if config.compiler == "winch" or (config.compiler == "auto" and simple and _winch_preferred(config)):
-        try:
-            return _compile(wasm, config, "winch", cache, limits)
-        except InvalidError:
-            if config.compiler == "winch":
-                raise
-    return _compile(wasm, config, "cranelift", cache, limits)
+    return with_quickest(
+        lambda compiler: _compile(wasm, config, compiler, cache, limits),
+        config,
+        simple=simple,
+        what="a module in the component",
+    )
 
 
 def _compile(
@@ -81,7 +73,7 @@ def _compile(
 ) -> CompiledComponent:
     settings = engine_config(config, compiler, fuel=limits.fuel is not None)
     if cache:
-        _load_cache(settings, cache)
+        load_cache(settings, cache)
     engine = wasmtime.Engine(settings)
     return CompiledComponent(engine, _component(engine, wasm), compiler)
 
@@ -170,7 +162,7 @@ def _without_store(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*args)
         except BaseException as exception:
-            capi._HOST_EXCEPTIONS.append(exception)
+            capi.keep_host_exception(exception)
             raise wasmtime.WasmtimeError(
                 f"host function raised {type(exception).__name__}: {exception}"
             ) from None
