@@ -96,16 +96,21 @@ def rewrite(
 
 
 def _keeps(section: Section) -> bool:
-    """Whether a custom section stays.
+    """Whether a custom section stays; our own is written anew."""
+    return section.name != NAME and not _describes_relocations(section)
 
-    Those that describe a relocatable object speak of the old one; our own is written anew.
+
+def _describes_relocations(section: Section) -> bool:
+    """Whether a custom section speaks of the original as a relocatable object, which a snapshot is not.
+
+    https://github.com/WebAssembly/tool-conventions/blob/main/Linking.md
     """
-    return section.name not in ("linking", NAME) and not section.name.startswith("reloc.")
+    return section.name == "linking" or section.name.startswith("reloc.")
 
 
 def dropped_custom_sections(module: Module) -> list[str]:
     """Return the names of the custom sections that a snapshot does not have."""
-    return [s.name for s in module.sections if s.id == sec.CUSTOM and not _keeps(s)]
+    return [s.name for s in module.sections if s.id == sec.CUSTOM and _describes_relocations(s)]
 
 
 def _vector(items: Sequence[bytes]) -> list[Chunk] | None:

@@ -252,6 +252,8 @@ class Session:
     ) -> bytes:
         """Freeze the instance as it is now; the session goes on.
 
+        Custom sections stay, but for `linking` and `reloc.…`, which describe a relocatable object.
+
         Args:
             rename: new export name to old export name; not for components.
             remove: exports that the snapshot does not have; a module's ``_initialize`` is one of them.

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import wasmtime
 
+from wizer.binary.module import parse_module
+
 from . import modules
 from .conftest import WIZER, Tool, call, environment, exports
 
@@ -41,6 +43,19 @@ def test_text_format(wizer: Tool, tmp_path: Path) -> None:
     (tmp_path / "in.wat").write_text(modules.COUNTER)
     assert call(wizer("in.wat").stdout, "get") == 42
     assert call(wizer(stdin=modules.COUNTER.encode()).stdout, "get") == 42
+
+
+def test_what_describes_a_relocatable_object_goes_and_is_named(wizer: Tool, module: Write) -> None:
+    sections = ("linking", "reloc.CODE", "producers", "reloc..debug_info")
+    annotations = "".join(f'(@custom "{name}" "\\02")' for name in sections)
+    ended = wizer(module(modules.COUNTER.replace("(module", f"(module {annotations}", 1)))
+    assert ended.stderr == (
+        "note: the output lacks `linking`, `reloc.CODE`, `reloc..debug_info`: "
+        "they describe the input as a relocatable object\n"
+    )
+    kept = {section.name for section in parse_module(ended.stdout).sections if section.id == 0}
+    assert kept == {"producers", "name"}
+    assert wizer("-f", "get", stdin=ended.stdout).stderr == "`get` returned 42\n"
 
 
 def test_output_may_be_the_input(wizer: Tool, module: Write) -> None:

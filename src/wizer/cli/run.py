@@ -135,6 +135,7 @@ def _run(options: RunOptions, flags: Flags, wasi: Wasi | None, wasm: bytes) -> N
         changes = {**wizer.export_changes(), "rename": known_renames(options.rename, session)}
         wizer.initialize(session)
         _write(wizer.freeze(session, changes), options.output)
+        _note_dropped_sections(session)
         for name, results in session.results:
             if results:
                 say(f"`{name}` returned {session.shown(name, results)}")
@@ -155,6 +156,17 @@ def known_renames(renames: Mapping[str, str], session: Session) -> dict[str, str
         if dst not in known:
             say(f"warning: nothing to rename to `{dst}`: the module does not have a `{src}` export")
     return known
+
+
+def _note_dropped_sections(session: Session) -> None:
+    """Name the custom sections that the output lacks."""
+    if session.is_component:
+        return
+    from wizer.rewrite import dropped_custom_sections
+
+    if dropped := dropped_custom_sections(session.module):
+        names = ", ".join(f"`{name}`" for name in dropped)
+        say(f"note: the output lacks {names}: they describe the input as a relocatable object")
 
 
 def fail_at_once(error: BaseException) -> None:
