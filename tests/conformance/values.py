@@ -37,9 +37,16 @@ _KIND_OF_NULL = {
     "exnref": EXNREF,
     "nullexnref": EXNREF,
 }
+
+
+def _is_i31(context: Any, anyref: Any) -> bool:
+    """Whether a reference is a scalar; the engine's `wasmtime_anyref_is_i31` says so of objects, too."""
+    return bool(ffi.wasmtime_anyref_i31_get_u(context, anyref, byref(ctypes.c_uint32())))
+
+
 _GC_KINDS = {
     "eqref": ffi.wasmtime_anyref_is_eqref,
-    "i31ref": ffi.wasmtime_anyref_is_i31,
+    "i31ref": _is_i31,
     "structref": ffi.wasmtime_anyref_is_struct,
     "arrayref": ffi.wasmtime_anyref_is_array,
 }
