@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from wizer.binary.assemble import Chunk
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import Module
-from wizer.binary.segments import encode_data_header
+from wizer.binary.segments import encode_data_header, encode_passive_data
 from wizer.records import record
 from wizer.segments import DataRange, MemoryImage, plan
 from wizer.state import State
 
-_EMPTY_PASSIVE = b"\x01\x00"
+_EMPTY_PASSIVE = encode_passive_data(b"")
 
 
 @record

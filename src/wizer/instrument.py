@@ -51,6 +51,7 @@ from wizer.binary.segments import ElementSegment, encode_declarative
 from wizer.binary.types import (
     FUNCREF,
     FUNCREF_NON_NULL,
+    PACKED_CODES,
     ArrayType,
     FuncType,
     RefType,
@@ -60,6 +61,7 @@ from wizer.binary.types import (
     encode_functype,
     encode_valtype,
     hierarchy,
+    unpacked,
 )
 from wizer.records import record
 
@@ -253,7 +255,7 @@ def _readable(module: Module, valtype: ValType) -> bool:
 def _result(module: Module, storage: StorageType) -> tuple[ValType, bytes]:
     """Return as what type a place is handed out, and the code that makes it that."""
     if isinstance(storage, str):
-        return ("i32" if storage in ("i8", "i16") else storage), b""
+        return unpacked(storage), b""
     return (storage, b"") if _readable(module, storage) else ("i32", code.REF_IS_NULL)
 
 
@@ -447,8 +449,8 @@ def _add_struct(additions: _Additions, typeidx: int, comp: StructType) -> None:
     for number, batch in enumerate(_batches(range(len(comp.fields)))):
         body = code.local_get(0) + code.ref_cast(typeidx) + code.local_set(1)
         for fieldidx in batch:
-            packed = comp.fields[fieldidx].storage in ("i8", "i16")
-            get = code.op(b"\xfb\x04" if packed else b"\xfb\x02", typeidx, fieldidx)
+            packed = comp.fields[fieldidx].storage in PACKED_CODES
+            get = (code.struct_get_u if packed else code.struct_get)(typeidx, fieldidx)
             body += code.local_get(1) + get + results[fieldidx][1]
         own = RefType(nullable=True, heap=typeidx)
         additions.func(
@@ -459,7 +461,7 @@ def _add_struct(additions: _Additions, typeidx: int, comp: StructType) -> None:
 def _add_array(additions: _Additions, typeidx: int, comp: ArrayType) -> None:
     storage = comp.element.storage
     valtype, convert = _result(additions.module, storage)
-    get = code.op(b"\xfb\x0c" if storage in ("i8", "i16") else b"\xfb\x0b", typeidx) + convert
+    get = (code.array_get_u if storage in PACKED_CODES else code.array_get)(typeidx) + convert
     last = code.local_get(2) + code.ARRAY_LEN + encode_const("i32", 0xFFFF_FFFF) + code.I32_ADD
     body = code.local_get(0) + code.ref_cast(typeidx) + code.local_set(2) + last + code.local_set(3)
     body += b"".join(code.local_get(2) + _clamped(1, i, 3, 4, False) + get for i in range(BATCH))

@@ -51,6 +51,11 @@ def block(blocktype: bytes) -> bytes:
     return b"\x02" + blocktype
 
 
+def if_(blocktype: bytes) -> bytes:
+    """Encode the head of an ``if``."""
+    return b"\x04" + blocktype
+
+
 def op(code: bytes, *immediates: int) -> bytes:
     """Encode an instruction whose immediates are indices or other unsigned integers."""
     return code + b"".join(map(encode_unsigned, immediates))
@@ -144,6 +149,86 @@ def br_if(labelidx: int) -> bytes:
 def br_table(labels: Sequence[int], default: int) -> bytes:
     """Encode ``br_table``."""
     return op(b"\x0e", len(labels), *labels, default)
+
+
+def struct_new(typeidx: int) -> bytes:
+    """Encode ``struct.new``."""
+    return op(b"\xfb\x00", typeidx)
+
+
+def struct_get(typeidx: int, fieldidx: int) -> bytes:
+    """Encode ``struct.get``."""
+    return op(b"\xfb\x02", typeidx, fieldidx)
+
+
+def struct_get_u(typeidx: int, fieldidx: int) -> bytes:
+    """Encode ``struct.get_u``."""
+    return op(b"\xfb\x04", typeidx, fieldidx)
+
+
+def struct_set(typeidx: int, fieldidx: int) -> bytes:
+    """Encode ``struct.set``."""
+    return op(b"\xfb\x05", typeidx, fieldidx)
+
+
+def array_new(typeidx: int) -> bytes:
+    """Encode ``array.new``."""
+    return op(b"\xfb\x06", typeidx)
+
+
+def array_new_default(typeidx: int) -> bytes:
+    """Encode ``array.new_default``."""
+    return op(b"\xfb\x07", typeidx)
+
+
+def array_new_fixed(typeidx: int, length: int) -> bytes:
+    """Encode ``array.new_fixed``."""
+    return op(b"\xfb\x08", typeidx, length)
+
+
+def array_new_data(typeidx: int, dataidx: int) -> bytes:
+    """Encode ``array.new_data``."""
+    return op(b"\xfb\x09", typeidx, dataidx)
+
+
+def array_new_elem(typeidx: int, elemidx: int) -> bytes:
+    """Encode ``array.new_elem``."""
+    return op(b"\xfb\x0a", typeidx, elemidx)
+
+
+def array_get(typeidx: int) -> bytes:
+    """Encode ``array.get``."""
+    return op(b"\xfb\x0b", typeidx)
+
+
+def array_get_s(typeidx: int) -> bytes:
+    """Encode ``array.get_s``."""
+    return op(b"\xfb\x0c", typeidx)
+
+
+def array_get_u(typeidx: int) -> bytes:
+    """Encode ``array.get_u``."""
+    return op(b"\xfb\x0d", typeidx)
+
+
+def array_set(typeidx: int) -> bytes:
+    """Encode ``array.set``."""
+    return op(b"\xfb\x0e", typeidx)
+
+
+def array_fill(typeidx: int) -> bytes:
+    """Encode ``array.fill``."""
+    return op(b"\xfb\x10", typeidx)
+
+
+def array_init_data(typeidx: int, dataidx: int) -> bytes:
+    """Encode ``array.init_data``."""
+    return op(b"\xfb\x12", typeidx, dataidx)
+
+
+def array_init_elem(typeidx: int, elemidx: int) -> bytes:
+    """Encode ``array.init_elem``."""
+    return op(b"\xfb\x13", typeidx, elemidx)
 
 
 def ref_test(heap: str | int) -> bytes:

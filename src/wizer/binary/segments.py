@@ -121,6 +121,11 @@ def encode_data_header(memidx: int, offset: int, length: int, is64: bool) -> byt
     return flags + encode_offset(offset, is64) + encode_unsigned(length)
 
 
+def encode_passive_data(data: bytes) -> bytes:
+    """Encode a passive data segment."""
+    return b"\x01" + encode_unsigned(len(data)) + data
+
+
 def encode_func_elements(tableidx: int, offset: int, funcs: Sequence[int], is64: bool) -> bytes:
     """Encode an active element segment of functions, none of them null."""
     head = b"\x00" if tableidx == 0 else b"\x02" + encode_unsigned(tableidx)

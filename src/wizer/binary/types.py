@@ -61,6 +61,14 @@ class RefType:
         return f"(ref {'null ' if self.nullable else ''}{self.heap})"
 
 
+def unpacked(storage: str) -> str:
+    """Return the type of number or vector that a place of this storage type is read as.
+
+    https://webassembly.github.io/spec/core/syntax/types.html#composite-types
+    """
+    return "i32" if storage in PACKED_CODES else storage
+
+
 ValType: TypeAlias = "str | RefType"
 StorageType: TypeAlias = "str | RefType"
 

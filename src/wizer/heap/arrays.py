@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wizer.binary import code
 from wizer.binary.expr import encode_const
-from wizer.binary.leb128 import encode_unsigned
+from wizer.binary.types import unpacked
 from wizer.heap.graph import WIDTHS, is_uniform, number_at
 from wizer.state import Array
 
@@ -15,27 +15,22 @@ def number_operands(array: Array, storage: str, *, large: bool) -> bytes:
     length = len(array.data) // width
     count = encode_const("i32", length)
     if large or (length > 1 and not any(array.data)):
-        return count + code.op(b"\xfb\x07", array.typeidx)  # array.new_default
-    operand = "i32" if width < 4 else storage
+        return count + code.array_new_default(array.typeidx)
+    operand = unpacked(storage)
     if length > 1 and is_uniform(array.data, width):
         value = encode_const(operand, number_at(array.data, 0, storage).bits)
-        return value + count + code.op(b"\xfb\x06", array.typeidx)  # array.new
+        return value + count + code.array_new(array.typeidx)
     values = (encode_const(operand, number_at(array.data, i, storage).bits) for i in range(length))
-    return b"".join(values) + code.op(b"\xfb\x08", array.typeidx, length)  # array.new_fixed
-
-
-def encode_passive_data(data: bytes) -> bytes:
-    """Return a passive data segment."""
-    return b"\x01" + encode_unsigned(len(data)) + data
+    return b"".join(values) + code.array_new_fixed(array.typeidx, length)
 
 
 def array_from_segment(typeidx: int, segment: int, length: int, numeric: bool) -> bytes:
     """Return the code that makes an array from a whole passive segment."""
-    new = b"\xfb\x09" if numeric else b"\xfb\x0a"  # array.new_data, array.new_elem
-    return encode_const("i32", 0) + encode_const("i32", length) + code.op(new, typeidx, segment)
+    new = code.array_new_data if numeric else code.array_new_elem
+    return encode_const("i32", 0) + encode_const("i32", length) + new(typeidx, segment)
 
 
 def copy_segment(typeidx: int, segment: int, length: int, numeric: bool) -> bytes:
     """Return the code that copies a whole passive segment into the array before it on the stack."""
-    init = b"\xfb\x12" if numeric else b"\xfb\x13"  # array.init_data, array.init_elem
-    return encode_const("i32", 0) * 2 + encode_const("i32", length) + code.op(init, typeidx, segment)
+    init = code.array_init_data if numeric else code.array_init_elem
+    return encode_const("i32", 0) * 2 + encode_const("i32", length) + init(typeidx, segment)

@@ -89,17 +89,17 @@ class Loop:
         return self.local(RefType(nullable=True, heap=self._types.array(_STORAGE[width])))
 
     def _new_data(self, width: int) -> bytes:
-        return code.op(b"\xfb\x09", self._types.array(_STORAGE[width]), self._dataidx)
+        return code.array_new_data(self._types.array(_STORAGE[width]), self._dataidx)
 
     def _get(self, column: Column, size: int) -> bytes:
         """Return ``array.get``, and what makes the entry a number of ``size`` bytes."""
-        get = b"\xfb\x0b"
+        get = code.array_get
         if column.width < 4:
-            get = b"\xfb\x0c" if column.signed else b"\xfb\x0d"
+            get = code.array_get_s if column.signed else code.array_get_u
         widened = b""
         if size == 8 and column.width < 8:
             widened = code.I64_EXTEND_I32_S if column.signed else code.I64_EXTEND_I32_U
-        return code.op(get, self._types.array(_STORAGE[column.width])) + widened
+        return get(self._types.array(_STORAGE[column.width])) + widened
 
     def function(self, body: bytes) -> Function:
         """Return the function that does ``body`` for every number; `NUMBER` is the local that has it."""

@@ -74,9 +74,9 @@ class Maker:
         loop = self.loop(group.first, len(group.made))
         made = b"".join(self._initial(loop, slot, len(group.made)) for slot in slots)
         if group.form == "struct":
-            made += code.op(b"\xfb\x00", group.typeidx)
+            made += code.struct_new(group.typeidx)
         elif group.form == "fixed":
-            made += code.op(b"\xfb\x08", group.typeidx, group.length)
+            made += code.array_new_fixed(group.typeidx, group.length)
         elif group.form == "data":
             made += self._from_data(loop, group)
         else:
@@ -117,7 +117,7 @@ class Maker:
         width = self._width(group)
         starts = loop.column([self.data.add(array.data) for array in arrays], 4)
         lengths = loop.column([len(array.data) // width for array in arrays], 4)
-        return starts + lengths + code.op(b"\xfb\x09", group.typeidx, self.dataidx)
+        return starts + lengths + code.array_new_data(group.typeidx, self.dataidx)
 
     def _repeated(self, loop: Loop, group: Group) -> bytes:
         """Return the code for an array of equal elements; one of them is on the stack."""
@@ -126,7 +126,7 @@ class Maker:
         else:
             width = self._width(group)
             lengths = [len(array.data) // width for array in self._arrays(group.made)]
-        return loop.column(lengths, 4) + code.op(b"\xfb\x06", group.typeidx)
+        return loop.column(lengths, 4) + code.array_new(group.typeidx)
 
     def fill(self, group: Group, slots: Sequence[Slots]) -> Function:
         """Return the function that sets the slots of a group that are set later."""
@@ -147,8 +147,8 @@ class Maker:
 
     def _set(self, group: Group, slot: Slots, own: int) -> bytes:
         if group.form == "same":
-            return code.local_get(own) + code.ARRAY_LEN + code.op(b"\xfb\x10", group.typeidx)  # array.fill
-        return code.op(b"\xfb\x05", group.typeidx, slot.index)  # struct.set
+            return code.local_get(own) + code.ARRAY_LEN + code.array_fill(group.typeidx)
+        return code.struct_set(group.typeidx, slot.index)
 
     def _elements(self, loop: Loop, group: Group, own: int) -> bytes:
         """Return the code that sets all the elements of the array in a local."""
@@ -159,7 +159,7 @@ class Maker:
 
         def store(index: bytes, number: bytes) -> bytes:
             value = number + self.values.decoded(reftype, scalars)
-            return code.local_get(own) + index + value + code.op(b"\xfb\x0e", group.typeidx)
+            return code.local_get(own) + index + value + code.array_set(group.typeidx)
 
         return each(loop, codes, code.local_get(own) + code.ARRAY_LEN, store)
 

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from wizer.binary import code
 from wizer.binary.expr import encode_const, encode_null
 from wizer.binary.module import Module
-from wizer.binary.types import FuncType, RefType, StorageType, encode_valtype, hierarchy
+from wizer.binary.types import FuncType, RefType, StorageType, encode_valtype, hierarchy, unpacked
 from wizer.heap.appended import AppendedTypes, Function
 from wizer.heap.bulk_loop import Loop
 from wizer.heap.graph import WIDTHS
@@ -75,7 +75,7 @@ class Values:
         if isinstance(storage, RefType):
             return self._reference(loop, storage, values)
         bits = [value.bits for value in values if isinstance(value, Number)]
-        operand = "i32" if WIDTHS[storage] < 4 else storage
+        operand = unpacked(storage)
         if bits.count(bits[0]) == len(bits):
             return encode_const(operand, bits[0])
         reinterpret = {"f32": code.F32_REINTERPRET_I32, "f64": code.F64_REINTERPRET_I64}.get(storage, b"")
@@ -139,7 +139,7 @@ class Values:
         """Return the function ``$ref``."""
         shifted = code.local_get(0) + encode_const("i32", 1) + code.I32_SHR_U
         test = code.local_get(0) + encode_const("i32", 1) + code.I32_AND
-        choice = b"\x04" + encode_valtype(_ANYREF) + shifted + code.REF_I31
+        choice = code.if_(encode_valtype(_ANYREF)) + shifted + code.REF_I31
         choice += code.ELSE + shifted + code.table_get(self._objects) + code.END
         return Function(types.func(FuncType(("i32",), (_ANYREF,))), (), test + choice)
 

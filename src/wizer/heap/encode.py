@@ -21,11 +21,11 @@ from wizer.binary import code
 from wizer.binary.expr import END, encode_const, encode_null, encode_ref_func
 from wizer.binary.externs import GlobalType, Limits, TableType, encode_globaltype, encode_tabletype
 from wizer.binary.module import Module
-from wizer.binary.segments import encode_passive_elements
-from wizer.binary.types import ArrayType, RefType, StorageType, ValType, matches
+from wizer.binary.segments import encode_passive_data, encode_passive_elements
+from wizer.binary.types import ArrayType, RefType, StorageType, ValType, matches, unpacked
 from wizer.errors import StateError
 from wizer.heap.appended import AppendedTypes, Function
-from wizer.heap.arrays import array_from_segment, copy_segment, encode_passive_data, number_operands
+from wizer.heap.arrays import array_from_segment, copy_segment, number_operands
 from wizer.heap.graph import WIDTHS, Graph, uniform_ref
 from wizer.heap.place import InGlobal, InMutableGlobal, Inside, InTable, Late, Placement
 from wizer.heap.placeholder import exception_placeholder, functions_in, placeholder, thrown
@@ -233,7 +233,7 @@ class References:
         """Return the code for a value in a place of a type; objects in it have been made."""
         if isinstance(valtype, str):
             assert isinstance(value, Number)
-            return encode_const("i32" if valtype in WIDTHS and WIDTHS[valtype] < 4 else valtype, value.bits)
+            return encode_const(unpacked(valtype), value.bits)
         match value:
             case Null():
                 return encode_null(valtype.heap)
@@ -374,7 +374,7 @@ class References:
                 zip(self._graph.field_types(object_), object_.fields, strict=True)
             ):
                 yield from self._slot(node, index, value, field.storage)
-            yield code.op(b"\xfb\x00", object_.typeidx)
+            yield code.struct_new(object_.typeidx)
         else:
             payload = self._module.type_as_func(self._module.tags[object_.tagidx]).params
             parts = [
@@ -407,7 +407,7 @@ class References:
             yield number_operands(array, element.storage, large=large)
         elif large:
             yield self._placeholder(element.storage) + encode_const("i32", len(array.elements))
-            yield code.op(b"\xfb\x06", array.typeidx)
+            yield code.array_new(array.typeidx)
         else:
             yield from self._ref_array_parts(node, array, element.storage)
 
@@ -416,14 +416,14 @@ class References:
         length = len(array.elements)
         if self._bulk is not None and node in self._bulk.completed:
             yield self._placeholder(reftype) + encode_const("i32", length)
-            yield code.op(b"\xfb\x06", array.typeidx)
+            yield code.array_new(array.typeidx)
         elif same is not None and length > 1:
             yield from self._slot(node, 0, same, reftype)
-            yield encode_const("i32", length) + code.op(b"\xfb\x06", array.typeidx)
+            yield encode_const("i32", length) + code.array_new(array.typeidx)
         else:
             for index, ref in enumerate(array.elements):
                 yield from self._slot(node, index, ref, reftype)
-            yield code.op(b"\xfb\x08", array.typeidx, length)
+            yield code.array_new_fixed(array.typeidx, length)
 
     def _length(self, array: Array) -> int:
         storage = self._graph.element_type(array).storage
@@ -497,7 +497,7 @@ class References:
             return b""
         value = self._value(array.elements[0], self._slot_type(node, 0))
         everything = encode_const("i32", 0) + value + encode_const("i32", len(array.elements))
-        return self._exact(node) + everything + code.op(b"\xfb\x10", array.typeidx)  # array.fill
+        return self._exact(node) + everything + code.array_fill(array.typeidx)
 
     def _set_slot(self, node: int, slot: int) -> bytes:
         object_ = self._graph.heap[node]
@@ -508,8 +508,8 @@ class References:
             code_ += encode_const("i32", slot)
         code_ += self._value(value, self._slot_type(node, slot))
         if isinstance(object_, Array):
-            return code_ + code.op(b"\xfb\x0e", object_.typeidx)
-        return code_ + code.op(b"\xfb\x05", object_.typeidx, slot)
+            return code_ + code.array_set(object_.typeidx)
+        return code_ + code.struct_set(object_.typeidx, slot)
 
     def _slot_type(self, node: int, slot: int) -> StorageType:
         object_ = self._graph.heap[node]
@@ -523,6 +523,6 @@ class References:
     def _get(self, node: int, slot: int) -> bytes:
         object_ = self._graph.heap[node]
         if isinstance(object_, Array):
-            return encode_const("i32", slot) + code.op(b"\xfb\x0b", object_.typeidx)
+            return encode_const("i32", slot) + code.array_get(object_.typeidx)
         assert isinstance(object_, Struct)
-        return code.op(b"\xfb\x02", object_.typeidx, slot)
+        return code.struct_get(object_.typeidx, slot)

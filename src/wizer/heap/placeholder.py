@@ -9,8 +9,9 @@ from wizer.binary.code import (
     REF_I31,
     TRY_TABLE,
     UNREACHABLE,
+    array_new_fixed,
     block,
-    op,
+    struct_new,
     throw,
 )
 from wizer.binary.expr import encode_const, encode_default, encode_null, encode_ref_func
@@ -24,6 +25,7 @@ from wizer.binary.types import (
     encode_valtype,
     hierarchy,
     matches,
+    unpacked,
 )
 
 _MAX_DEPTH = 8
@@ -95,17 +97,17 @@ def thrown(tagidx: int, payload: bytes) -> bytes:
 def _object(module: Module, typeidx: int, depth: int) -> bytes | None:
     comp = module.types[typeidx].comp
     if isinstance(comp, ArrayType):
-        return op(b"\xfb\x08", typeidx, 0)
+        return array_new_fixed(typeidx, 0)
     if not isinstance(comp, StructType):
         return None
     fields = [_field(module, field.storage, depth) for field in comp.fields]
     known = [field for field in fields if field is not None]
     if len(known) < len(fields):
         return None
-    return b"".join(known) + op(b"\xfb\x00", typeidx)
+    return b"".join(known) + struct_new(typeidx)
 
 
 def _field(module: Module, storage: StorageType, depth: int) -> bytes | None:
     if isinstance(storage, RefType):
         return placeholder(module, storage, depth + 1)
-    return encode_default("i32" if storage in ("i8", "i16") else storage)
+    return encode_default(unpacked(storage))
