@@ -33,21 +33,11 @@ from typing import Final
 
 from wizer.binary import code
 from wizer.binary import sections as sec
-from wizer.binary.assemble import assemble, extended
+from wizer.binary.additions import Additions
 from wizer.binary.expr import encode_const, encode_ref_func
-from wizer.binary.externs import (
-    Export,
-    ExternKind,
-    Limits,
-    MemoryType,
-    TableType,
-    encode_export,
-    encode_memorytype,
-    encode_tabletype,
-)
-from wizer.binary.leb128 import encode_signed, encode_unsigned
+from wizer.binary.externs import Limits, TableType
 from wizer.binary.module import Module
-from wizer.binary.segments import ElementSegment, encode_declarative
+from wizer.binary.segments import ElementSegment
 from wizer.binary.types import (
     FUNCREF,
     FUNCREF_NON_NULL,
@@ -58,8 +48,6 @@ from wizer.binary.types import (
     StorageType,
     StructType,
     ValType,
-    encode_functype,
-    encode_valtype,
     hierarchy,
     unpacked,
 )
@@ -114,7 +102,7 @@ class Accessors:
 
 def instrument(module: Module) -> tuple[bytes, Accessors]:
     """Return ``module`` with accessors appended, and what they are."""
-    additions = _Additions(module)
+    additions = Additions(module, _unused_prefix(module))
     accessors = Accessors(
         additions.prefix,
         globals=_add_globals(additions),
@@ -129,77 +117,6 @@ def instrument(module: Module) -> tuple[bytes, Accessors]:
     for memidx in range(len(module.memories)):
         additions.export(f"memory{memidx}", "memory", memidx)
     return b"".join(additions.assemble()), accessors
-
-
-class _Additions:
-    """What is appended to a module."""
-
-    def __init__(self, module: Module) -> None:
-        self.module = module
-        self.prefix = _unused_prefix(module)
-        self.types: dict[bytes, int] = {}
-        self.functions: list[bytes] = []
-        self.bodies: list[bytes] = []
-        self.exports: list[bytes] = []
-        self.scratch: dict[RefType, int] = {}
-        self.memories: list[bytes] = []
-        self.declared: tuple[int, ...] = ()
-
-    def export(self, name: str, kind: ExternKind, index: int) -> None:
-        """Export an item under the prefix."""
-        self.exports.append(encode_export(Export(self.prefix + name, kind, index)))
-
-    def func(
-        self,
-        name: str,
-        params: Sequence[ValType],
-        results: Sequence[ValType],
-        body: bytes,
-        locals_: Sequence[ValType] = (),
-    ) -> int:
-        """Add an exported function and return its index."""
-        functype = encode_functype(FuncType(tuple(params), tuple(results)))
-        typeidx = self.types.setdefault(functype, len(self.module.types) + len(self.types))
-        funcidx = len(self.module.funcs) + len(self.functions)
-        self.functions.append(encode_unsigned(typeidx))
-        self.bodies.append(code.encode_body(body, locals_))
-        self.export(name, "func", funcidx)
-        return funcidx
-
-    def blocktype(self, results: Sequence[ValType]) -> bytes:
-        """Return the type of a block that takes nothing and leaves ``results``."""
-        if not results:
-            return b"\x40"
-        if len(results) == 1:
-            return encode_valtype(results[0])
-        functype = encode_functype(FuncType((), tuple(results)))
-        return encode_signed(self.types.setdefault(functype, len(self.module.types) + len(self.types)))
-
-    def scratch_table(self, reftype: RefType) -> int:
-        """Return a table of `BATCH` elements, made for copies from passive segments."""
-        nullable = RefType(nullable=True, heap=reftype.heap)
-        return self.scratch.setdefault(nullable, len(self.module.tables) + len(self.scratch))
-
-    def any_memory(self) -> tuple[int, bool]:
-        """Return a memory of the module, or one made for zero-length copies, and whether it is 64-bit."""
-        if self.module.memories:
-            return 0, self.module.memories[0].limits.is64
-        self.memories = [encode_memorytype(MemoryType(Limits(0)))]
-        return 0, False
-
-    def assemble(self) -> list[bytes | memoryview]:
-        """Return the chunks of the instrumented module."""
-        added: dict[int, list[bytes]] = {
-            sec.TYPE: list(self.types),
-            sec.FUNCTION: self.functions,
-            sec.TABLE: [encode_tabletype(TableType(reftype, Limits(BATCH))) for reftype in self.scratch],
-            sec.MEMORY: self.memories,
-            sec.EXPORT: self.exports,
-            sec.ELEMENT: [encode_declarative(self.declared)] if self.declared else [],
-            sec.CODE: self.bodies,
-        }
-        contents = {id_: extended(self.module, id_, items) for id_, items in added.items() if items}
-        return assemble(self.module, contents)
 
 
 def _unused_prefix(module: Module) -> str:
@@ -263,7 +180,7 @@ def _batches(indices: Sequence[int], size: int = MAX_BATCH) -> tuple[tuple[int, 
     return tuple(tuple(indices[i : i + size]) for i in range(0, len(indices), size))
 
 
-def _add_globals(additions: _Additions) -> tuple[tuple[int, ...], ...]:
+def _add_globals(additions: Additions) -> tuple[tuple[int, ...], ...]:
     """Read the globals that can change, those whose objects can, and what imported ones refer to."""
     module = additions.module
     wanted = [
@@ -287,7 +204,7 @@ def _may_hold_object(module: Module, valtype: ValType) -> bool:
     return isinstance(valtype, RefType) and hierarchy(valtype.heap, module.types) in ("any", "extern", "exn")
 
 
-def _add_functions(additions: _Additions) -> tuple[tuple[int, ...], ...]:
+def _add_functions(additions: Additions) -> tuple[tuple[int, ...], ...]:
     """Hand out every function that a reference may be to: the declared ones and the imported ones."""
     module = additions.module
     if not holds(module, "func"):
@@ -301,7 +218,7 @@ def _add_functions(additions: _Additions) -> tuple[tuple[int, ...], ...]:
     return batches
 
 
-def _add_tables(additions: _Additions) -> tuple[int, ...]:
+def _add_tables(additions: Additions) -> tuple[int, ...]:
     for tableidx, table in enumerate(additions.module.tables):
         is64 = table.type.limits.is64
         index = "i64" if is64 else "i32"
@@ -353,7 +270,7 @@ def _probe_operands(is64: bool) -> bytes:
     return encode_const("i64" if is64 else "i32", 0) + encode_const("i32", 1) + encode_const("i32", 0)
 
 
-def _add_data_probes(additions: _Additions) -> tuple[int, ...]:
+def _add_data_probes(additions: Additions) -> tuple[int, ...]:
     module = additions.module
     if module.data_count is None or not _may_drop(module):
         return ()  # without a DataCount section, no code refers to a segment
@@ -366,13 +283,19 @@ def _add_data_probes(additions: _Additions) -> tuple[int, ...]:
     return tuple(probed)
 
 
-def _add_element_probes(additions: _Additions) -> tuple[int, ...]:
+def _scratch_table(additions: Additions, reftype: RefType) -> int:
+    """Return a table of `BATCH` elements for copies from passive segments."""
+    nullable = RefType(nullable=True, heap=reftype.heap)
+    return additions.table(TableType(nullable, Limits(BATCH)))
+
+
+def _add_element_probes(additions: Additions) -> tuple[int, ...]:
     module = additions.module
     if not _may_drop(module):
         return ()
     probed = [i for i, element in enumerate(module.elements) if element.mode == "passive" and element.items]
     for elemidx in probed:
-        tableidx = additions.scratch_table(module.elements[elemidx].reftype)
+        tableidx = _scratch_table(additions, module.elements[elemidx].reftype)
         additions.func(
             f"element{elemidx}.probe", (), (), _probe_operands(False) + code.table_init(elemidx, tableidx)
         )
@@ -383,7 +306,7 @@ def _makes_objects(element: ElementSegment) -> bool:
     return any(not isinstance(item, int) and item.value is None for item in element.items)
 
 
-def _add_element_readers(additions: _Additions) -> tuple[int, ...]:
+def _add_element_readers(additions: Additions) -> tuple[int, ...]:
     """Read passive segments whose expressions made objects when the module was instantiated."""
     module = additions.module
     wanted = [
@@ -393,7 +316,7 @@ def _add_element_readers(additions: _Additions) -> tuple[int, ...]:
     ]
     for elemidx in wanted:
         reftype = RefType(nullable=True, heap=module.elements[elemidx].reftype.heap)
-        tableidx = additions.scratch_table(reftype)
+        tableidx = _scratch_table(additions, reftype)
         copy = encode_const("i32", 0) + code.local_get(0) + code.local_get(1)
         body = copy + code.table_init(elemidx, tableidx)
         body += b"".join(encode_const("i32", i) + code.table_get(tableidx) for i in range(BATCH))
@@ -409,7 +332,7 @@ def _depths(module: Module) -> list[int]:
     return depths
 
 
-def _add_heap(additions: _Additions) -> bool:
+def _add_heap(additions: Additions) -> bool:
     """Take objects apart: ``kind`` gives the most specific type, others the contents."""
     module = additions.module
     if not holds(module, "any", "extern"):
@@ -444,7 +367,7 @@ def _kind_body(types: Sequence[int]) -> bytes:
     return body + encode_const("i32", KIND_UNKNOWN)
 
 
-def _add_struct(additions: _Additions, typeidx: int, comp: StructType) -> None:
+def _add_struct(additions: Additions, typeidx: int, comp: StructType) -> None:
     results = [_result(additions.module, field.storage) for field in comp.fields]
     for number, batch in enumerate(_batches(range(len(comp.fields)))):
         body = code.local_get(0) + code.ref_cast(typeidx) + code.local_set(1)
@@ -458,7 +381,7 @@ def _add_struct(additions: _Additions, typeidx: int, comp: StructType) -> None:
         )
 
 
-def _add_array(additions: _Additions, typeidx: int, comp: ArrayType) -> None:
+def _add_array(additions: Additions, typeidx: int, comp: ArrayType) -> None:
     storage = comp.element.storage
     valtype, convert = _result(additions.module, storage)
     get = (code.array_get_u if storage in PACKED_CODES else code.array_get)(typeidx) + convert
@@ -469,7 +392,7 @@ def _add_array(additions: _Additions, typeidx: int, comp: ArrayType) -> None:
     additions.func(f"array{typeidx}.read", [_ANYREF, "i32"], [valtype] * BATCH, body, [own, "i32", "i32"])
 
 
-def _add_exceptions(additions: _Additions) -> bool:
+def _add_exceptions(additions: Additions) -> bool:
     """Take exceptions apart by throwing and catching them, the one way there is."""
     module = additions.module
     if not holds(module, "exn"):

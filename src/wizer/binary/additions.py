@@ -1,0 +1,100 @@
+"""Appending to a module: types, functions, tables, a memory, exports. Nothing is renumbered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wizer.binary import sections as sec
+from wizer.binary.assemble import Chunk, assemble, extended
+from wizer.binary.code import encode_body
+from wizer.binary.externs import (
+    Export,
+    ExternKind,
+    Limits,
+    MemoryType,
+    TableType,
+    encode_export,
+    encode_memorytype,
+    encode_tabletype,
+)
+from wizer.binary.leb128 import encode_signed, encode_unsigned
+from wizer.binary.module import Module
+from wizer.binary.segments import encode_declarative
+from wizer.binary.types import FuncType, ValType, encode_functype, encode_valtype
+
+
+class Additions:
+    """What is appended to a module: items of every index space, each at the end of its own.
+
+    Attributes:
+        module: the module.
+        prefix: what the names of the exports to append begin with.
+        declared: the functions to declare for ``ref.func``.
+    """
+
+    def __init__(self, module: Module, prefix: str) -> None:
+        self.module = module
+        self.prefix = prefix
+        self.declared: tuple[int, ...] = ()
+        self._types: dict[bytes, int] = {}
+        self._functions: list[bytes] = []
+        self._bodies: list[bytes] = []
+        self._tables: dict[TableType, int] = {}
+        self._memories: list[bytes] = []
+        self._exports: list[bytes] = []
+
+    def export(self, name: str, kind: ExternKind, index: int) -> None:
+        """Export an item under the prefix."""
+        self._exports.append(encode_export(Export(self.prefix + name, kind, index)))
+
+    def func(
+        self,
+        name: str,
+        params: Sequence[ValType],
+        results: Sequence[ValType],
+        body: bytes,
+        locals_: Sequence[ValType] = (),
+    ) -> int:
+        """Add an exported function and return its index."""
+        typeidx = self._typeidx(FuncType(tuple(params), tuple(results)))
+        funcidx = len(self.module.funcs) + len(self._functions)
+        self._functions.append(encode_unsigned(typeidx))
+        self._bodies.append(encode_body(body, locals_))
+        self.export(name, "func", funcidx)
+        return funcidx
+
+    def blocktype(self, results: Sequence[ValType]) -> bytes:
+        """Return the type of a block that takes nothing and leaves ``results``."""
+        if not results:
+            return b"\x40"
+        if len(results) == 1:
+            return encode_valtype(results[0])
+        return encode_signed(self._typeidx(FuncType((), tuple(results))))
+
+    def _typeidx(self, functype: FuncType) -> int:
+        return self._types.setdefault(encode_functype(functype), len(self.module.types) + len(self._types))
+
+    def table(self, tabletype: TableType) -> int:
+        """Add a table unless there is one of this type, and return its index."""
+        return self._tables.setdefault(tabletype, len(self.module.tables) + len(self._tables))
+
+    def any_memory(self) -> tuple[int, bool]:
+        """Return a memory of the module, or one made for zero-length copies, and whether it is 64-bit."""
+        if self.module.memories:
+            return 0, self.module.memories[0].limits.is64
+        self._memories = [encode_memorytype(MemoryType(Limits(0)))]
+        return 0, False
+
+    def assemble(self) -> list[Chunk]:
+        """Return the chunks of the module with all that was added."""
+        added: dict[int, list[bytes]] = {
+            sec.TYPE: list(self._types),
+            sec.FUNCTION: self._functions,
+            sec.TABLE: list(map(encode_tabletype, self._tables)),
+            sec.MEMORY: self._memories,
+            sec.EXPORT: self._exports,
+            sec.ELEMENT: [encode_declarative(self.declared)] if self.declared else [],
+            sec.CODE: self._bodies,
+        }
+        contents = {id_: extended(self.module, id_, items) for id_, items in added.items() if items}
+        return assemble(self.module, contents)
