@@ -125,6 +125,27 @@ def test_an_imported_immutable_global_holds_an_object_of_its_owner(reftype: str)
     assert (guest("same"), guest("value")) == (2, 1), "the owner's object keeps its own state"
 
 
+def test_an_object_deep_inside_an_imported_immutable_global() -> None:
+    node = "(type $n (struct (field i32) (field (mut (ref null $n)))))"
+    lib = f"""(module {node} (global $g (export "g") (ref $n) (struct.new $n (i32.const 0) (ref.null $n)))
+        (start $fill)
+        (func $fill (local $i i32) (local $last (ref $n)) (local.set $last (global.get $g))
+          (loop $more (local.set $i (i32.add (local.get $i) (i32.const 1)))
+            (struct.set $n 1 (local.get $last) (struct.new $n (local.get $i) (ref.null $n)))
+            (local.set $last (ref.as_non_null (struct.get $n 1 (local.get $last))))
+            (br_if $more (i32.lt_u (local.get $i) (i32.const 3000))))))"""
+    wat = f"""(module {node} (import "lib" "g" (global $g (ref $n)))
+        (global $own (mut (ref null $n)) (ref.null $n))
+        (func (export "init") (local $at (ref $n)) (local.set $at (global.get $g))
+          (loop $more (local.set $at (ref.as_non_null (struct.get $n 1 (local.get $at))))
+            (br_if $more (i32.lt_u (struct.get $n 0 (local.get $at)) (i32.const 2500))))
+          (global.set $own (local.get $at)))
+        (func (export "value") (result i32) (struct.get $n 0 (global.get $own))))"""
+    snapshot = frozen(wat, imports={"lib": lib})
+    provider = Guest(binary(lib))
+    assert Guest(snapshot, {"lib": {"g": provider.export("g")}}, provider.store)("value") == 2500
+
+
 def test_a_host_object_in_an_imported_immutable_global_is_referred_to_by_it() -> None:
     import wasmtime
 

@@ -22,11 +22,12 @@ from wizer.binary.expr import END, encode_const, encode_null, encode_ref_func
 from wizer.binary.externs import GlobalType, Limits, TableType, encode_globaltype, encode_tabletype
 from wizer.binary.module import Module
 from wizer.binary.segments import encode_passive_data, encode_passive_elements
-from wizer.binary.types import ArrayType, RefType, StorageType, ValType, matches, unpacked
+from wizer.binary.types import RefType, StorageType, ValType, matches, unpacked
 from wizer.errors import StateError
 from wizer.heap.appended import AppendedTypes, Function
 from wizer.heap.arrays import array_from_segment, copy_segment, number_operands
 from wizer.heap.graph import WIDTHS, Graph, uniform_ref
+from wizer.heap.paths import Paths
 from wizer.heap.place import InGlobal, InMutableGlobal, Inside, InTable, Late, Placement
 from wizer.heap.placeholder import exception_placeholder, functions_in, placeholder, thrown
 from wizer.state import (
@@ -90,6 +91,8 @@ class References:
 
             self._bulk = Bulk(self._graph, many, self.types, self._first_data, self._placeholder)
             self.passive_data.append(b"")  # its place
+        numbers = self._bulk.values.numbers if self._bulk is not None else ()
+        self._paths = Paths(self._graph, self._placement, numbers)
         self._table_sets: list[tuple[int, int, Ref]] = []
         self._bulk_tables: dict[int, dict[int, Ref]] = {}
 
@@ -119,7 +122,7 @@ class References:
             home = self._placement.homes[value.object]
             if home in (InGlobal(globalidx), InMutableGlobal(globalidx)):
                 reftype = self._module.globals[globalidx].type.valtype
-                return self._construct(value.object) + self._coercion(value.object, reftype)
+                return self._construct(value.object) + self._paths.coercion(value.object, reftype)
         return self._value(value, self._module.globals[globalidx].type.valtype)
 
     def appended_globals(self) -> list[bytes]:
@@ -138,7 +141,7 @@ class References:
     @property
     def late_globals(self) -> int:
         """How many of the appended globals only serve the restore function: one for each exception."""
-        return len(self._late_exceptions)
+        return len(self._paths.late_exceptions)
 
     def appended_tables(self) -> list[bytes]:
         """Return the tables to append, in which the restore function keeps what it makes and refers to."""
@@ -160,7 +163,7 @@ class References:
         reftype = self._module.tables[tableidx].type.element
         if isinstance(ref, ObjectRef):
             if self._placement.homes.get(ref.object) == InTable(tableidx, element):
-                return self._construct(ref.object) + self._coercion(ref.object, reftype)
+                return self._construct(ref.object) + self._paths.coercion(ref.object, reftype)
             if not self._placement.constant(ref.object, reftype):
                 self._table_sets.append((tableidx, element, ref))
                 return self._placeholder(reftype)
@@ -193,7 +196,7 @@ class References:
             return late
         made, filled = self._bulk.make(), self._bulk.fill()
         tables = [piece for item in self._bulk_tables.items() for piece in self._bulk.table(*item)]
-        kept = self._bulk.keep(self._exact)
+        kept = self._bulk.keep(self._paths.exact)
         self.functions += self._bulk.functions
         self.passive_data[0] = encode_passive_data(self._bulk.data())
         segment = self._bulk.func_segment()
@@ -218,7 +221,10 @@ class References:
     def _clean_up(self) -> list[bytes]:
         pieces = [code.data_drop(self._first_data + i) for i in range(len(self.passive_data))]
         pieces += [code.elem_drop(self._first_element + i) for i in range(len(self.passive_elements))]
-        pieces += [encode_null("exn") + code.global_set(self._late_global(n)) for n in self._late_exceptions]
+        pieces += [
+            encode_null("exn") + code.global_set(self._paths.late_global(n))
+            for n in self._paths.late_exceptions
+        ]
         if self._bulk is not None:
             pieces += self._bulk.clear()
         elif self.appended_tables():
@@ -253,7 +259,7 @@ class References:
         """Return the code for the value of an imported immutable global, in a place of a type."""
         own = self._module.globals[globalidx].type.valtype
         assert isinstance(own, RefType)
-        get = code.global_get(globalidx) + self._conversion(self._graph.top(own), valtype)
+        get = code.global_get(globalidx) + self._paths.conversion(self._graph.top(own), valtype)
         if self._graph.top(own) != self._graph.top(valtype) or matches(own, valtype, self._module.types):
             return get
         if not self._in_restore:
@@ -267,70 +273,9 @@ class References:
         """Return the code that gets at an object, for a place of a type."""
         home = self._placement.homes.get(node)
         if isinstance(home, InGlobal) and self._placement.constant(node, valtype):
-            return code.global_get(home.globalidx) + self._conversion(self._global_top(home), valtype)
+            return self._paths.in_global(home, valtype)
         assert self._in_restore, f"object {node} at {home} is out of reach of a constant expression"
-        return self._exact(node) + self._coercion(node, valtype)
-
-    def _exact(self, node: int) -> bytes:
-        """Return the code that gets at an object as a reference of its own type; for the restore function."""
-        object_ = self._graph.heap[node]
-        home = self._placement.homes.get(node)
-        if isinstance(object_, Exn):
-            assert isinstance(home, Late)
-            return code.global_get(self._late_global(node)) + code.REF_AS_NON_NULL
-        if home is None:
-            assert self._bulk is not None
-            home = Late(self._bulk.values.numbers[node])
-        found, reftype = self._at_home(home)
-        top = self._graph.top(reftype)
-        found += code.ANY_CONVERT_EXTERN if top == "extern" else b""
-        if reftype.heap != object_.typeidx:
-            return found + code.ref_cast(object_.typeidx)
-        return found + code.REF_AS_NON_NULL if reftype.nullable else found
-
-    def _at_home(self, home: object) -> tuple[bytes, RefType]:
-        """Return the code that reads an object's home, and the static type of that."""
-        module = self._module
-        match home:
-            case InGlobal(globalidx) | InMutableGlobal(globalidx):
-                if globalidx >= len(module.globals):
-                    node = self._placement.appended[globalidx - len(module.globals)]
-                    object_ = self._graph.heap[node]
-                    assert not isinstance(object_, Exn)
-                    return code.global_get(globalidx), RefType(nullable=False, heap=object_.typeidx)
-                valtype = module.globals[globalidx].type.valtype
-                assert isinstance(valtype, RefType)
-                return code.global_get(globalidx), valtype
-            case InTable(tableidx, element):
-                tabletype = module.tables[tableidx].type
-                index = encode_const("i64" if tabletype.limits.is64 else "i32", element)
-                return index + code.table_get(tableidx), tabletype.element
-            case Late(number):
-                return encode_const("i32", number) + code.table_get(len(module.tables)), _ANYREF
-            case Inside(parent, slot):
-                storage = self._slot_type(parent, slot)
-                assert isinstance(storage, RefType)
-                return self._exact(parent) + self._get(parent, slot), storage
-        raise AssertionError(home)
-
-    def _global_top(self, home: InGlobal) -> str:
-        if home.globalidx >= len(self._module.globals):
-            return "any"
-        valtype = self._module.globals[home.globalidx].type.valtype
-        assert isinstance(valtype, RefType)
-        return self._graph.top(valtype)
-
-    def _conversion(self, top: str, valtype: RefType) -> bytes:
-        wanted = self._graph.top(valtype)
-        if top == wanted:
-            return b""
-        return code.EXTERN_CONVERT_ANY if wanted == "extern" else code.ANY_CONVERT_EXTERN
-
-    def _coercion(self, node: int, valtype: ValType) -> bytes:
-        """Return the conversion of an object, as itself, for a place of a type."""
-        if self._graph.is_exception(node) or isinstance(valtype, str):
-            return b""
-        return self._conversion("any", valtype)
+        return self._paths.exact(node) + self._paths.coercion(node, valtype)
 
     def _placeholder(self, valtype: ValType) -> bytes:
         assert isinstance(valtype, RefType)
@@ -391,7 +336,7 @@ class References:
                 return
             if self._placement.homes.get(value.object) == Inside(node, index):
                 yield value.object
-                yield self._coercion(value.object, storage)
+                yield self._paths.coercion(value.object, storage)
                 return
         yield self._value(value, storage)
 
@@ -449,20 +394,11 @@ class References:
     def _make_late(self, node: int) -> bytes:
         object_ = self._graph.heap[node]
         if isinstance(object_, Exn):
-            return self._construct(node) + code.global_set(self._late_global(node))
+            return self._construct(node) + code.global_set(self._paths.late_global(node))
         home = self._placement.homes[node]
         assert isinstance(home, Late)
         place = encode_const("i32", home.number)
         return place + self._construct(node) + code.table_set(len(self._module.tables))
-
-    def _late_global(self, node: int) -> int:
-        return len(self._module.globals) + len(self._placement.appended) + self._late_exceptions[node]
-
-    @cached_property
-    def _late_exceptions(self) -> dict[int, int]:
-        """The exceptions, each with its number among them."""
-        exceptions = [node for node in self._placement.late if self._graph.is_exception(node)]
-        return {node: number for number, node in enumerate(exceptions)}
 
     def _large_arrays(self) -> list[int]:
         """Return the large arrays that are filled after they were made, outer ones first."""
@@ -486,7 +422,7 @@ class References:
         if self._bulk is not None and not numeric:  # an array of exceptions, or of what holds some
             return b"".join(self._set_slot(node, index) for index in range(len(array.elements)))
         segment = self._array_segment(node, array)
-        return self._exact(node) + copy_segment(array.typeidx, segment, self._length(array), numeric)
+        return self._paths.exact(node) + copy_segment(array.typeidx, segment, self._length(array), numeric)
 
     def _set_slots(self, node: int, slot: int) -> bytes:
         """Return the code that sets a slot; the first of an array's equal elements stands for all of them."""
@@ -495,34 +431,18 @@ class References:
             return self._set_slot(node, slot)
         if slot > 0:
             return b""
-        value = self._value(array.elements[0], self._slot_type(node, 0))
+        value = self._value(array.elements[0], self._graph.slot_type(node, 0))
         everything = encode_const("i32", 0) + value + encode_const("i32", len(array.elements))
-        return self._exact(node) + everything + code.array_fill(array.typeidx)
+        return self._paths.exact(node) + everything + code.array_fill(array.typeidx)
 
     def _set_slot(self, node: int, slot: int) -> bytes:
         object_ = self._graph.heap[node]
         assert not isinstance(object_, Exn)
         value = object_.elements[slot] if isinstance(object_, Array) else object_.fields[slot]
-        code_ = self._exact(node)
+        code_ = self._paths.exact(node)
         if isinstance(object_, Array):
             code_ += encode_const("i32", slot)
-        code_ += self._value(value, self._slot_type(node, slot))
+        code_ += self._value(value, self._graph.slot_type(node, slot))
         if isinstance(object_, Array):
             return code_ + code.array_set(object_.typeidx)
         return code_ + code.struct_set(object_.typeidx, slot)
-
-    def _slot_type(self, node: int, slot: int) -> StorageType:
-        object_ = self._graph.heap[node]
-        if isinstance(object_, Array):
-            comp = self._module.types[object_.typeidx].comp
-            assert isinstance(comp, ArrayType)
-            return comp.element.storage
-        assert isinstance(object_, Struct)
-        return self._graph.field_types(object_)[slot].storage
-
-    def _get(self, node: int, slot: int) -> bytes:
-        object_ = self._graph.heap[node]
-        if isinstance(object_, Array):
-            return encode_const("i32", slot) + code.array_get(object_.typeidx)
-        assert isinstance(object_, Struct)
-        return code.struct_get(object_.typeidx, slot)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from wizer.binary.module import Module
-from wizer.binary.types import ArrayType, FieldType, RefType, StructType, hierarchy
+from wizer.binary.types import ArrayType, FieldType, RefType, StorageType, StructType, hierarchy
 from wizer.records import record
 from wizer.state import (
     I31,
@@ -97,6 +97,14 @@ class Graph:
         comp = self.module.types[object_.typeidx].comp
         assert isinstance(comp, ArrayType)
         return comp.element
+
+    def slot_type(self, node: int, index: int) -> StorageType:
+        """Return the type of a field or element of an object that is no exception."""
+        object_ = self.heap[node]
+        if isinstance(object_, Array):
+            return self.element_type(object_).storage
+        assert isinstance(object_, Struct)
+        return self.field_types(object_)[index].storage
 
     def slots(self, node: int) -> Iterator[Slot]:
         """Yield the slots of an object that hold an object."""
