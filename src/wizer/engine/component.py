@@ -11,10 +11,11 @@ an upgrade changes the layout.
 from __future__ import annotations
 
 import ctypes
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import wasmtime
 import wasmtime.component as wc
@@ -32,6 +33,9 @@ from wizer.errors import ExitError, InvalidError, LinkError, OptionError, TrapEr
 
 Imports: TypeAlias = "Mapping[str, Any]"
 Path: TypeAlias = "tuple[str, ...]"
+
+_POLL: Final = 0.001
+"""Seconds between two looks at an asynchronous call that waits for the host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +301,7 @@ def _call(
             except (TypeError, ValueError, AttributeError, ctypes.ArgumentError) as error:
                 raise OptionError(f"the argument `{name}` cannot be {arg!r}: {error}") from None
             converted += 1
-        failure = ffi.wasmtime_component_func_call(
+        arguments = (
             ctypes.byref(function._func),
             store._context(),
             values,
@@ -305,12 +309,32 @@ def _call(
             None if result is None else ctypes.byref(returned),
             0 if result is None else 1,
         )
+        if ffi.wasmtime_component_func_type_async(functype.ptr()):
+            failure = _finished(arguments)
+        else:
+            failure = ffi.wasmtime_component_func_call(*arguments)
     finally:
         for i in range(converted):
             ffi.wasmtime_component_val_delete(ctypes.byref(values[i]))
     if failure:
         raise wasmtime.WasmtimeError._from_ptr(failure)
     return () if result is None else (result.convert_from_c(returned),)
+
+
+def _finished(arguments: tuple[Any, Any, Any, int, Any, int]) -> Any:
+    """Call a function of the asynchronous ABI, wait until it has returned, and return the error or null.
+
+    It runs on a stack of its own, while the future is polled; between two polls nothing is waited for, since
+    what the host provides here blocks.
+    """
+    failure = ctypes.POINTER(ffi.wasmtime_error_t)()
+    future = ffi.wasmtime_component_func_call_async(*arguments, ctypes.byref(failure))
+    try:
+        while not ffi.wasmtime_call_future_poll(future):
+            time.sleep(_POLL)
+    finally:
+        ffi.wasmtime_call_future_delete(future)
+    return failure
 
 
 def exported_functions(compiled: CompiledComponent) -> dict[Path, wc.FuncType]:
