@@ -138,7 +138,9 @@ class Wizer:
             except VerificationError as error:
                 if as_deterministic(self._session_options["deterministic"]) is not None:
                     raise
-                elsewhere = Deterministic(seed="elsewhere", start=123_456_789_012_345_678, step=1_234_567)
+                elsewhere = Deterministic(
+                    network=True, seed="elsewhere", start=123_456_789_012_345_678, step=1_234_567
+                )
                 with self.session(original, imports, deterministic=elsewhere, **options) as another:
                     self.initialize(another)
                     raise without_own(error, session, another) from None

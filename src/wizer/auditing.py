@@ -51,9 +51,30 @@ _ASKS: Final[Mapping[str, frozenset[str]]] = {
             "insecure-seed",
         }
     ),
-    "clock": frozenset({"clock_time_get", "poll_oneoff", "fd_filestat_get", "path_filestat_get", "now"}),
-    "env": frozenset({"environ_get", "environ_sizes_get"}),
-    "files": frozenset({"fd_readdir", "fd_filestat_get", "path_filestat_get"}),
+    "clock": frozenset(
+        {
+            "clock_time_get",
+            "poll_oneoff",
+            "fd_filestat_get",
+            "path_filestat_get",
+            "now",
+            "subscribe-duration",
+            "subscribe-instant",
+            "[method]descriptor.stat",
+            "[method]descriptor.stat-at",
+        }
+    ),
+    "env": frozenset({"environ_get", "environ_sizes_get", "get-environment"}),
+    "files": frozenset(
+        {
+            "fd_readdir",
+            "fd_filestat_get",
+            "path_filestat_get",
+            "[method]descriptor.read-directory",
+            "[method]descriptor.metadata-hash",
+            "[method]descriptor.metadata-hash-at",
+        }
+    ),
 }
 
 
@@ -89,6 +110,8 @@ class Audit:
         left_open: those that it did not close, by file descriptor: the number means nothing later.
         variables: the environment variables whose values are in the snapshot.
         failures: the sources under whose change initialisation failed, and how.
+        unobserved: imported functions whose calls are not counted, by module and name: what only ends the
+            guest, and what the engine's package has no values for.
     """
 
     findings: tuple[Finding, ...]
@@ -97,6 +120,7 @@ class Audit:
     left_open: Mapping[int, str]
     variables: tuple[str, ...]
     failures: Mapping[str, str]
+    unobserved: tuple[tuple[str, str], ...] = ()
 
     def frozen(self, allow: Sequence[str] = ()) -> tuple[str, ...]:
         """Return the sources that the snapshot depends on, without those in ``allow``."""
@@ -154,7 +178,7 @@ def audit_with(
 
     trace = Trace()
     printing = first_wasi if not quiet or first_wasi is None else _silent(first_wasi)
-    with run(Deterministic(start=_START), printing, trace) as first:
+    with run(Deterministic(network=True, start=_START), printing, trace) as first:
         return _Audit(first, trace, run, first_wasi).result()
 
 
@@ -206,14 +230,13 @@ class _Audit:
         wasi: Wasi | None,
     ) -> None:
         self._cores = [_Core(*core, Symbols(core[1])) for core in first.states()]
-        self._component = first.is_component
         self._trace = trace
         self._run = run
         self._wasi = None if wasi is None else _silent(wasi)
         self._failures: dict[str, str] = {}
 
     def result(self) -> Audit:
-        own = self._differences("other", [(Deterministic(start=_START), self._wasi)])
+        own = self._differences("other", [(Deterministic(network=True, start=_START), self._wasi)])
         found = {"other": own}
         for source, changed in self._changes():
             found[source] = _without(self._differences(source, changed), own)
@@ -229,26 +252,27 @@ class _Audit:
             dict(self._trace.open),
             self._variables(found.get("env", ())),
             self._failures,
+            tuple(self._trace.unobserved),
         )
 
     def _changes(self) -> Iterator[tuple[str, list[tuple[Deterministic, Wasi | None]]]]:
         """Yield the sources that were asked for, and how to change each of them."""
         called = {name for _, name in self._trace.calls}
         worlds = {
-            "random": [Deterministic(seed=seed, start=_START) for seed in (1, 2)],
+            "random": [Deterministic(network=True, seed=seed, start=_START) for seed in (1, 2)],
             "clock": [
-                Deterministic(start=_START + 123_456_789_012_345_678, step=1_234_567),
-                Deterministic(start=_START + 45_678_901_234_567_890, step=7_654_321),
+                Deterministic(network=True, start=_START + 123_456_789_012_345_678, step=1_234_567),
+                Deterministic(network=True, start=_START + 45_678_901_234_567_890, step=7_654_321),
             ],
-            "files": [Deterministic(start=_START, reverse=True)],
+            "files": [Deterministic(network=True, start=_START, reverse=True)],
         }
         for source, asks in _ASKS.items():
-            if not called & asks and not (self._component and source == "env"):
-                continue  # a component's look at its environment is not traced
+            if not called & asks:
+                continue
             if source == "env":
                 variables = _variables(self._wasi)
                 if self._wasi is not None and variables:
-                    first = Deterministic(start=_START)
+                    first = Deterministic(network=True, start=_START)
                     yield (
                         source,
                         [

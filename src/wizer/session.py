@@ -323,13 +323,4 @@ def _open(
         return ModuleSession(binary, deterministic=world, trace=trace, initialize=initialize, **options)
     from wizer.component.session import ComponentSession
 
-    imports = options["imports"]
-    if world is not None and options["wasi"] is not None:
-        from wizer.engine.deterministic import World
-        from wizer.engine.preview2 import interfaces
-
-        made_up = interfaces(World(world))
-        if trace is not None:
-            made_up = {name: trace.traced_all(name, functions) for name, functions in made_up.items()}
-        imports = {**made_up, **(imports or {})}
-    return ComponentSession(binary, open_handles=open_handles, **{**options, "imports": imports})
+    return ComponentSession(binary, open_handles=open_handles, deterministic=world, trace=trace, **options)

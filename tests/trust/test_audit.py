@@ -55,6 +55,10 @@ def test_time() -> None:
     assert 0x205 <= spans[0][1] <= 0x210
 
 
+def test_one_look_at_the_monotonic_clock_is_seen() -> None:
+    assert observed("look_monotonic").frozen() == ("clock",)
+
+
 def test_environment() -> None:
     found = observed("look_environ", env={"HOST": "builder-7", "MODE": "release", "EMPTY": ""})
     assert found.frozen() == ("env",)
@@ -185,6 +189,9 @@ def test_the_command(tmp_path: Path) -> None:
     document = json.loads(wizer(*line, "--json").stdout)
     assert document["frozen"] == ["random"]
     assert document["findings"][0]["range"] == [0x100, 0x108]
+    described = wizer("audit", "--help").stdout.decode().partition("The JSON document")[2].splitlines()[1:]
+    names = [line.split()[0] for line in described[: described.index("")] if line[2] != " "]
+    assert sorted(names) == sorted(document)
     assert wizer(*line, "--allow", "luck").returncode == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.wat"]
 

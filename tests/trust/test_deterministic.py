@@ -46,7 +46,7 @@ def test_clocks_start_and_step(monkeypatch: pytest.MonkeyPatch) -> None:
     with observer() as session:
         for call in ("look_clock", "look_monotonic", "look_resolution"):
             session.call(call)
-        assert struct.unpack("<QQQ", session.memory()[0x200:0x218]) == (1700000000 * 10**9, 1_000_000, 1_000)
+        assert struct.unpack("<QQQ", session.memory()[0x200:0x218]) == (1700000000 * 10**9, 2_000_000, 1_000)
         session.call("look_clock")
         assert struct.unpack("<Q", session.memory()[0x200:0x208]) == (1700000000 * 10**9 + 2_000_000,)
         assert session.call("cpu_clock") == 8

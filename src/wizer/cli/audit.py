@@ -29,6 +29,18 @@ INPUT is initialised several times, each time with one source changed; nothing i
 is empty, and only the first run prints, to standard error. Random numbers come from a generator, so one that
 a program seeds with the clock counts as clock.
 
+The JSON document is an object of
+  frozen      the sources that the output depends on, without those allowed
+  findings    a list of objects: source; kind (memory, global, table, heap or segment) and its index; place,
+              for people; range, a list of the first address and the one after the last, or null; name, that
+              of the symbol there, or null; value, what the first run left there, memory in hexadecimal
+  calls       a list of objects: module, name and count of an imported function that was called
+  unobserved  a list of objects: module and name of imported functions whose calls are not counted
+  files       the paths that were opened, in order
+  left_open   an object: by file descriptor, the paths that were not closed
+  variables   the environment variables whose values are in the output
+  failures    an object: by source, how initialisation fails where that source changes
+
 Exit status: 0 nothing is frozen but what --allow names; 3 something is.
 """
 FROZEN = 3
@@ -123,6 +135,7 @@ def _document(audit: Audit, frozen: Sequence[str]) -> dict[str, object]:
         "left_open": {str(fd): path for fd, path in audit.left_open.items()},
         "variables": list(audit.variables),
         "failures": dict(audit.failures),
+        "unobserved": [{"module": module, "name": name} for module, name in audit.unobserved],
     }
 
 
@@ -166,6 +179,9 @@ def _facts(audit: Audit) -> Iterator[str]:
     if audit.calls:
         counts = ", ".join(f"{name} {count}" for (_, name), count in audit.calls.items())
         yield f"imports called: {counts}"
+    if audit.unobserved:
+        names = ", ".join(f"{module} {name}" for module, name in audit.unobserved)
+        yield f"imports whose calls are not counted: {names}"
     if audit.variables:
         yield f"environment variables frozen: {', '.join(audit.variables)}"
     if audit.files:

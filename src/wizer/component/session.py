@@ -20,7 +20,9 @@ from wizer.component.wave import format_value, parse_args, split_call
 from wizer.engine.component import ComponentRun
 from wizer.engine.component_values import describe_function
 from wizer.engine.config import EngineConfig
+from wizer.engine.deterministic import Deterministic
 from wizer.engine.text import Wasm, to_binary
+from wizer.engine.trace import Trace
 from wizer.engine.wasi import Wasi
 from wizer.engine.watchdog import Limits
 from wizer.errors import OptionError
@@ -49,6 +51,8 @@ class ComponentSession:
         open_handles: whether handles that are open when it is frozen are an "error", or the snapshot does
             without them ("drop").
         hard_exit: ends the process when a limit is met inside a host function, where no guest code runs.
+        deterministic: how chance, time and directories are made up; None: they are the host's.
+        trace: is told of every imported function that is called.
 
     Raises:
         ParseError, InvalidError: the component is malformed or invalid.
@@ -75,6 +79,8 @@ class ComponentSession:
         max_data_segments: int = 10_000,
         open_handles: OpenHandles = "error",
         hard_exit: Callable[[BaseException], None] | None = None,
+        deterministic: Deterministic | None = None,
+        trace: Trace | None = None,
     ) -> None:
         if preload:
             raise OptionError("components do not support preloading modules; give `imports`")
@@ -94,6 +100,8 @@ class ComponentSession:
             config=engine or EngineConfig(),
             limits=limits or Limits(),
             hard_exit=hard_exit,
+            deterministic=deterministic,
+            trace=trace,
         )
         self.store = self._run.store
         try:

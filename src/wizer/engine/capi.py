@@ -89,6 +89,12 @@ def raise_host_exception() -> None:
         raise HostError(exception) from exception
 
 
+def failed_in_python(exception: BaseException) -> wasmtime.WasmtimeError:
+    """Return what to raise into the engine for what Python raised, which comes out again after it."""
+    keep_host_exception(exception)
+    return wasmtime.WasmtimeError(f"host function raised {type(exception).__name__}: {exception}")
+
+
 def export_of(store: wasmtime.Store, instance: wasmtime.Instance, name: str) -> Extern | None:
     """Look up one export, without the list of all that the package would make."""
     item = ffi.wasmtime_extern_t()

@@ -14,7 +14,7 @@ import ctypes
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 import wasmtime
@@ -23,13 +23,17 @@ from wasmtime import _ffi as ffi
 from wasmtime.component._enter import maybe_raise_last_exn
 
 from wizer.engine import capi
-from wizer.engine.compile import load_cache, with_quickest
-from wizer.engine.config import Compiler, EngineConfig, engine_config, validation_config
+from wizer.engine.component_compile import CompiledComponent, compile_component, validate_features
+from wizer.engine.config import EngineConfig
+from wizer.engine.deterministic import Deterministic, World
+from wizer.engine.preview2 import Preview2
 from wizer.engine.reader import LiveInstance
+from wizer.engine.relay import INSTANCES, MEMORIES
 from wizer.engine.streams import Streams
+from wizer.engine.trace import Trace
 from wizer.engine.wasi import Wasi, configure
 from wizer.engine.watchdog import Limits, Watchdog, causes
-from wizer.errors import ExitError, InvalidError, LinkError, OptionError, TrapError, WizerError
+from wizer.errors import ExitError, LinkError, OptionError, TrapError, WizerError
 
 Imports: TypeAlias = "Mapping[str, Any]"
 Path: TypeAlias = "tuple[str, ...]"
@@ -38,71 +42,14 @@ _POLL: Final = 0.001
 """Seconds between two looks at an asynchronous call that waits for the host."""
 
 
-@dataclass(frozen=True, slots=True)
-class CompiledComponent:
-    """A component, and the engine and compiler it was made with."""
-
-    engine: wasmtime.Engine
-    component: wc.Component
-    compiler: Compiler
-
-
-def compile_component(
-    wasm: bytes, config: EngineConfig, *, simple: bool, code: int, limits: Limits
-) -> CompiledComponent:
-    """Compile a component as `wizer.engine.compile.compile_module` does a module.
-
-    Args:
-        wasm: a component in the binary format.
-        config: how to compile.
-        simple: the modules inside have only types that Winch may take.
-        code: how many bytes of it are code; what is nearly all data is not worth a place in the cache.
-        limits: whether code must count fuel.
-
-    Raises:
-        InvalidError: the component is invalid, or uses what the compiler asked for does not know.
-        OptionError: the configuration is refused, or Winch was asked for and does not exist here.
-    """
-    cache = config.cache if isinstance(config.cache, str) or code * 16 >= len(wasm) else False
-    return with_quickest(
-        lambda compiler: _compile(wasm, config, compiler, cache, limits),
-        config,
-        simple=simple,
-        what="a module in the component",
-    )
-
-
-def _compile(
-    wasm: bytes, config: EngineConfig, compiler: Compiler, cache: bool | str, limits: Limits
-) -> CompiledComponent:
-    settings = engine_config(config, compiler, fuel=limits.fuel is not None)
-    if cache:
-        load_cache(settings, cache)
-    engine = wasmtime.Engine(settings)
-    return CompiledComponent(engine, _component(engine, wasm), compiler)
-
-
-def _component(engine: wasmtime.Engine, wasm: bytes) -> wc.Component:
-    try:
-        return wc.Component(engine, wasm)
-    except wasmtime.WasmtimeError as error:
-        raise InvalidError("the component does not compile", causes(error)) from None
-
-
-def validate_features(wasm: bytes, config: EngineConfig) -> None:
-    """Check that ``wasm`` uses no feature that the user switched off; only needed if ``config.restricts``.
-
-    Raises:
-        InvalidError: it does, or is invalid.
-    """
-    try:
-        wc.Component(wasmtime.Engine(validation_config(config)), wasm)
-    except wasmtime.WasmtimeError as error:
-        raise InvalidError("the component is invalid with the features switched on", causes(error)) from None
-
-
 def make_linker(
-    compiled: CompiledComponent, imports: Imports, *, wasi: Wasi | None, unknown_imports: str
+    compiled: CompiledComponent,
+    imports: Imports,
+    *,
+    wasi: Wasi | None,
+    unknown_imports: str,
+    preview2: Preview2 | None = None,
+    trace: Trace | None = None,
 ) -> wc.Linker:
     """Return a linker with what the component may import.
 
@@ -112,6 +59,8 @@ def make_linker(
             destructor), or for an instance a mapping of them. A function is called with the arguments.
         wasi: what the guest may see of the host; None: WASI is not there.
         unknown_imports: "trap": what else it imports traps when called, and says its name.
+        preview2: goes before the engine's WASI.
+        trace: is told of the calls of ``imports``.
 
     Raises:
         LinkError: an import cannot be defined.
@@ -130,7 +79,9 @@ def make_linker(
             if wasi.http:
                 linker.add_wasi_http()
         with linker.root() as root:
-            _define(root, imports)
+            if preview2 is not None:
+                preview2.define(root)
+            _define(root, imports, trace)
         if unknown_imports == "trap":
             linker.define_unknown_imports_as_traps(compiled.component)
     except wasmtime.WasmtimeError as error:
@@ -138,11 +89,11 @@ def make_linker(
     return linker
 
 
-def _define(instance: wc.LinkerInstance, imports: Imports) -> None:
+def _define(instance: wc.LinkerInstance, imports: Imports, trace: Trace | None, module: str = "") -> None:
     for name, value in imports.items():
         if isinstance(value, Mapping):
             with instance.add_instance(name) as inner:
-                _define(inner, value)
+                _define(inner, value, trace, name)
         elif isinstance(value, wasmtime.Module):
             instance.add_module(name, value)
         elif isinstance(value, wc.ResourceType):
@@ -150,7 +101,8 @@ def _define(instance: wc.LinkerInstance, imports: Imports) -> None:
         elif isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], wc.ResourceType):
             instance.add_resource(name, *value)
         elif callable(value):
-            instance.add_func(name, _without_store(value))
+            function = value if trace is None else trace.traced(module, name, value)
+            instance.add_func(name, _without_store(function))
         else:
             raise LinkError(f"the import `{name}` cannot be made of {value!r}")
 
@@ -166,10 +118,7 @@ def _without_store(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*args)
         except BaseException as exception:
-            capi.keep_host_exception(exception)
-            raise wasmtime.WasmtimeError(
-                f"host function raised {type(exception).__name__}: {exception}"
-            ) from None
+            raise capi.failed_in_python(exception) from None
 
     return call
 
@@ -197,11 +146,15 @@ class ComponentRun:
         config: EngineConfig,
         limits: Limits,
         hard_exit: Callable[[BaseException], None] | None = None,
+        deterministic: Deterministic | None = None,
+        trace: Trace | None = None,
     ) -> None:
         if config.restricts:
             validate_features(original, config)
-        if limits.max_instances is not None:  # what instrumenting adds is not counted
-            limits = replace(limits, max_instances=limits.max_instances + added)
+        self._deterministic = deterministic
+        self._trace = trace
+        relayed = deterministic is not None or trace is not None
+        limits = _with_own(limits, instances=added + INSTANCES * relayed, memories=MEMORIES * relayed)
         self._compiled = compile_component(instrumented, config, simple=simple, code=code, limits=limits)
         self.store = wasmtime.Store(self._compiled.engine)
         self._streams = Streams()
@@ -228,17 +181,42 @@ class ComponentRun:
         if wasi is not None:
             self._streams = configure(wasi, self.store, self._watchdog.stop)
         with self._errors("failed to instantiate the component"):
+            preview2 = None if wasi is None else self._preview2(wasi)
             try:
                 # Without traps first: a trap of the exact name would go before WASI of a compatible version.
                 unknown = "error" if wasi is not None and unknown_imports == "trap" else unknown_imports
-                self._instantiate(imports, wasi, unknown)
+                self._instantiate(imports, wasi, unknown, preview2)
             except wasmtime.WasmtimeError as error:
                 if unknown == unknown_imports or "in the linker" not in str(error):
                     raise
-                self._instantiate(imports, wasi, unknown_imports)
+                self._instantiate(imports, wasi, unknown_imports, preview2)
 
-    def _instantiate(self, imports: Imports, wasi: Wasi | None, unknown_imports: str) -> None:
-        linker = make_linker(self._compiled, imports, wasi=wasi, unknown_imports=unknown_imports)
+    def _preview2(self, wasi: Wasi) -> Preview2 | None:
+        """Return what goes before the engine's WASI, None where nothing has to."""
+        settings = self._deterministic
+        if settings is None and self._trace is None:
+            return None
+        network = wasi.network or wasi.name_lookup or wasi.http
+        if settings is not None and network and not settings.network:
+            raise OptionError(
+                "what a component gets from the network is not the same on every run: deterministic "
+                "initialisation goes without network, name lookup and HTTP"
+            )
+        world = None if settings is None else World(settings)
+        engine, component = self._compiled.engine, self._compiled.component
+        return Preview2(self.store, engine, component, world, self._trace, http=wasi.http)
+
+    def _instantiate(
+        self, imports: Imports, wasi: Wasi | None, unknown_imports: str, preview2: Preview2 | None
+    ) -> None:
+        linker = make_linker(
+            self._compiled,
+            imports,
+            wasi=wasi,
+            unknown_imports=unknown_imports,
+            preview2=preview2,
+            trace=self._trace,
+        )
         self.instance = linker.instantiate(self.store, self._compiled.component)
 
     def call(self, path: Path, args: Sequence[Any]) -> tuple[Any, ...]:
@@ -276,6 +254,15 @@ class ComponentRun:
             text = str(error)
             kind = TrapError if "wasm backtrace" in text or "wasm trap" in text else LinkError
             raise kind(message, causes(error)) from None
+
+
+def _with_own(limits: Limits, *, instances: int, memories: int) -> Limits:
+    """Return limits with room for what is Wizer's own, and not the guest's."""
+    if limits.max_instances is not None:
+        limits = replace(limits, max_instances=limits.max_instances + instances)
+    if limits.max_memories is not None:
+        limits = replace(limits, max_memories=limits.max_memories + memories)
+    return limits
 
 
 def _raise_left_over() -> None:

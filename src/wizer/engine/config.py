@@ -153,7 +153,12 @@ def feature_set(switched: Mapping[str, bool]) -> dict[str, bool]:
 
 
 def engine_config(
-    config: EngineConfig, compiler: Compiler, *, fuel: bool = False, epochs: bool = True
+    config: EngineConfig,
+    compiler: Compiler,
+    *,
+    fuel: bool = False,
+    epochs: bool = True,
+    concurrency: bool = True,
 ) -> wasmtime.Config:
     """Make the engine's configuration for running modules with ``compiler``.
 
@@ -165,6 +170,7 @@ def engine_config(
         compiler: the one to use; ``config.compiler`` is not looked at.
         fuel: compile the counting of fuel in.
         epochs: compile the check for interruptions in.
+        concurrency: whether components may be asynchronous.
 
     Raises:
         OptionError: the engine refuses a setting.
@@ -177,8 +183,9 @@ def engine_config(
         probe(config, compiler)
     out = wasmtime.Config()
     capi.set_strategy(out, compiler)
+    on = feature_set({} if concurrency else {"concurrency-support": False})
     for feature, switch in FEATURES.items():
-        capi.set_option(out, switch, compiler != "winch" or feature not in _NOT_IN_WINCH)
+        capi.set_option(out, switch, on[feature] and (compiler != "winch" or feature not in _NOT_IN_WINCH))
     # Not about what is valid, but about what the host may create.
     out.shared_memory = config.features.get("shared-memory", True)
     out.cranelift_opt_level = config.opt_level

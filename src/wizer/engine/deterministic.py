@@ -1,11 +1,11 @@
 """Deterministic initialisation: what a guest sees of chance, time and directories, the same on every run.
 
 Randomness comes from a seeded generator, clocks start at a given time and step each time somebody looks,
-sleeping takes no time, directories are listed in the order of their names, and what a file system says of a
-file beside its kind and size (device, inode, times, links) is made up.
+sleeping takes no time, directories are listed in the order of their names, what a file system says of a
+file beside its kind and size (device, inode, times, links) is made up, and nothing is a terminal.
 
-This file has the values; `wizer.engine.preview1` hands them to guests. Importing it does not import the
-engine.
+This file has the values; `wizer.engine.preview1` and `wizer.engine.preview2` hand them to guests. Importing
+it does not import the engine.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Deterministic:
     start: int | None = None
     step: int = 1_000_000
     reverse: bool = False
+    network: bool = False
 
     def __post_init__(self) -> None:
         start = self.start
@@ -68,6 +69,7 @@ class World:
 
     def __init__(self, settings: Deterministic) -> None:
         self.start: Final = source_date_epoch() if settings.start is None else settings.start
+        self.uptime: Final = settings.step
         self._settings = settings
         self._elapsed = 0
         self._requests = 0
@@ -93,6 +95,13 @@ class World:
     def time(self) -> int:
         """Return the nanoseconds since 1970; looking takes a step."""
         return self.start + self.elapsed()
+
+    def monotonic(self) -> int:
+        """Return what the monotonic clock shows; looking takes a step.
+
+        It begins with a step, and not with nothing: whoever looks once depends on it, too.
+        """
+        return self.uptime + self.elapsed()
 
     def sleep(self, until: int) -> None:
         """Let it be at least ``until`` nanoseconds since the run began."""

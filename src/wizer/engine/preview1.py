@@ -27,7 +27,7 @@ Handler: TypeAlias = "Callable[[wasmtime.Caller, tuple[int, ...]], int]"
 
 _SUCCESS, _BADF = 0, 8
 _REALTIME, _MONOTONIC = 0, 1
-_DIRECTORY = 3  # filetype
+_UNKNOWN, _CHARACTER_DEVICE, _DIRECTORY = 0, 2, 3  # filetype
 _CLOCK, _ABSOLUTE = 0, 1  # tag of a subscription; its flag
 _DIRENT, _SUBSCRIPTION, _EVENT = 24, 48, 32  # sizes in bytes
 _LISTING: Final = 1 << 16  # bytes of the relay's own memory for directory entries
@@ -109,6 +109,7 @@ class Guest:
             "clock_res_get": self._clock_res_get,
             "poll_oneoff": self._poll_oneoff,
             "fd_readdir": self._fd_readdir,
+            "fd_fdstat_get": self._fdstat_get(name),
             "fd_filestat_get": self._filestat_get(name),
             "path_filestat_get": self._filestat_get(name),
         }
@@ -180,7 +181,7 @@ class Guest:
         clock, _precision, out = args
         if clock not in (_REALTIME, _MONOTONIC):
             return _BADF
-        now = self._world.time() if clock == _REALTIME else self._world.elapsed()
+        now = self._world.time() if clock == _REALTIME else self._world.monotonic()
         self._bytes(caller, out, 8)[:] = struct.pack("<Q", now & 0xFFFF_FFFF_FFFF_FFFF)
         return _SUCCESS
 
@@ -213,7 +214,20 @@ class Guest:
         """Return when a clock subscription is due, in nanoseconds since the run began."""
         if not flags & _ABSOLUTE:
             return self._world.elapsed() + timeout
-        return timeout - self._world.start if clock == _REALTIME else timeout
+        return timeout - (self._world.start if clock == _REALTIME else self._world.uptime)
+
+    def _fdstat_get(self, name: str) -> Handler:
+        """Return what asks the engine about an open file; no run knows that it has a terminal."""
+        forward = self._forwarder(name)
+
+        def fdstat_get(caller: wasmtime.Caller, args: tuple[int, ...]) -> int:
+            errno = forward(caller, args)
+            if errno == _SUCCESS:
+                view = self._bytes(caller, args[-1], 24)
+                view[0] = _UNKNOWN if view[0] == _CHARACTER_DEVICE else view[0]
+            return errno
+
+        return fdstat_get
 
     def _filestat_get(self, name: str) -> Handler:
         """Return what asks the engine about a file, and makes up what is the host's affair."""
@@ -226,6 +240,7 @@ class Guest:
                 _, inode, filetype, _, size, *_ = struct.unpack("<QQBxxxxxxxQQQQQ", view)
                 time = self._world.start
                 size = 0 if filetype == _DIRECTORY else size
+                filetype = _UNKNOWN if filetype == _CHARACTER_DEVICE else filetype
                 inode = self._world.file(inode)
                 view[:] = struct.pack("<QQBxxxxxxxQQQQQ", 1, inode, filetype, 1, size, time, time, time)
             return errno

@@ -13,12 +13,14 @@ class Trace:
         calls: how often each imported function was called, by module and name.
         files: the paths of the files that were opened, in order.
         open: the paths of those that are open still, by file descriptor.
+        unobserved: imported functions whose calls are not noted, by module and name.
     """
 
     def __init__(self) -> None:
         self.calls: Counter[tuple[str, str]] = Counter()
         self.files: list[str] = []
         self.open: dict[int, str] = {}
+        self.unobserved: list[tuple[str, str]] = []
 
     def called(self, module: str, name: str) -> None:
         """Note a call."""
