@@ -128,10 +128,7 @@ class Instance:
             ffi.wasmtime_global_get(self._context, byref(extern._global), byref(value))
             return describer.describe(value)
         if isinstance(extern, wasmtime.Table):
-            return tuple(
-                describer.describe(self._element(extern, i))
-                for i in range(capi.table_size(self.store, extern))
-            )
+            return tuple(describer.describe(self._element(extern, i)) for i in range(extern.size(self.store)))
         assert isinstance(extern, wasmtime.Memory | wasmtime.SharedMemory)
         view = capi.memory_view(self.store, extern)
         blocks = ((at, bytes(view[at : at + BLOCK])) for at in range(0, len(view), BLOCK))
@@ -207,7 +204,7 @@ class Instance:
     def _set_element(self, index: int, element: int, argument: Argument) -> Described:
         table = self.exports["table", index]
         assert isinstance(table, wasmtime.Table)
-        size = capi.table_size(self.store, table)
+        size = table.size(self.store)
         if size:
             value = self._value(argument)
             _check(ffi.wasmtime_table_set(self._context, byref(table._table), element % size, byref(value)))

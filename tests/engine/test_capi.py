@@ -12,12 +12,15 @@ import importlib.util
 import inspect
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import wasmtime
 from wasmtime import _ffi as ffi
 
 from guest import Guest, binary, engine, environment
+from wizer import Session, TrapError
 from wizer.binary.types import RefType, SubType
 from wizer.calls import FloatBits
 from wizer.engine import capi
@@ -248,6 +251,41 @@ def test_what_raises_in_a_host_function_does_not_stay() -> None:
     assert isinstance(error.value.__cause__, LookupError)
     with pytest.raises(wasmtime.Trap, match="unreachable"):
         guest("t")
+
+
+class SlowError(Exception):
+    """Is raised on one thread; what it says takes until another thread has raised its own."""
+
+    def __init__(self, said: threading.Event, other_done: threading.Event) -> None:
+        super().__init__()
+        self.said = said
+        self.other_done = other_done
+
+    def __str__(self) -> str:
+        self.said.set()
+        self.other_done.wait(60)
+        return "slow"
+
+
+def test_what_raises_in_a_host_function_stays_on_its_thread() -> None:
+    wat = '(module (import "m" "f" (func $f)) (func (export "g") (call $f)))'
+    said, other_done = threading.Event(), threading.Event()
+
+    def raised(exception: Exception) -> BaseException | None:
+        def f() -> None:
+            raise exception
+
+        with Session(wat, imports={"m": {"f": f}}) as session, pytest.raises(TrapError) as caught:
+            session.call("g")
+        return caught.value.__cause__
+
+    slow, quick = SlowError(said, other_done), ValueError("quick")
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(raised, slow)
+        assert said.wait(60)
+        second = pool.submit(raised, quick).result()
+        other_done.set()
+        assert (first.result(), second) == (slow, quick)
 
 
 def test_the_packages_own_types_still_abort_which_is_why() -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -31,8 +32,9 @@ Extern: TypeAlias = (
 )
 
 # The kinds of `wasmtime_val_t`, of which the package names the first seven.
-_NUMBER_KINDS = {"i32": 0, "i64": 1, "f32": 2, "f64": 3, "v128": 4}
-_REFERENCE_KINDS = {"func": 5, "extern": 6, "any": 7, "exn": 8}
+I32, I64, F32, F64, V128, FUNCREF, EXTERNREF, ANYREF, EXNREF = range(9)
+_NUMBER_KINDS = {"i32": I32, "i64": I64, "f32": F32, "f64": F64, "v128": V128}
+_REFERENCE_KINDS = {"func": FUNCREF, "extern": EXTERNREF, "any": ANYREF, "exn": EXNREF}
 
 
 class RawFunction:
@@ -72,16 +74,26 @@ class RawFunction:
             _raise(None, trap)
 
 
+class _Kept(threading.local):
+    """What host functions raised on this thread; sessions on others have their own."""
+
+    def __init__(self) -> None:
+        self.exceptions: list[BaseException] = []
+
+
+_KEPT = _Kept()
+
+
 def keep_host_exception(exception: BaseException) -> None:
     """Note what a Python function raised, for `raise_host_exception`: nothing unwinds through the engine."""
-    _HOST_EXCEPTIONS.append(exception)
+    _KEPT.exceptions.append(exception)
 
 
 def raise_host_exception() -> None:
     """Raise the exception that a Python function called by the guest ended with, if there is one."""
-    if _HOST_EXCEPTIONS:
-        exception = _HOST_EXCEPTIONS[0]
-        _HOST_EXCEPTIONS.clear()
+    if _KEPT.exceptions:
+        exception = _KEPT.exceptions[0]
+        _KEPT.exceptions.clear()
         raise HostError(exception) from exception
     try:
         maybe_raise_last_exn()
@@ -144,11 +156,6 @@ def memory_view(store: wasmtime.Store, memory: wasmtime.Memory | wasmtime.Shared
     return memoryview(array).cast("B")
 
 
-def table_size(store: wasmtime.Store, table: wasmtime.Table) -> int:
-    """Return the size of a table in elements."""
-    return int(ffi.wasmtime_table_size(store._context(), ctypes.byref(table._table)))
-
-
 def function_identity(address: int) -> tuple[int, int]:
     """Return what two funcrefs have in common where they are to the same function.
 
@@ -184,15 +191,15 @@ def to_engine(store: wasmtime.Store, kind: int, value: object) -> ffi.wasmtime_v
         if value._store is not store:  # the engine would end the process
             raise TypeError("a reference of another session")
         ffi.wasmtime_val_clone(ctypes.byref(value._value), ctypes.byref(raw))
-    elif kind in (0, 1):
-        _set_integer(raw, 32 if kind == 0 else 64, value)
-    elif kind in (2, 3):
+    elif kind in (I32, I64):
+        _set_integer(raw, 32 if kind == I32 else 64, value)
+    elif kind in (F32, F64):
         _set_float(raw, kind, value)
-    elif kind == 4:
+    elif kind == V128:
         ctypes.memmove(ctypes.addressof(raw.of), _vector_bytes(value), 16)
-    elif kind == 5 and not isinstance(value, wasmtime.Func | None):
+    elif kind == FUNCREF and not isinstance(value, wasmtime.Func | None):
         raise TypeError(f"expected None or a wasmtime.Func, not {value!r}")
-    elif kind in (5, 6):
+    elif kind in (FUNCREF, EXTERNREF):
         raw = Val(ctypes.c_uint8(kind), value)._new_raw(store)
     elif value is not None:
         raise TypeError(f"expected None or a reference that the guest gave, not {value!r}")
@@ -212,7 +219,7 @@ def _set_float(raw: ffi.wasmtime_val_t, kind: int, value: object) -> None:
         raw.of.i64 = value.bits
     elif not isinstance(value, int | float):
         raise TypeError(f"expected a number, not {value!r}")
-    elif kind == 2:
+    elif kind == F32:
         raw.of.f32 = value
     else:
         raw.of.f64 = value
@@ -228,21 +235,21 @@ def _vector_bytes(value: object) -> bytes:
 
 def from_engine(store: wasmtime.Store, raw: ffi.wasmtime_val_t) -> object:
     """Convert a value of the engine's: an int, a float, 16 bytes, a `wasmtime.Func`, None, a `Reference`."""
-    match raw.kind:
-        case 0:
-            return raw.of.i32
-        case 1:
-            return raw.of.i64
-        case 2:
-            return raw.of.f32
-        case 3:
-            return raw.of.f64
-        case 4:
-            return ctypes.string_at(ctypes.addressof(raw.of), 16)
-        case 5:
-            return wasmtime.Func._from_raw(raw.of.funcref) if raw.of.funcref.store_id else None
-        case 6:
-            return _external(store, raw)
+    kind: Any = raw.kind  # an int, whatever its annotation says
+    if kind == I32:
+        return raw.of.i32
+    if kind == I64:
+        return raw.of.i64
+    if kind == F32:
+        return raw.of.f32
+    if kind == F64:
+        return raw.of.f64
+    if kind == V128:
+        return ctypes.string_at(ctypes.addressof(raw.of), 16)
+    if kind == FUNCREF:
+        return wasmtime.Func._from_raw(raw.of.funcref) if raw.of.funcref.store_id else None
+    if kind == EXTERNREF:
+        return _external(store, raw)
     return Reference(store, raw) if raw.of.anyref.store_id else None
 
 
@@ -328,7 +335,6 @@ class GuestTrap(Exception):  # noqa: N818  it is the guest's trap, and no error 
 
 
 _HOST_FUNCTIONS: dict[int, _HostFunction] = {}
-_HOST_EXCEPTIONS: list[BaseException] = []
 
 
 @ffi.wasmtime_func_callback_t  # type: ignore[untyped-decorator]
