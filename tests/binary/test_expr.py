@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from binary.strategies import heaptypes, offset_of_fault, u32
 from guest import binary
 from wizer.binary import expr
+from wizer.binary.code import global_get
 from wizer.binary.module import parse_module
 from wizer.binary.reader import Reader
 from wizer.binary.types import HeapType, RefType
@@ -30,7 +31,7 @@ def test_constants_read_back(valtype: str, data: st.DataObject) -> None:
 def test_references_read_back(index: int) -> None:
     func = expr.read_expr(Reader(expr.encode_ref_func(index) + expr.END))
     assert (func.value, func.funcs) == (("func", index), (index,))
-    assert expr.read_expr(Reader(expr.encode_global_get(index) + expr.END)).value == ("global", index)
+    assert expr.read_expr(Reader(global_get(index) + expr.END)).value == ("global", index)
 
 
 @given(heaptypes)

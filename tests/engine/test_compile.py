@@ -69,7 +69,7 @@ def test_other_modules_for_the_same_engine() -> None:
     first = compiled(MODULE, compiler="cranelift")
     store = wasmtime.Store(first.engine)
     store.set_epoch_deadline(1)
-    wasmtime.Instance(store, compile_with(first, bytearray(TAIL_CALL)), [])
+    wasmtime.Instance(store, compile_with(first, TAIL_CALL), [])
     with pytest.raises(InvalidError):
         compile_with(first, b"\0asm\1\0\0\0\xff")
 

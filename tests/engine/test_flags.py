@@ -13,10 +13,15 @@ import pytest
 
 from wizer.engine.config import EngineConfig
 from wizer.engine.flagkeys import KEYS, LETTERS
-from wizer.engine.flags import Flags, describe, from_flags, from_settings
+from wizer.engine.flags import Flags, describe, from_settings, split
 from wizer.engine.wasi import Wasi
 from wizer.engine.watchdog import Limits
 from wizer.errors import OptionError
+
+
+def from_flags(**given: list[str]) -> Flags:
+    """Read the values of `-C`, `-O`, `-W`, `-S` and `-D`."""
+    return from_settings([setting for section, values in given.items() for setting in split(section, values)])
 
 
 @pytest.mark.parametrize(

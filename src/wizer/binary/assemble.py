@@ -82,11 +82,9 @@ def with_bodies(module: Module, bodies: Sequence[bytes]) -> list[Chunk]:
     if section is None:
         return [encode_unsigned(len(bodies)), *bodies]
     reader = section.reader(module.wasm)
+    present = reader.u32()
     start, end = reader.pos, section.end
-    if reader.u32() == count:
-        start = reader.pos
-    else:  # the module has been stripped of its last functions
-        start = reader.pos
+    if present != count:  # the module has been stripped of its last functions
         for _ in range(count):
             reader.skip(reader.u32())
         end = reader.pos

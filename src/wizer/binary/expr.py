@@ -119,11 +119,6 @@ def encode_ref_func(funcidx: int) -> bytes:
     return b"\xd2" + encode_unsigned(funcidx)
 
 
-def encode_global_get(globalidx: int) -> bytes:
-    """Encode ``global.get globalidx``."""
-    return b"\x23" + encode_unsigned(globalidx)
-
-
 def encode_default(valtype: ValType) -> bytes:
     """Encode the default value of ``valtype``: zero, or null."""
     if isinstance(valtype, str):

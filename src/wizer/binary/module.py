@@ -65,7 +65,6 @@ class Module:
         wasm: the whole input.
         sections: all sections in their order.
         types: the type index space.
-        type_groups: how many recursion groups, that is entries, the type section has.
         imports: the imports in their order.
         funcs: the type index of each function.
         tables, memories, globals: the items of these index spaces.
@@ -74,12 +73,12 @@ class Module:
         start: the start function.
         elements, data: the segments.
         data_count: what the DataCount section says.
+        import_counts: how many items of each kind are imported.
     """
 
     wasm: bytes
     sections: tuple[Section, ...] = ()
     types: tuple[SubType, ...] = ()
-    type_groups: int = 0
     imports: tuple[Import, ...] = ()
     funcs: tuple[int, ...] = ()
     tables: tuple[Table, ...] = ()
@@ -176,7 +175,6 @@ class _Parser:
         self.wasm = wasm
         self.sections: list[Section] = []
         self.types: tuple[SubType, ...] = ()
-        self.type_groups = 0
         self.imports: tuple[Import, ...] = ()
         self.funcs: list[int] = []
         self.defined_funcs = 0
@@ -197,14 +195,14 @@ class _Parser:
         if section.id == sec.CUSTOM:
             return
         reader = section.reader(self.wasm)
-        self._dispatch(section.id, reader)
+        self._read_contents(section.id, reader)
         if section.id != sec.CODE and not reader.at_end:
             raise reader.fail(f"unexpected bytes at the end of the {sec.TITLES[section.id]} section")
 
-    def _dispatch(self, section_id: int, reader: Reader) -> None:
+    def _read_contents(self, section_id: int, reader: Reader) -> None:
         match section_id:
             case sec.TYPE:
-                self.types, self.type_groups = read_type_section(reader)
+                self.types = read_type_section(reader)
             case sec.IMPORT:
                 self.imports = tuple(chain.from_iterable(reader.vector(read_imports)))
                 self._add_imports(self.imports)
@@ -212,13 +210,6 @@ class _Parser:
                 defined = reader.u32s()
                 self.defined_funcs = len(defined)
                 self.funcs.extend(defined)
-            case sec.TABLE | sec.MEMORY | sec.TAG | sec.GLOBAL:
-                self._add_definitions(section_id, reader)
-            case _:
-                self._read_rest(section_id, reader)
-
-    def _add_definitions(self, section_id: int, reader: Reader) -> None:
-        match section_id:
             case sec.TABLE:
                 self.tables.extend(reader.vector(_read_table))
             case sec.MEMORY:
@@ -227,9 +218,6 @@ class _Parser:
                 self.tags.extend(tag.typeidx for tag in reader.vector(read_tagtype))
             case sec.GLOBAL:
                 self.globals.extend(reader.vector(_read_global))
-
-    def _read_rest(self, section_id: int, reader: Reader) -> None:
-        match section_id:
             case sec.EXPORT:
                 self.exports = reader.vector(read_export)
             case sec.START:
@@ -274,7 +262,6 @@ class _Parser:
             self.wasm,
             tuple(self.sections),
             self.types,
-            self.type_groups,
             self.imports,
             tuple(self.funcs),
             tuple(self.tables),

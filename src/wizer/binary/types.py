@@ -248,17 +248,16 @@ def _read_subtype(reader: Reader) -> SubType:
     return SubType(_read_comptype(reader))
 
 
-def read_type_section(reader: Reader) -> tuple[tuple[SubType, ...], int]:
-    """Read the type section: the types of all its groups, and how many groups there are."""
+def read_type_section(reader: Reader) -> tuple[SubType, ...]:
+    """Read the type section: the types of all its recursion groups."""
     types: list[SubType] = []
-    groups = reader.count()
-    for _ in range(groups):
+    for _ in range(reader.count()):
         if reader.pos < reader.end and reader.wasm[reader.pos] == 0x4E:
             reader.byte()
             types.extend(reader.vector(_read_subtype))
         else:
             types.append(_read_subtype(reader))
-    return tuple(types), groups
+    return tuple(types)
 
 
 def encode_heaptype(heap: HeapType) -> bytes:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wizer.cli.parse import Arguments
+from wizer.cli.report import worded
 from wizer.engine.flagkeys import LETTERS
 from wizer.engine.flags import Setting, describe, from_settings, split
 from wizer.errors import OptionError
@@ -54,8 +55,7 @@ def read_config(path: Path) -> list[Setting]:
         settings = [setting for name, table in tables.items() for setting in _table(name, table)]
         from_settings(settings)
     except OSError as error:
-        cause = f"{error.strerror} (os error {error.errno})"
-        raise OptionError(f'failed to read config file: "{path}"', [cause]) from None
+        raise OptionError(f'failed to read config file: "{path}"', [worded(error)]) from None
     except ValueError as error:  # ours, TOMLDecodeError and UnicodeDecodeError
         raise OptionError(f'failed to parse TOML config file "{path}"', [str(error)]) from None
     except OptionError as error:

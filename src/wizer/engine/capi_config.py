@@ -47,7 +47,7 @@ def set_pooling(config: Config, settings: Mapping[str, int]) -> None:
         ffi.wasmtime_pooling_allocation_config_delete(pool)
 
 
-def new_module(engine: Engine, wasm: bytes | bytearray) -> Module:
+def new_module(engine: Engine, wasm: bytes) -> Module:
     """Compile ``wasm`` from where it is; the public constructor copies it first.
 
     Raises:
@@ -79,7 +79,7 @@ def write_compiled(module: Module, stream: RawIOBase) -> None:
         ffi.wasm_byte_vec_delete(ctypes.byref(vec))
 
 
-def validate(engine: Engine, wasm: bytes | bytearray) -> None:
+def validate(engine: Engine, wasm: bytes) -> None:
     """Validate ``wasm`` from where it is.
 
     Raises:
@@ -90,10 +90,8 @@ def validate(engine: Engine, wasm: bytes | bytearray) -> None:
         raise WasmtimeError._from_ptr(error)
 
 
-def _start(wasm: bytes | bytearray) -> object:
+def _start(wasm: bytes) -> object:
     """Return the address of ``wasm``'s first byte, as ctypes passes it."""
-    if isinstance(wasm, bytearray):
-        return (ctypes.c_uint8 * len(wasm)).from_buffer(wasm)
     return ctypes.cast(ctypes.c_char_p(wasm), ctypes.POINTER(ctypes.c_uint8))
 
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import wasmtime
 
+from wizer.binary.sections import CODE, split_sections
 from wizer.engine import capi_config
 from wizer.engine.config import Compiler, EngineConfig, engine_config, validation_config
 from wizer.engine.watchdog import causes
-from wizer.errors import InvalidError, OptionError
+from wizer.errors import InvalidError, OptionError, ParseError
 from wizer.records import record
 
 if TYPE_CHECKING:
@@ -34,9 +35,7 @@ class Compiled:
     compiler: Compiler
 
 
-def compile_module(
-    wasm: bytes | bytearray, config: EngineConfig, *, simple: bool, limits: Limits
-) -> Compiled:
+def compile_module(wasm: bytes, config: EngineConfig, *, simple: bool, limits: Limits) -> Compiled:
     """Compile ``wasm`` with the compiler that ``config`` names or, for "auto", the quickest that takes it.
 
     Args:
@@ -83,7 +82,7 @@ def with_quickest(
     return make("cranelift")
 
 
-def compile_with(compiled: Compiled, wasm: bytes | bytearray) -> wasmtime.Module:
+def compile_with(compiled: Compiled, wasm: bytes) -> wasmtime.Module:
     """Compile another module with the engine of ``compiled``.
 
     Raises:
@@ -92,7 +91,7 @@ def compile_with(compiled: Compiled, wasm: bytes | bytearray) -> wasmtime.Module
     return _module(compiled.engine, wasm)
 
 
-def validate_features(wasm: bytes | bytearray, config: EngineConfig) -> None:
+def validate_features(wasm: bytes, config: EngineConfig) -> None:
     """Check that ``wasm`` uses no feature that the user switched off; only needed if ``config.restricts``.
 
     Raises:
@@ -128,7 +127,7 @@ def _machine() -> str:
     return os.environ.get("PROCESSOR_ARCHITECTURE", "").lower()
 
 
-def _compile(wasm: bytes | bytearray, config: EngineConfig, compiler: Compiler, limits: Limits) -> Compiled:
+def _compile(wasm: bytes, config: EngineConfig, compiler: Compiler, limits: Limits) -> Compiled:
     """Make an engine and compile ``wasm`` with it."""
     settings = engine_config(config, compiler, fuel=limits.fuel is not None)
     if isinstance(config.cache, str):
@@ -146,7 +145,7 @@ def _compile(wasm: bytes | bytearray, config: EngineConfig, compiler: Compiler, 
     return Compiled(engine, module, compiler)
 
 
-def _module(engine: wasmtime.Engine, wasm: bytes | bytearray) -> wasmtime.Module:
+def _module(engine: wasmtime.Engine, wasm: bytes) -> wasmtime.Module:
     """Compile ``wasm``; the engine's complaint becomes an InvalidError."""
     try:
         return capi_config.new_module(engine, wasm)
@@ -155,7 +154,7 @@ def _module(engine: wasmtime.Engine, wasm: bytes | bytearray) -> wasmtime.Module
 
 
 def load_cache(settings: wasmtime.Config, cache: bool | str) -> None:
-    """Switch the cache on: a default cache that cannot be used is no error, a named one is."""
+    """Switch the engine's own cache on: a default one that cannot be used is no error, a named one is."""
     try:
         settings.cache = cache
     except wasmtime.WasmtimeError as error:
@@ -163,25 +162,16 @@ def load_cache(settings: wasmtime.Config, cache: bool | str) -> None:
             raise OptionError(f"the cache settings {cache!r} cannot be used", causes(error)) from None
 
 
-_CODE_SECTION = 10
 _LITTLE_CODE = 1 << 13  # bytes: they compile in the time that it takes to look for them
 
 
-def _worth_keeping(wasm: bytes | bytearray) -> bool:
+def _worth_keeping(wasm: bytes) -> bool:
     """Whether a module has enough code to be worth a place among those that are kept.
 
     What a large snapshot holds beside its code is data, which takes as long to write as to compile.
     """
-    offset, code = 8, 0
-    while offset < len(wasm):
-        section, size, start = wasm[offset], 0, offset + 1
-        for shift in range(0, 35, 7):
-            if start >= len(wasm):
-                return False  # malformed; the compiler says how
-            byte = wasm[start]
-            size, start = size | (byte & 0x7F) << shift, start + 1
-            if byte < 0x80:
-                break
-        code += size if section == _CODE_SECTION else 0
-        offset = start + size
+    try:
+        code = sum(section.end - section.start for section in split_sections(wasm) if section.id == CODE)
+    except ParseError:
+        return False  # the compiler says why
     return code >= _LITTLE_CODE and code * 16 >= len(wasm)

@@ -84,8 +84,8 @@ class EngineConfig:
         compiler: "auto" takes Winch where it is the faster to compile and knows all the module uses.
         opt_level: Cranelift's; "auto" does not use Winch for anything but "none".
         regalloc: Cranelift's register allocator; None: the quick one where nothing else is optimised.
-        cache: keep compiled code in the engine's cache: True in the user's cache folder, a path for the
-            cache settings of that TOML file.
+        cache: keep compiled code for the next run: True in the user's cache folder, a path for the engine's
+            own cache with the settings of that TOML file.
         features: proposals switched on or off, by the names of `wasmtime -W help`. All that the engine
             implements are on by default. What is off is refused in the input.
         nan_canonicalization: every NaN that an instruction makes has the canonical bits. On by default: where
@@ -175,12 +175,19 @@ def engine_config(
     Raises:
         OptionError: the engine refuses a setting.
     """
+    if _unusual(config, compiler):
+        probe(config, compiler)
+    return unprobed_config(config, compiler, fuel=fuel, epochs=epochs)
+
+
+def unprobed_config(
+    config: EngineConfig, compiler: Compiler, *, fuel: bool = False, epochs: bool = True
+) -> wasmtime.Config:
+    """Make the engine's configuration as `engine_config`, but one that may abort the process."""
     import wasmtime
 
     from wizer.engine import capi_config as capi
 
-    if _unusual(config, compiler):
-        probe(config, compiler)
     out = wasmtime.Config()
     capi.set_strategy(out, compiler)
     on = feature_set({} if concurrency else {"concurrency-support": False})
@@ -297,8 +304,7 @@ given = json.load(sys.stdin)
 sys.path[:] = given["path"]
 import wasmtime
 import wizer.engine.config as c
-c.probe = lambda *_: None
-engine = wasmtime.Engine(c.engine_config(c.EngineConfig(**given["config"]), given["compiler"]))
+engine = wasmtime.Engine(c.unprobed_config(c.EngineConfig(**given["config"]), given["compiler"]))
 wasmtime.Module(engine, b"\\0asm\\1\\0\\0\\0")
 """
 

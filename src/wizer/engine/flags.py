@@ -8,7 +8,7 @@ Importing this module does not import the engine.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from wizer.engine.config import FEATURES, EngineConfig
@@ -43,22 +43,6 @@ def split(section: str, values: Iterable[str]) -> list[Setting]:
     """Split the values of one option, ``["a,b=1", "c"]``, into settings."""
     parts = [part.partition("=") for value in values for part in value.split(",")]
     return [(section, key, value if equals else None) for key, equals, value in parts]
-
-
-def from_flags(
-    codegen: Sequence[str] = (),
-    optimize: Sequence[str] = (),
-    wasm: Sequence[str] = (),
-    wasi: Sequence[str] = (),
-    debug: Sequence[str] = (),
-) -> Flags:
-    """Read the values of `-C`, `-O`, `-W`, `-S` and `-D`.
-
-    Raises:
-        OptionError: a key is unknown, cannot be honoured, or has a value that it does not take.
-    """
-    given = {"codegen": codegen, "optimize": optimize, "wasm": wasm, "wasi": wasi, "debug": debug}
-    return from_settings([setting for section, values in given.items() for setting in split(section, values)])
 
 
 def from_settings(

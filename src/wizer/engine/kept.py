@@ -23,7 +23,7 @@ MOST = 1 << 30
 """Bytes that are kept; beyond that, what was not used for longest goes."""
 
 
-def key(wasm: bytes | bytearray, settings: str) -> str:
+def key(wasm: bytes, settings: str) -> str:
     """Return what names a module, in the binary format, compiled with these settings."""
     import hashlib
 
