@@ -49,7 +49,9 @@ _NO_FINALIZER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(0)
 def engine() -> wasmtime.Engine:
     """The one engine of originals and snapshots: every feature, compilation as quick as can be."""
     config = EngineConfig(parallel_compilation=False)  # the processes that check seeds are parallel
-    return wasmtime.Engine(engine_config(config, "cranelift", epochs=False))
+    settings = engine_config(config, "cranelift")
+    settings.epoch_interruption = False
+    return wasmtime.Engine(settings)
 
 
 @lru_cache(maxsize=4)

@@ -153,12 +153,7 @@ def feature_set(switched: Mapping[str, bool]) -> dict[str, bool]:
 
 
 def engine_config(
-    config: EngineConfig,
-    compiler: Compiler,
-    *,
-    fuel: bool = False,
-    epochs: bool = True,
-    concurrency: bool = True,
+    config: EngineConfig, compiler: Compiler, *, fuel: bool = False, concurrency: bool = True
 ) -> wasmtime.Config:
     """Make the engine's configuration for running modules with ``compiler``.
 
@@ -169,7 +164,6 @@ def engine_config(
         config: what the user asked for.
         compiler: the one to use; ``config.compiler`` is not looked at.
         fuel: compile the counting of fuel in.
-        epochs: compile the check for interruptions in.
         concurrency: whether components may be asynchronous.
 
     Raises:
@@ -177,11 +171,11 @@ def engine_config(
     """
     if _unusual(config, compiler):
         probe(config, compiler)
-    return unprobed_config(config, compiler, fuel=fuel, epochs=epochs)
+    return unprobed_config(config, compiler, fuel=fuel, concurrency=concurrency)
 
 
 def unprobed_config(
-    config: EngineConfig, compiler: Compiler, *, fuel: bool = False, epochs: bool = True
+    config: EngineConfig, compiler: Compiler, *, fuel: bool = False, concurrency: bool = True
 ) -> wasmtime.Config:
     """Make the engine's configuration as `engine_config`, but one that may abort the process."""
     import wasmtime
@@ -203,7 +197,7 @@ def unprobed_config(
     out.wasm_relaxed_simd_deterministic = config.relaxed_simd_deterministic
     out.parallel_compilation = config.parallel_compilation
     out.consume_fuel = fuel
-    out.epoch_interruption = epochs
+    out.epoch_interruption = True
     out.memory_init_cow = config.memory_init_cow
     for setting, name in _PLAIN.items():
         if (value := getattr(config, setting)) is not None:
