@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,11 +21,19 @@ def write_stream(chunks: Iterable[Chunk], stream: BinaryIO) -> int:
     return sum(_write(stream, chunk) for chunk in chunks)
 
 
-def write_path(chunks: Iterable[Chunk], path: str | os.PathLike[str]) -> int:
+def write_path(
+    chunks: Iterable[Chunk], path: str | os.PathLike[str], *, finish: Callable[[], None] | None = None
+) -> int:
     """Write ``chunks`` to ``path`` and return the number of bytes.
 
     A regular file is written beside its place and then moved there, so that whoever looks sees the old
     contents or the new ones. Anything else (a terminal, a pipe, ``/dev/null``) is written to as it is.
+
+    Args:
+        chunks: the contents.
+        path: where to.
+        finish: called when all is written, just before the file is moved; what it raises comes out, and the
+            old contents stay.
 
     Raises:
         OutputError: it could not be written; the old file is untouched and nothing is left beside it.
@@ -35,17 +43,19 @@ def write_path(chunks: Iterable[Chunk], path: str | os.PathLike[str]) -> int:
         if target.exists() and not target.is_file():
             with target.open("wb", buffering=_BUFFER) as stream:
                 return write_stream(chunks, stream)
-        return _replace(chunks, Path(os.path.realpath(target)))
+        return _replace(chunks, Path(os.path.realpath(target)), finish)
     except OSError as error:
         raise OutputError(f"failed to write the output `{target}`", [error.strerror or str(error)]) from None
 
 
-def _replace(chunks: Iterable[Chunk], target: Path) -> int:
+def _replace(chunks: Iterable[Chunk], target: Path, finish: Callable[[], None] | None) -> int:
     descriptor, new = _new_file_beside(target)
     try:
         with os.fdopen(descriptor, "wb", buffering=_BUFFER) as stream:
             size = _gathered(chunks, descriptor) if hasattr(os, "writev") else write_stream(chunks, stream)
         new.chmod(_mode(target))
+        if finish is not None:
+            finish()
         new.replace(target)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -3,11 +3,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from guest import environment
 
 from . import modules
 from .conftest import Tool
@@ -79,3 +82,35 @@ def test_reader_that_goes_away(wizer: Tool, module: Write) -> None:
             _, stderr = process.communicate(timeout=20)
         assert stderr == b""
         assert process.returncode == -signal.SIGPIPE
+
+
+ALMOST_THERE = """
+import os, signal, sys, time
+from wizer.cli import run
+ignore = run.ignore
+def between():
+    ignore()
+    os.kill(os.getpid(), signal.{name})
+    time.sleep(0.5)
+run.ignore = between
+from wizer.cli import run_process
+run_process()
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_as_the_output_takes_its_place(name: str, wizer: Tool, module: Write) -> None:
+    """The exit status says which output is there: from then on it is the new one."""
+    path = module(modules.COUNTER)
+    command = [sys.executable, "-c", ALMOST_THERE.format(name=name), str(path), "-o", "out.wasm"]
+    run = subprocess.run(command, cwd=wizer.cwd, env=environment(), check=False)
+    assert run.returncode == 0
+    assert (wizer.cwd / "out.wasm").read_bytes()[:4] == b"\0asm"
+
+
+def test_signals_are_heard_again(wizer: Tool, module: Write) -> None:
+    from wizer.cli import main
+
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    assert main([str(module(modules.COUNTER)), "-o", str(wizer.cwd / "out.wasm")]) == 0
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before

@@ -35,7 +35,17 @@ COMMANDS = ("audit", "demo", "verify")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line ``argv`` (default: this process's) and return the exit status."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _main(list(sys.argv[1:] if argv is None else argv))
+    finally:
+        if "wizer.cli.signals" in sys.modules:
+            from wizer.cli.signals import listen
+
+            listen()
+
+
+def _main(arguments: list[str]) -> int:
+    """Run a command line; once there is an output, signals are ignored."""
     try:
         status = _dispatch(arguments)
         if sys.stdout is not None:
@@ -68,7 +78,7 @@ def run_process() -> None:
     and without looking for garbage until then. Together these would take a tenth of a short run.
     """
     gc.disable()
-    status = main()
+    status = _main(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             with contextlib.suppress(OSError):

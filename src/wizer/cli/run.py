@@ -13,7 +13,7 @@ from wizer.cli.options import STDIO, RunOptions, run_options
 from wizer.cli.parse import Arguments, UsageError
 from wizer.cli.report import say, worded
 from wizer.cli.settings import asked_for_help, render_keys
-from wizer.cli.signals import watched
+from wizer.cli.signals import ignore, watched
 from wizer.engine.config import EngineConfig
 from wizer.engine.flags import Flags, from_settings
 from wizer.engine.wasi import Wasi
@@ -134,17 +134,23 @@ def _run(options: RunOptions, flags: Flags, wasi: Wasi | None, wasm: bytes) -> N
     with wizer.session(wasm, hard_exit=fail_at_once) as session:
         changes = {**wizer.export_changes(), "rename": known_renames(options.rename, session)}
         wizer.initialize(session)
-        _write(wizer.freeze(session, changes), options.output)
+        chunks = wizer.freeze(session, changes)
+        if options.warn_frozen:
+            _warn_frozen(wizer, wasm)  # first: it takes its time, and what ends it leaves the old output
+        _write(chunks, options.output)
         _note_dropped_sections(session)
         for name, results in session.results:
             if results:
                 say(f"`{name}` returned {session.shown(name, results)}")
-    if options.warn_frozen:
-        from wizer.auditing import audit_with
-        from wizer.cli.audit import warnings
 
-        for warning in warnings(audit_with(wizer, wasm, quiet=True, hard_exit=fail_at_once)):
-            say(f"warning: {warning}")
+
+def _warn_frozen(wizer: Wizer, wasm: bytes) -> None:
+    """Say in a line for each source what of it is in the output."""
+    from wizer.auditing import audit_with
+    from wizer.cli.audit import warnings
+
+    for warning in warnings(audit_with(wizer, wasm, quiet=True, hard_exit=fail_at_once)):
+        say(f"warning: {warning}")
 
 
 def known_renames(renames: Mapping[str, str], session: Session) -> dict[str, str]:
@@ -227,7 +233,7 @@ def _read_preload(path: str) -> bytes:
 def _write(chunks: Iterable[Chunk], output: str | None) -> None:
     """Write the output to a file, or to standard output."""
     if output not in (None, STDIO):
-        write_path(chunks, output)
+        write_path(chunks, output, finish=ignore)
         return
     try:
         if sys.stdout is None:

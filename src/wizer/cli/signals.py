@@ -11,9 +11,14 @@ import contextlib
 import os
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 GRACE = 0.25
 """Seconds between the signal and the end of the process."""
+
+
+_ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+_unheard: dict[int, Any] = {}  # what was done about signals before `ignore`
 
 
 class Interrupted(KeyboardInterrupt):
@@ -56,9 +61,28 @@ def watched() -> Iterator[None]:
         yield
     finally:
         for number in caught:
-            signal.signal(number, signal.SIG_DFL)
+            if number not in _unheard:
+                signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(previous)
         os.close(writer)  # ends the thread
+
+
+def ignore() -> None:
+    """From now on no signal ends this process: the output is as good as there, and the exit status says so.
+
+    Raises:
+        KeyboardInterrupt: a signal came before.
+    """
+    with contextlib.suppress(ValueError):  # not the main thread
+        for number in _ENDING:
+            _unheard[number] = signal.signal(number, signal.SIG_IGN)
+
+
+def listen() -> None:
+    """Take back `ignore`."""
+    for number, handler in _unheard.items():
+        signal.signal(number, signal.SIG_DFL if handler is _interrupt else handler)
+    _unheard.clear()
 
 
 def _interrupt(number: int, _frame: object) -> None:
