@@ -10,10 +10,10 @@ https://github.com/bytecodealliance/wasmtime/tree/main/crates/wasi-preview1-comp
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from wizer.binary.module import Module
+from wizer.records import replace
 from wizer.state import Number, State
 
 _BLOCK: Final = "internal_state_ptr"

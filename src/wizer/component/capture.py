@@ -8,7 +8,6 @@ tables through which `wit-component` ties its knots are filled by the last modul
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from wizer.binary.externs import ExternKind
 from wizer.binary.types import hierarchy
@@ -20,6 +19,7 @@ from wizer.component.objects import Holders, WatchedLive
 from wizer.errors import StateError
 from wizer.instrument import BATCH, Accessors
 from wizer.live import Live
+from wizer.records import replace
 from wizer.state import NULL, FuncRef, Ref, State, TableState
 
 Identity = tuple[int, int]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from wizer.binary.externs import ExternKind
@@ -19,19 +18,20 @@ from wizer.component import items as it
 from wizer.component.items import Component, Item, Sort, Use
 from wizer.component.names import read_component_names
 from wizer.errors import InvalidError, ParseError, StateError
+from wizer.records import record
 
 # The engine's own limit on core instances, and a bound on what nested instantiation can multiply to.
 MAX_INSTANCES: Final = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Imported:
     """Something that the component gets from outside."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Entity:
     """A table, memory, global, tag or function of a core instance: its kind, and its index there."""
 
@@ -40,7 +40,7 @@ class Entity:
     index: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Site:
     """A module or component where it is defined: an item in a frame."""
 
@@ -48,12 +48,11 @@ class Site:
     item: Item
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BuiltIn:
     """A canonical function that does not lower one: it deals in handles, tasks or threads."""
 
 
-@dataclass(eq=False, slots=True)
 class CoreInstance:
     """An instance of a core module.
 
@@ -66,12 +65,13 @@ class CoreInstance:
         label: what to call it in a message.
     """
 
-    number: int
-    site: Site
-    module: Module
-    imports: dict[tuple[ExternKind, int], Entity] = field(default_factory=dict)
-    drops_handles: bool = False
-    label: str = ""
+    def __init__(self, number: int, site: Site, module: Module, label: str) -> None:
+        self.number = number
+        self.site = site
+        self.module = module
+        self.imports: dict[tuple[ExternKind, int], Entity] = {}
+        self.drops_handles = False
+        self.label = label
 
     def entity(self, kind: ExternKind, index: int) -> Entity | None:
         """Return who owns an item of the module; None for what the canonical ABI or the host provides."""
@@ -80,14 +80,14 @@ class CoreInstance:
         return Entity(kind, self.number, index)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CoreItems:
     """A core instance made of exports."""
 
     exports: Mapping[str, Value | None]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Exports:
     """An instance: the sorts and values of what it exports."""
 
@@ -97,7 +97,6 @@ class Exports:
 Value: TypeAlias = "Site | Imported | BuiltIn | CoreInstance | CoreItems | Entity | Exports"
 
 
-@dataclass(eq=False, slots=True)
 class Frame:
     """An instance of a component.
 
@@ -112,14 +111,15 @@ class Frame:
         label: what to call it in a message.
     """
 
-    component: Component
-    parent: Frame | None
-    spaces: dict[Sort, list[Value | None]] = field(default_factory=dict)
-    exports: dict[str, tuple[Sort, Value | None]] = field(default_factory=dict)
-    cores: dict[int, CoreInstance] = field(default_factory=dict)
-    children: dict[int, tuple[Site, Frame]] = field(default_factory=dict)
-    names: Mapping[tuple[Sort, int], str] = field(default_factory=dict)
-    label: str = "the component"
+    def __init__(self, component: Component, parent: Frame | None, label: str) -> None:
+        self.component = component
+        self.parent = parent
+        self.spaces: dict[Sort, list[Value | None]] = {}
+        self.exports: dict[str, tuple[Sort, Value | None]] = {}
+        self.cores: dict[int, CoreInstance] = {}
+        self.children: dict[int, tuple[Site, Frame]] = {}
+        self.names = read_component_names(component)
+        self.label = label
 
     def ancestor(self, outer: int) -> Frame:
         """Return the frame ``outer`` levels out."""
@@ -136,7 +136,7 @@ class Frame:
         return f"{sort} {index}" if name is None else f'{sort} {index} ("{name}")'
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Instances:
     """All that an instance of a component is made of.
 
@@ -183,7 +183,7 @@ class _Evaluation:
         self.frames += 1
         if self.frames > MAX_INSTANCES:
             raise InvalidError(f"the component has more than {MAX_INSTANCES} component instances")
-        frame = Frame(component, parent, names=read_component_names(component), label=label)
+        frame = Frame(component, parent, label)
         for section in component.sections:
             for item in section.items:
                 value = self._value(frame, item, args, root=parent is None)
@@ -230,7 +230,7 @@ class _Evaluation:
             raise ParseError(f"unknown core module {module.index}", module.start)
         if len(self.cores) >= MAX_INSTANCES:
             raise InvalidError(f"the component has more than {MAX_INSTANCES} core instances")
-        instance = CoreInstance(len(self.cores), site, self._module(site), label=label)
+        instance = CoreInstance(len(self.cores), site, self._module(site), label)
         self.cores.append(instance)
         _link(instance, {name: _lookup(frame, "core instance", index) for name, index in args.items()})
         frame.cores[item.start] = instance

@@ -27,7 +27,6 @@ hold handles, a probe of `handles` goes before it, in nested components too.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from wizer.binary import code
@@ -45,11 +44,12 @@ from wizer.component.handles import add_probe
 from wizer.component.instances import Instances
 from wizer.component.items import Component, Item
 from wizer.instrument import Accessors, instrument
+from wizer.records import record
 
 INSTANCE_MARKER: Final = "wizer:mark"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InstrumentedComponent:
     """What was made of a component.
 

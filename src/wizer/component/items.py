@@ -10,8 +10,9 @@ all around it stays byte for byte.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
+
+from wizer.records import field, record
 
 Sort: TypeAlias = Literal[
     "core func",
@@ -85,7 +86,7 @@ TITLES: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Use:
     """An index, as it stands in the input from ``start`` to ``end``.
 
@@ -101,12 +102,12 @@ class Use:
     outer: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ModuleDefinition:
     """A core module: the item is all of it."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CoreInstantiation:
     """``(core instance (instantiate module args))``; the arguments are core instances by name."""
 
@@ -114,21 +115,21 @@ class CoreInstantiation:
     args: tuple[tuple[str, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CoreExports:
     """``(core instance (export …) …)``."""
 
     exports: tuple[tuple[str, Sort, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ComponentDefinition:
     """A component inside a component."""
 
     component: Component
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Instantiation:
     """``(instance (instantiate component args))``."""
 
@@ -136,14 +137,14 @@ class Instantiation:
     args: tuple[tuple[str, Use], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InlineExports:
     """``(instance (export …) …)``."""
 
     exports: tuple[tuple[str, Use], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ExportAlias:
     """``(alias export instance name)``."""
 
@@ -151,7 +152,7 @@ class ExportAlias:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CoreExportAlias:
     """``(alias core export instance name)``."""
 
@@ -159,28 +160,28 @@ class CoreExportAlias:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OuterAlias:
     """``(alias outer count index)``."""
 
     target: Use
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Canonical:
     """A canonical function; ``lowered`` is the component function of a ``canon lower``."""
 
     lowered: Use | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Import:
     """An import."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Export:
     """An export, which is an item of its index space like what it exports.
 
@@ -193,7 +194,7 @@ class Export:
     ascribed: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Opaque:
     """A type, core type, start function or value."""
 
@@ -215,7 +216,7 @@ Definition: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Item:
     """An item of a section.
 
@@ -248,7 +249,7 @@ class Item:
         return ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Section:
     """A section.
 
@@ -270,7 +271,7 @@ class Section:
     hidden: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Component:
     """A component.
 

@@ -14,7 +14,6 @@ import ctypes
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 import wasmtime
@@ -34,6 +33,7 @@ from wizer.engine.trace import Trace
 from wizer.engine.wasi import Wasi, configure
 from wizer.engine.watchdog import Limits, Watchdog, causes
 from wizer.errors import ExitError, LinkError, OptionError, TrapError, WizerError
+from wizer.records import replace
 
 Imports: TypeAlias = "Mapping[str, Any]"
 Path: TypeAlias = "tuple[str, ...]"

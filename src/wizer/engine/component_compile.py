@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import wasmtime
 import wasmtime.component as wc
 
@@ -11,9 +9,10 @@ from wizer.engine.compile import load_cache, with_quickest
 from wizer.engine.config import Compiler, EngineConfig, engine_config, validation_config
 from wizer.engine.watchdog import Limits, causes
 from wizer.errors import InvalidError
+from wizer.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CompiledComponent:
     """A component, and the engine and compiler it was made with."""
 

@@ -8,7 +8,6 @@ where there is none, as long as Python's types tell the cases apart; otherwise `
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import wasmtime.component as wc
@@ -17,39 +16,40 @@ from wasmtime.component import Variant as VariantValue
 from wasmtime.component._types import VariantLikeType
 
 from wizer.errors import OptionError
+from wizer.records import record
 
 __all__ = ["RecordValue", "VariantValue"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Primitive:
     """``bool``, ``s8`` … ``u64``, ``f32``, ``f64``, ``char`` or ``string``."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ListOf:
     """A list."""
 
     element: ValueType
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Record:
     """A record: the types of its fields by name."""
 
     fields: tuple[tuple[str, ValueType], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tuple:
     """A tuple."""
 
     elements: tuple[ValueType, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Variant:
     """A variant, option or result.
 
@@ -64,21 +64,21 @@ class Variant:
     tagged: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Enum:
     """An enumeration."""
 
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Flags:
     """A set of flags."""
 
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Handle:
     """What text cannot express: a resource, future, stream or error context."""
 
@@ -88,7 +88,7 @@ class Handle:
 ValueType: TypeAlias = "Primitive | ListOf | Record | Tuple | Variant | Enum | Flags | Handle"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FunctionType:
     """The type of a component function."""
 
