@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TypeAlias, cast
 
 from wizer.binary.module import Module
-from wizer.binary.types import ArrayType, RefType, StorageType, StructType, hierarchy
+from wizer.binary.types import ArrayType, HeapType, RefType, StorageType, StructType, hierarchy
 from wizer.errors import StateError
 from wizer.instrument import (
     BATCH,
@@ -111,12 +111,23 @@ class HeapWalk:
         self._pending: list[tuple[int, int, bool, Place]] = []
         self._calls: dict[str, RawCall] = {}
         self._objects: list[HeapObject] = []
+        self._tops: dict[HeapType, str] = {}
 
-    def value(self, raw: Sequence[int], slot: int, storage: StorageType, place: Place) -> Value:
-        """Return the value in a slot of raw values; raise `InexpressibleError`."""
-        if isinstance(storage, str):
-            return Number(storage, raw_bits(raw, slot, storage))
-        return self.ref(raw[2 * slot], hierarchy(storage.heap, self._module.types), place)
+    def _values(self, raw: Sequence[int], storages: Sequence[StorageType], place: Place) -> list[Value]:
+        """Return the values in as many slots of raw values; raise `InexpressibleError`."""
+        return [
+            Number(storage, raw_bits(raw, slot, storage))
+            if isinstance(storage, str)
+            else self.ref(raw[2 * slot], self._top(storage), place)
+            for slot, storage in enumerate(storages)
+        ]
+
+    def _top(self, reftype: RefType) -> str:
+        """Return the top of a reference type's hierarchy."""
+        top = self._tops.get(reftype.heap)
+        if top is None:
+            top = self._tops[reftype.heap] = hierarchy(reftype.heap, self._module.types)
+        return top
 
     def ref(self, bits: int, top: str, place: Place) -> Ref:
         """Return the reference with the raw value ``bits`` from a place of the hierarchy ``top``.
@@ -233,7 +244,7 @@ class HeapWalk:
             call.buffer[0] = bits
             call()
             raw = call.buffer[: 2 * len(batch)]
-            fields += [self.value(raw, slot, field.storage, place) for slot, field in enumerate(batch)]
+            fields += self._values(raw, [field.storage for field in batch], place)
         return Struct(typeidx, tuple(fields))
 
     def _array(self, bits: int, typeidx: int, comp: ArrayType, place: Place) -> Array:
@@ -262,7 +273,7 @@ class HeapWalk:
         call.buffer[0] = bits
         call()
         raw = call.buffer[: 2 * len(payload)]
-        return Exn(tagidx, tuple(self.value(raw, slot, t, place) for slot, t in enumerate(payload)))
+        return Exn(tagidx, tuple(self._values(raw, payload, place)))
 
 
 _UNREAD = Struct(-1, ())
