@@ -70,6 +70,7 @@ class ModuleSession:
             limits=limits or Limits(),
             hard_exit=hard_exit,
         )
+        del instrumented  # the run lets it go as soon as it can
         self.store = self._run.store
         try:
             self._run.link(

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+from wizer.binary.assemble import Chunk
 from wizer.binary.module import Module, parse_module
 from wizer.differences import Difference, differences
 from wizer.errors import WizerError
@@ -21,6 +22,7 @@ from wizer.state import State
 
 _MOST = 100  # differences in an error
 _WORD = 8  # bytes
+_PIECE = 1 << 20  # bytes compared at once
 
 
 class VerificationError(WizerError):
@@ -103,15 +105,29 @@ def _core_promises(originals: _Cores, snapshots: _Cores) -> Iterator[Difference]
 def _again(fresh: Session, snapshot: bytes) -> Iterator[Difference]:
     """Take a snapshot of a snapshot, and yield where it is another one."""
     names = () if fresh.is_component else tuple(fresh.module.exports_by_name)
-    again = fresh.snapshot(keep=names)
-    if again == snapshot:
+    chunks = fresh.chunks(keep=names)
+    if _is(chunks, snapshot):
         return
+    again = b"".join(chunks)
     if len(again) > len(snapshot):
         sizes = (f"{len(snapshot)} bytes", f"{len(again)} bytes")
         yield Difference("growth", 0, "snapshot of the snapshot", *sizes)
     with fresh.beside(again) as third:
         for difference in _states(fresh.states(), third.states()):
             yield _labelled(difference, "snapshot of the snapshot")
+
+
+def _is(chunks: Sequence[Chunk], wasm: bytes) -> bool:
+    """Whether the chunks come to ``wasm``; they are not joined, since each of the two may be large."""
+    at = 0
+    for chunk in chunks:
+        view = memoryview(chunk)
+        for start in range(0, len(view), _PIECE):
+            piece = bytes(view[start : start + _PIECE])
+            if not wasm.startswith(piece, at):
+                return False
+            at += len(piece)
+    return at == len(wasm)
 
 
 _Cores: TypeAlias = "Sequence[tuple[str, Module, State]]"

@@ -101,6 +101,7 @@ class Run:
             linker.supply(name, self._preload(name, preloads[name], compiled, linker))
         self._linked: Linked = linker.link(self._module, self._compiled.module)
         self.kept = frozenset(_kept_imports(self._module, self._linked))
+        self._instrumented = b""  # as large as a snapshot's data, and not needed again
 
     def _compile_preloads(self, preloads: Mapping[str, bytes]) -> dict[str, wasmtime.Module]:
         """Compile modules to preload with the engine; where it is not the one for them, start over."""
