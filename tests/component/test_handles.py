@@ -18,6 +18,7 @@ from wizer.component.instrument import instrument_component
 from wizer.component.parse import parse_component
 from wizer.component.session import ComponentSession
 from wizer.engine.wasi import Wasi
+from wizer.engine.watchdog import Limits
 from wizer.errors import StateError, TrapError
 
 from .test_structure import COUNTER, counter
@@ -82,6 +83,19 @@ def test_an_open_handle_behind_many_closed_ones() -> None:
         assert found(session) == {RUN}
         session.call("close", RUN)
         assert found(session) == set()
+
+
+def test_looking_takes_none_of_the_fuel_of_the_guest() -> None:
+    with ComponentSession(binary(HOLDER), limits=Limits(fuel=100)) as session:
+        handle = session.call("open")
+        left = session.store.get_fuel()
+        assert found(session) == {handle}
+        session.call("close", handle)
+        used = left - session.store.get_fuel()
+        assert 0 < used < 20
+        session.snapshot()
+        session.states()
+        assert left - session.store.get_fuel() == used
 
 
 def test_the_message_counts_them() -> None:

@@ -184,7 +184,8 @@ class ComponentSession:
 
     def states(self) -> list[tuple[str, Module, State]]:
         """Return the state of each core instance, with what to call it and its module."""
-        states = capture_component(self._instances, self._instrumented, self._live().cores)
+        with self._run.own_code():
+            states = capture_component(self._instances, self._instrumented, self._live().cores)
         cores = self._instances.cores
         return [(core.label, core.module, state) for core, state in zip(cores, states, strict=True)]
 
