@@ -31,9 +31,17 @@ Imports: TypeAlias = "Mapping[str, Any]"
 UnknownImports: TypeAlias = Literal["trap", "error", "default"]
 OpenHandles: TypeAlias = Literal["error", "drop"]
 
-DEFAULT_LIMITS: Final = Limits(timeout=600, max_memory=1 << 34, max_table_elements=10_000_000)
-"""The bounds of a run that is given none: what a browser allows a module with a 64-bit memory, and ten
-minutes. https://webassembly.github.io/spec/js-api/#limits"""
+DEFAULT_LIMITS: Final = Limits(
+    timeout=600,
+    max_memory=1 << 34,
+    max_table_elements=10_000_000,
+    max_instances=10_000,
+    max_tables=10_000,
+    max_memories=10_000,
+)
+"""The bounds of a run that is given none: what a browser allows a module with a 64-bit memory, ten minutes,
+and as many instances, tables and memories as the engine allows a store.
+https://webassembly.github.io/spec/js-api/#limits"""
 
 MAX_OUTPUT: Final = 1 << 30
 """Bytes of output by default. No browser loads a larger module:

@@ -17,8 +17,9 @@ import wasmtime
 from wizer.binary.module import parse_module
 from wizer.engine.compile import compile_module
 from wizer.engine.config import EngineConfig
+from wizer.engine.sizes import check_sizes
 from wizer.engine.wasi import Wasi, configure
-from wizer.engine.watchdog import Limits, Watchdog, causes, check_sizes
+from wizer.engine.watchdog import Limits, Watchdog, causes
 from wizer.errors import LimitError, OptionError
 
 SPIN = '(module (func (export "spin") (loop $l (br $l))) (func (export "nop")))'

@@ -94,6 +94,68 @@ def test_memories_and_tables_are_bounded_by_default() -> None:
         pass
 
 
+MANY = """(module {memories}
+  (func (export "grow") (param i32) (result i32) (local $total i32)
+    {growths} (local.get $total)))"""
+GROWTH = """(block (loop (br_if 1 (i32.eq (memory.grow {0} (local.get 0)) (i32.const -1)))
+      (local.set $total (i32.add (local.get $total) (local.get 0))) (br 0)))"""
+
+
+@pytest.mark.parametrize("count", [1, 7, 100])
+def test_memories_together_are_bounded(count: int) -> None:
+    wat = MANY.format(memories="(memory 1) " * count, growths="".join(map(GROWTH.format, range(count))))
+    with Session(wat, limits=Limits(max_memory=1000 << 16)) as session:
+        assert 1000 - 2 * count < session.call("grow", 1) + count <= 1000
+
+
+def test_what_a_memory_cannot_use_is_for_others() -> None:
+    wat = MANY.format(memories="(memory 1 10) (memory 1)", growths="".join(map(GROWTH.format, range(2))))
+    with Session(wat, limits=Limits(max_memory=100 << 16)) as session:
+        assert session.call("grow", 1) + 2 == 100
+
+
+def test_tables_together_are_bounded() -> None:
+    tables = "(table 1 funcref) " * 4
+    growths = "".join(
+        f"(drop (table.grow {n} (ref.null func) (i32.const 24)))"
+        f"(drop (table.grow {n} (ref.null func) (i32.const 1)))"
+        f"(local.set 1 (i32.add (local.get 1) (table.size {n})))"
+        for n in range(4)
+    )
+    with Session(
+        MANY.format(memories=tables, growths=growths), limits=Limits(max_table_elements=100)
+    ) as session:
+        assert session.call("grow", 0) == 100
+    with pytest.raises(
+        LimitError, match="the 4 tables have 4 elements together, over the limit of 3 elements"
+    ):
+        Session(f"(module {tables})", limits=Limits(max_table_elements=3))
+
+
+def test_preloaded_modules_are_bounded_with_the_others() -> None:
+    owner = '(module (memory (export "m") 60))'
+    importing = (
+        '(module (import "o" "m" (memory 60)) (func (export "f") (result i32) (memory.grow (i32.const 40))))'
+    )
+    with Session(importing, preload={"o": owner}, limits=Limits(max_memory=100 << 16)) as session:
+        assert session.call("f") == 60
+    with pytest.raises(LimitError, match="the 2 memories have 7864320 bytes together"):
+        Session("(module (memory 60))", preload={"o": owner}, limits=Limits(max_memory=100 << 16))
+
+
+def test_instances_of_a_component_are_bounded_together() -> None:
+    core = "(core module $m (memory 10)) " + "(core instance (instantiate $m)) " * 11
+    with pytest.raises(LimitError, match="the 11 memories have 7208960 bytes together"):
+        Session(f"(component {core})", limits=Limits(max_memory=100 << 16))
+    with pytest.raises(LimitError, match="instance"):
+        Session(f"(component {core})", limits=Limits(max_instances=10))
+
+
+def test_shared_memories_count_with_what_they_may_become() -> None:
+    with pytest.raises(LimitError, match="the 2 memories have 6619136 bytes together"):
+        Session("(module (memory 1 100 shared) (memory 1))", limits=Limits(max_memory=100 << 16))
+
+
 FULL = """(module (memory 2) (func (export "wizer-initialize")
   (memory.fill (i32.const 0) (i32.const 7) (i32.const 131072))))"""
 

@@ -117,7 +117,7 @@ OPTIONS = (
     Option("json", AUDIT, "Print all that was found as a JSON document", Takes.NOTHING),
     Option("timeout", LIMITS, "Most time in guest code: 2, 1.5s, 100ms [default: 10m]", metavar="TIME"),
     Option("fuel", LIMITS, "Most instructions to execute, roughly", metavar="N"),
-    Option("max-memory", LIMITS, "Most bytes in a memory: 65536, 64KiB [default: 16GiB]", metavar="SIZE"),
+    Option("max-memory", LIMITS, "Most bytes in all memories: 65536, 64KiB [default: 16GiB]", metavar="SIZE"),
     Option("max-output", LIMITS, "Most bytes of output [default: 1GiB]", metavar="SIZE"),
     Option(
         "wasm",

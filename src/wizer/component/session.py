@@ -97,6 +97,7 @@ class ComponentSession:
             simple=not any(map(needs_cranelift, modules)),
             code=sum(_code_size(module) for module in modules),
             added=1 + len(probed_frames(self._instances)),
+            cores=[core.module for core in self._instances.cores],
             config=engine or EngineConfig(),
             limits=limits or Limits(),
             hard_exit=hard_exit,

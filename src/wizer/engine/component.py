@@ -21,6 +21,7 @@ import wasmtime.component as wc
 from wasmtime import _ffi as ffi
 from wasmtime.component._enter import maybe_raise_last_exn
 
+from wizer.binary.module import Module
 from wizer.engine import capi
 from wizer.engine.component_compile import CompiledComponent, compile_component, validate_features
 from wizer.engine.config import EngineConfig
@@ -28,6 +29,7 @@ from wizer.engine.deterministic import Deterministic, World
 from wizer.engine.preview2 import Preview2
 from wizer.engine.reader import LiveInstance
 from wizer.engine.relay import INSTANCES, MEMORIES
+from wizer.engine.sizes import check_sizes, shared_out
 from wizer.engine.streams import Streams
 from wizer.engine.trace import Trace
 from wizer.engine.wasi import Wasi, configure
@@ -143,12 +145,15 @@ class ComponentRun:
         simple: bool,
         code: int,
         added: int,
+        cores: Sequence[Module],
         config: EngineConfig,
         limits: Limits,
         hard_exit: Callable[[BaseException], None] | None = None,
         deterministic: Deterministic | None = None,
         trace: Trace | None = None,
     ) -> None:
+        for module in cores:
+            check_sizes(module, limits)
         if config.restricts:
             validate_features(original, config)
         self._deterministic = deterministic
@@ -159,6 +164,7 @@ class ComponentRun:
         self.store = wasmtime.Store(self._compiled.engine)
         self._streams = Streams()
         self._watchdog = Watchdog(self.store, limits, hard_exit=hard_exit)
+        self._watchdog.bound(shared_out(cores, limits))
         self.functions: Mapping[Path, wc.FuncType] = exported_functions(self._compiled)
 
     def close(self) -> None:

@@ -18,10 +18,11 @@ from wizer.engine.deterministic import Deterministic, World
 from wizer.engine.link import Item, Linked, Linker, UnknownImports
 from wizer.engine.preview1 import Preview1
 from wizer.engine.reader import LiveInstance
+from wizer.engine.sizes import check_sizes, shared_out
 from wizer.engine.streams import Streams
 from wizer.engine.trace import Trace
 from wizer.engine.wasi import Wasi, configure
-from wizer.engine.watchdog import Limits, Watchdog, causes, check_sizes
+from wizer.engine.watchdog import Limits, Watchdog, causes
 from wizer.errors import ExitError, InvalidError, LinkError, OptionError, TrapError
 from wizer.exports import INITIALIZE
 from wizer.records import replace
@@ -92,6 +93,8 @@ class Run:
         """
         preloads = {name: wasm for name, wasm in given.items() if isinstance(wasm, bytes)}
         modules = self._compile_preloads(preloads)
+        every = [self._module, *map(parse_module, preloads.values())]
+        self._watchdog.bound(shared_out(every, self._limits, preloads))
         functions = self._wasi(wasi, deterministic, trace)
         linker = Linker(self.store, wasi=functions, unknown=unknown, trace=trace)
         for name, items in given.items():

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     import wasmtime
 
-    from wizer.binary.module import Module
-
 GRACE = 0.5
 """Seconds that a stopped guest has to end by itself before ``hard_exit`` is called."""
 
@@ -46,8 +44,8 @@ class Limits:
     Attributes:
         timeout: seconds of wall time for all guest code of the run.
         fuel: units of fuel, about one an instruction, for all guest code of the run.
-        max_memory: bytes, for each linear memory.
-        max_table_elements: elements, for each table.
+        max_memory: bytes, for all linear memories together; and for the heap of GC objects.
+        max_table_elements: elements, for all tables together.
         max_instances, max_tables, max_memories: how many of each there may be.
 
     Raises:
@@ -104,8 +102,7 @@ class Watchdog:
         self._wake: io.RawIOBase | None = None  # writing to it wakes the thread
         if limits.fuel is not None:
             store.set_fuel(limits.fuel)
-        bounds = (limits.max_memory, limits.max_table_elements, limits.max_instances, limits.max_tables)
-        store.set_limits(*(-1 if bound is None else bound for bound in (*bounds, limits.max_memories)))
+        self.bound(limits)
         store.set_epoch_deadline(1)
 
     def __enter__(self) -> Self:
@@ -118,6 +115,11 @@ class Watchdog:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def bound(self, limits: Limits) -> None:
+        """Have the engine bound each memory and table, and how many there are, by ``limits``."""
+        bounds = (limits.max_memory, limits.max_table_elements, limits.max_instances, limits.max_tables)
+        self._store.set_limits(*(-1 if bound is None else bound for bound in (*bounds, limits.max_memories)))
 
     def close(self) -> None:
         """End the thread. Afterwards the store has no bound on time; the others stay."""
@@ -287,37 +289,6 @@ def _pipe() -> tuple[io.RawIOBase, io.RawIOBase]:
     writer.setblocking(False)
     with reader, writer:  # what was made of them keeps them open
         return reader.makefile("rb", buffering=0), writer.makefile("wb", buffering=0)
-
-
-def check_sizes(module: Module, limits: Limits) -> None:
-    """Check what a module says of its memories and tables, before anything is compiled.
-
-    The engine does so too, but neither names the item nor bounds the growth of shared memories: these are
-    held to their declared maximum.
-
-    Raises:
-        LimitError: a memory or table is larger than the limits allow, or a shared memory may become so.
-    """
-    if (bound := limits.max_memory) is not None:
-        for index, memory in enumerate(module.memories):
-            size = memory.limits.minimum * memory.page_size
-            if size > bound:
-                raise LimitError(
-                    f"{module.describe('memory', index)} of {size} bytes exceeds the limit of {bound} bytes"
-                )
-            most = (memory.limits.maximum or 0) * memory.page_size
-            if memory.limits.shared and most > bound:
-                raise LimitError(
-                    f"{module.describe('memory', index)} is shared and may grow to {most} bytes, "
-                    f"over the limit of {bound} bytes"
-                )
-    if (bound := limits.max_table_elements) is not None:
-        for index, table in enumerate(module.tables):
-            if table.type.limits.minimum > bound:
-                raise LimitError(
-                    f"{module.describe('table', index)} of {table.type.limits.minimum} elements exceeds "
-                    f"the limit of {bound} elements"
-                )
 
 
 @contextlib.contextmanager
