@@ -38,13 +38,10 @@ ADAPTER = os.environ.get("WASI_ADAPTER") or _adapter()
 needs_adapter = pytest.mark.skipif(ADAPTER is None, reason="pip install tarawasm, or name a WASI_ADAPTER")
 
 
-def build(folder: Path, source: str, world: str, *, adapt: bool = False) -> bytes:
-    """Compile C into a component of ``world``."""
+def componentize(folder: Path, world: str, *, adapt: bool = False) -> bytes:
+    """Make a component of ``world`` from ``guest.wasm`` in ``folder``."""
     assert TOOLS is not None
-    (folder / "guest.c").write_text(source)
     (folder / "guest.wit").write_text(f"package my:guest;\n{world}")
-    compiler = [sys.executable, "-m", "ziglang", "cc", "-target", "wasm32-wasi", "-mexec-model=reactor"]
-    subprocess.run([*compiler, "-O1", "-g0", "guest.c", "-o", "guest.wasm"], cwd=folder, check=True)
     embed = [TOOLS, "component", "embed", "guest.wit", "guest.wasm", "-o", "embedded.wasm"]
     subprocess.run(embed, cwd=folder, check=True)
     new = [TOOLS, "component", "new", "embedded.wasm", "-o", "component.wasm"]
@@ -52,6 +49,14 @@ def build(folder: Path, source: str, world: str, *, adapt: bool = False) -> byte
         new += ["--adapt", f"wasi_snapshot_preview1={ADAPTER}"]
     subprocess.run(new, cwd=folder, check=True)
     return (folder / "component.wasm").read_bytes()
+
+
+def build(folder: Path, source: str, world: str, *, adapt: bool = False) -> bytes:
+    """Compile C into a component of ``world``."""
+    (folder / "guest.c").write_text(source)
+    compiler = [sys.executable, "-m", "ziglang", "cc", "-target", "wasm32-wasi", "-mexec-model=reactor"]
+    subprocess.run([*compiler, "-O1", "-g0", "guest.c", "-o", "guest.wasm"], cwd=folder, check=True)
+    return componentize(folder, world, adapt=adapt)
 
 
 GUEST = r"""
