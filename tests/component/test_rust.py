@@ -38,7 +38,7 @@ pytestmark = [
     pytest.mark.skipif(TARGET is None, reason="rustup target add wasm32-wasip1"),
 ]
 
-# Exports as `wit-bindgen` writes them; as the constructors are called, the linker does not call them each time.
+# Exports as `wit-bindgen` writes them. A linker that finds the constructors called does not call them itself.
 SOURCE = r"""
 use std::collections::HashMap;
 static mut WORDS: Option<HashMap<String, usize>> = None;
