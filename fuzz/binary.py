@@ -1,6 +1,6 @@
 """The coverage-guided fuzzer of the binary format: any bytes into the parser and out of the rewriter.
 
-    pip install atheris
+    pip install -e ".[fuzz]"
     python fuzz/binary.py                                # until something fails
     python fuzz/binary.py -runs=100000 -max_len=4096     # options of libFuzzer
     python fuzz/binary.py crash-…                        # again what failed

@@ -24,7 +24,7 @@ def test_pipeline(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(
-    importlib.util.find_spec("atheris") is None, reason="atheris is missing: pip install atheris"
+    importlib.util.find_spec("atheris") is None, reason='atheris is missing: pip install -e ".[fuzz]"'
 )
 def test_binary(tmp_path: Path) -> None:
     _run("binary.py", f"-runs={_BINARY_RUNS}", "-seed=1", "-max_len=4096", f"-artifact_prefix={tmp_path}/")
