@@ -137,3 +137,13 @@ def test_a_fault_of_a_preloaded_module_in_a_shared_memory_is_a_trap() -> None:
     with pytest.raises(wizer.TrapError) as error:
         wizer.wizen(wat, preload={"owner": owner, "reader": reader})
     assert "out of bounds memory access" in error.value.causes[-1]
+
+
+def test_a_component_that_trapped_cannot_be_frozen() -> None:
+    wat = """(component (core module $m (func (export "f") unreachable)) (core instance $i (instantiate $m))
+      (func (export "f") (canon lift (core func $i "f"))))"""
+    with wizer.Session(wat) as session:
+        with pytest.raises(wizer.TrapError):
+            session.call("f")
+        with pytest.raises(wizer.StateError, match="the engine lets nobody into one that has trapped"):
+            session.snapshot()

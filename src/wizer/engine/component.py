@@ -34,7 +34,7 @@ from wizer.engine.streams import Streams
 from wizer.engine.trace import Trace
 from wizer.engine.wasi import Wasi, configure
 from wizer.engine.watchdog import Limits, Watchdog, causes
-from wizer.errors import ExitError, LinkError, OptionError, TrapError, WizerError
+from wizer.errors import ExitError, LinkError, OptionError, StateError, TrapError, WizerError
 from wizer.records import replace
 
 Imports: TypeAlias = "Mapping[str, Any]"
@@ -393,6 +393,7 @@ def live_core_instances(
 
     Raises:
         OptionError: the instance is not one of an instrumented component.
+        StateError: it has trapped.
         WizerError: the engine keeps its instances in another way than this package knows.
     """
     handles = list(_core_instances(store))
@@ -403,7 +404,13 @@ def live_core_instances(
             "not the original"
         )
     function = find_function(store, instance, (mark,))
-    _call(store, function, function.type(store), ())
+    try:
+        _call(store, function, function.type(store), ())
+    except wasmtime.WasmtimeError as error:
+        raise StateError(
+            "the component cannot be frozen any more: the engine lets nobody into one that has trapped",
+            causes(error),
+        ) from None
     after = [_integer(store, handle, mark_global) for handle in handles]
     marked = next((i for i, pair in enumerate(zip(before, after, strict=True)) if pair[0] != pair[1]), None)
     if marked is None:
