@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import pickle
 from functools import cached_property
 from typing import Any
@@ -148,3 +149,9 @@ def test_the_functions_of_dataclasses_know_them() -> None:
     assert dataclasses.asdict(options) == {"names": [], "size": 1}
     assert dataclasses.replace(point, y=2) == Point(1, 2)
     assert dataclasses.replace(options, size=2) == Options(size=2)
+
+
+def test_signatures() -> None:
+    assert str(inspect.signature(Point)) == "(x: 'int', y: 'int' = 0) -> None"
+    assert str(inspect.signature(Options)) == "(*, names: 'list[str]' = <factory>, size: 'int' = 3) -> None"
+    assert str(inspect.signature(Nothing)) == "() -> None"

@@ -2,6 +2,8 @@
 
 Run a module's initialisation once, at build time, and ship a module that starts in the initialised state::
 
+    from pathlib import Path
+
     from wizer import Session, Wasi, wizen
 
     snapshot = wizen(Path("app.wasm"))  # calls its `wizer-initialize`

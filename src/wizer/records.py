@@ -22,7 +22,14 @@ from typing import Any, NoReturn, TypeVar, dataclass_transform, overload
 T = TypeVar("T")
 
 
-_UNSET = object()
+class _Unset:
+    """Stands for the default value of a field that is made anew for each instance."""
+
+    def __repr__(self) -> str:
+        return "<factory>"
+
+
+_UNSET = _Unset()
 
 
 class _Factory:
@@ -92,6 +99,16 @@ class _Fields:
         return name, Any, dataclasses.field(default=default)
 
 
+class _Signature:
+    """What ``inspect`` and ``help`` show of a record: the parameters of its ``__init__``."""
+
+    def __get__(self, _instance: object, owner: type) -> object:
+        import inspect
+
+        signature = inspect.signature(_compiled_init(owner))
+        return signature.replace(parameters=[*signature.parameters.values()][1:])
+
+
 def _fields(cls: type) -> _Fields:
     found: _Fields = cls.__dict__["__dataclass_fields__"]
     return found
@@ -107,6 +124,7 @@ def _made(cls: type, kw_only: bool, caches: bool) -> type:
     namespace["__slots__"] = (*names, "__dict__") if caches else names
     namespace["__match_args__"] = () if kw_only else names
     namespace["__dataclass_fields__"] = _Fields(names, defaults, kw_only)
+    namespace["__signature__"] = _Signature()
     namespace.update(_METHODS)
     namespace.update(_comparing(names))
     return type(cls)(cls.__name__, cls.__bases__, namespace)
@@ -148,6 +166,7 @@ def _compiled_init(cls: type) -> Any:
         lines.append("self.__post_init__()")
     body = "\n  ".join(lines or ["pass"])
     exec(f"def __init__({', '.join(parameters)}):\n  {body}", scope)
+    scope["__init__"].__annotations__ = {**cls.__annotations__, "return": None}
     scope["__init__"].__qualname__ = f"{cls.__qualname__}.__init__"
     return scope["__init__"]
 
