@@ -7,12 +7,13 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import wizer
 from guest import Guest, binary, environment
-from wizer import Limits, OptionError, Session, TrapError, Wizer, wizen
+from wizer import EngineConfig, InvalidError, Limits, OptionError, Session, TrapError, Wizer, wizen
 from wizer.binary.module import parse_module
 from wizer.engine.text import Wasm
 
@@ -64,6 +65,27 @@ def test_every_form_of_input_makes_the_same_snapshot(tmp_path: Path) -> None:
         NamedPath(tmp_path / "m.wasm"),
     ]
     assert len({wizen(form) for form in forms}) == 1
+
+
+def test_a_name_given_as_a_string_is_told_from_the_text_format() -> None:
+    with pytest.raises(InvalidError, match=r"give `pathlib\.Path\('app\.wasm'\)`"):
+        wizen("app.wasm")
+
+
+@pytest.mark.parametrize(
+    ("option", "known"),
+    [
+        ("unknown_imports", "'trap', 'error', 'default'"),
+        ("open_handles", "'error', 'drop'"),
+        ("compiler", "'auto', 'cranelift', 'winch'"),
+        ("opt_level", "'none', 'speed', 'speed_and_size'"),
+        ("regalloc", "None, 'backtracking', 'single-pass'"),
+    ],
+)
+def test_words_that_mean_nothing(option: str, known: str) -> None:
+    given: Any = {option: "fast"}
+    with pytest.raises(OptionError, match=f"the option `{option}` takes one of {known}, not 'fast'"):
+        wizen(WAT, **given) if option in ("unknown_imports", "open_handles") else EngineConfig(**given)
 
 
 def test_the_default_init_function_runs_and_goes() -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, Self, TypeAlias, get_args
 
 from wizer.binary.assemble import Chunk
 from wizer.binary.sections import is_component
-from wizer.engine.config import EngineConfig
+from wizer.engine.config import EngineConfig, check_word
 from wizer.engine.deterministic import Deterministic, DeterministicOption, as_deterministic
 from wizer.engine.text import Wasm, to_binary
 from wizer.engine.wasi import Wasi
@@ -108,6 +108,8 @@ class Session:
         trace: Trace | None = None,
         initialize: bool = True,
     ) -> None:
+        check_word("unknown_imports", unknown_imports, get_args(UnknownImports))
+        check_word("open_handles", open_handles, get_args(OpenHandles))
         binary = to_binary(wasm)
         world = as_deterministic(deterministic)
         if world is not None:

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from wizer.errors import OptionError
 from wizer.records import field, field_names, record
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import wasmtime
 
 Compiler = Literal["cranelift", "winch"]
+OptLevel = Literal["none", "speed", "speed_and_size"]
+RegisterAllocator = Literal["backtracking", "single-pass"]
 
 # The proposals by the names of `wasmtime -W help`, with the C API's name of the switch. The engine also
 # implements extended-const, which has no switch: it is always on. Stack switching stays off: the Python
@@ -102,9 +104,9 @@ class EngineConfig:
         cranelift_flags: further Cranelift settings; None as the value switches a flag on.
     """
 
-    compiler: Literal["auto", "cranelift", "winch"] = "auto"
-    opt_level: Literal["none", "speed", "speed_and_size"] = "none"
-    regalloc: Literal["backtracking", "single-pass"] | None = None
+    compiler: Literal["auto"] | Compiler = "auto"
+    opt_level: OptLevel = "none"
+    regalloc: RegisterAllocator | None = None
     cache: bool | str = True
     features: Mapping[str, bool] = field(default_factory=dict)
     nan_canonicalization: bool = True
@@ -125,6 +127,9 @@ class EngineConfig:
     cranelift_flags: Mapping[str, str | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_word("compiler", self.compiler, ("auto", *get_args(Compiler)))
+        check_word("opt_level", self.opt_level, get_args(OptLevel))
+        check_word("regalloc", self.regalloc, (None, *get_args(RegisterAllocator)))
         for name, on in self.features.items():
             if name not in FEATURES:
                 raise OptionError(f"unknown WebAssembly feature `{name}`; known: {', '.join(FEATURES)}")
@@ -137,6 +142,13 @@ class EngineConfig:
     def restricts(self) -> bool:
         """Whether the user switched a feature off, so that the input has to be checked for it."""
         return not all(self.features.values())
+
+
+def check_word(option: str, word: object, words: Collection[object]) -> None:
+    """Check that an option is one of the words that it takes; raise `OptionError` where it is not."""
+    if word not in words:
+        known = ", ".join(map(repr, words))
+        raise OptionError(f"the option `{option}` takes one of {known}, not {word!r}")
 
 
 def feature_set(switched: Mapping[str, bool]) -> dict[str, bool]:

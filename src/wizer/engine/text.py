@@ -37,6 +37,10 @@ def to_binary(wasm: Wasm) -> bytes:
     try:
         return bytes(wasmtime.wat2wasm(wasm))
     except wasmtime.WasmtimeError as error:
+        if isinstance(wasm, str) and wasm.endswith((".wasm", ".wat")):
+            raise InvalidError(
+                f"{wasm!r} is read as the text format; for a file of that name give `pathlib.Path({wasm!r})`"
+            ) from None
         raise InvalidError(str(error)) from None
 
 
