@@ -197,7 +197,11 @@ class _Comparison:
             yield from self._arrays(held, other, where)
         elif isinstance(held, Struct | Exn) and isinstance(other, Struct | Exn):
             for number, (value, other_value) in enumerate(zip(held.fields, other.fields, strict=True)):
-                yield from self._values(value, other_value, _step(where, f"field {number}"))
+                yield from self._values(value, other_value, _step(where, self._field(held, number)))
+
+    def _field(self, held: Struct | Exn, number: int) -> str:
+        name = self.module.field_names.get((held.typeidx, number)) if isinstance(held, Struct) else None
+        return f"field {number}" + ("" if name is None else f' ("{name}")')
 
     def _arrays(self, held: Array, other: Array, where: _Where) -> Iterator[Difference]:
         length, other_length = (len(array.data) or len(array.elements) for array in (held, other))

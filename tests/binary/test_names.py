@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from guest import binary
 from wizer.binary.module import parse_module
-from wizer.binary.names import read_names
+from wizer.binary.names import read_field_names, read_names
 from wizer.binary.reader import Reader
 
 WAT = """(module $m
@@ -35,6 +35,13 @@ def test_items_are_called_by_the_name_section_first() -> None:
     assert module.describe("memory", 7) == "memory 7"
 
 
+def test_fields_have_names() -> None:
+    wat = """(module (type (func)) (type $pair (struct (field $left i32) (field i32) (field $right i32)))
+      (type $other (struct (field $only i32))))"""
+    assert parse_module(binary(wat)).field_names == {(1, 0): "left", (1, 2): "right", (2, 0): "only"}
+    assert read_field_names(Reader(b"\x0a\x08\x01\x00\x02\x00\x01a\x01\xff")) == {(0, 0): "a"}
+
+
 def test_a_malformed_name_section_yields_what_stood_before_the_fault() -> None:
     good = b"\x01\x06\x01\x00\x03one"
     for bad in (b"\x05\xff", b"\x05\x04\x01\x00\x01\xff", b"\x07\x02\x05\x00", b"\x80"):
@@ -49,3 +56,4 @@ def test_unknown_subsections_are_passed_over() -> None:
 @given(st.binary(max_size=60))
 def test_no_name_section_is_an_error(data: bytes) -> None:
     assert all(isinstance(name, str) for name in read_names(Reader(data)).values())
+    assert all(isinstance(name, str) for name in read_field_names(Reader(data)).values())

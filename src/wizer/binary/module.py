@@ -23,7 +23,7 @@ from wizer.binary.externs import (
     read_tabletype,
     read_tagtype,
 )
-from wizer.binary.names import read_names
+from wizer.binary.names import read_field_names, read_names
 from wizer.binary.reader import Reader
 from wizer.binary.sections import Section, split_sections
 from wizer.binary.segments import DataSegment, ElementSegment, read_data, read_element
@@ -147,6 +147,15 @@ class Module:
         for section in self.sections:
             if section.id == sec.CUSTOM and section.name == "name":
                 names.update(read_names(section.reader(self.wasm)))
+        return names
+
+    @cached_property
+    def field_names(self) -> dict[tuple[int, int], str]:
+        """The names that the name section gives to fields, by the indices of type and field."""
+        names: dict[tuple[int, int], str] = {}
+        for section in self.sections:
+            if section.id == sec.CUSTOM and section.name == "name":
+                names.update(read_field_names(section.reader(self.wasm)))
         return names
 
     def describe(self, kind: ExternKind, index: int) -> str:
