@@ -27,6 +27,19 @@ APP = """
   (func (export "load") (param i32) (result i32) (i32.load (local.get 0))))
 """
 
+SEEDED = """
+(module
+  (import "wasi_snapshot_preview1" "random_get" (func $random_get (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "clock_time_get" (func $clock (param i32 i64 i32) (result i32)))
+  (memory (export "memory") 1)
+  (global $started (mut i64) (i64.const 0))
+  (func (export "wizer-initialize")
+    (drop (call $random_get (i32.const 1024) (i32.const 16)))
+    (drop (call $clock (i32.const 0) (i64.const 1) (i32.const 8)))
+    (global.set $started (i64.load (i32.const 8)))
+    (i64.store (i32.const 8) (i64.const 0))))
+"""
+
 
 def block(name: str) -> str:
     """Return the code of the README's block that is marked ``<!-- name -->``."""
@@ -74,6 +87,15 @@ def test_readme_command_line(tmp_path: Path) -> None:
     assert load(tmp_path / "app.wasm", 0) == 42
     assert load(tmp_path / "ready.wasm", 4) == 640
     assert load(tmp_path / "frozen.wasm", 0) == 42
+
+
+def test_readme_audit(tmp_path: Path) -> None:
+    (tmp_path / "seeded.wat").write_text(SEEDED)
+    command, _, said = block("checked: audit").removeprefix("$ ").partition("\n")
+    shell(f"status=0; {command} > said || status=$?; test $status = 3", tmp_path)
+    assert (tmp_path / "said").read_text() == said
+    shell(block("checked: deterministic"), tmp_path)
+    assert (tmp_path / "frozen.wasm").exists()
 
 
 def test_readme_c(tmp_path: Path) -> None:
