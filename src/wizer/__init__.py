@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         StateError,
         TrapError,
         WizerError,
+        WizerWarning,
     )
     from wizer.session import Session
     from wizer.verification import VerificationError
@@ -62,6 +63,7 @@ __all__ = [
     "Wasi",
     "Wizer",
     "WizerError",
+    "WizerWarning",
     "__version__",
     "audit",
     "verify",

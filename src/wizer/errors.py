@@ -42,6 +42,10 @@ def _indent(text: str, first: str) -> str:
     return first + text.replace("\n", "\n" + " " * len(first))
 
 
+class WizerWarning(UserWarning):
+    """What may go wrong with a snapshot that was made all the same."""
+
+
 class ParseError(WizerError):
     """The input is not a WebAssembly binary, or not one that this version can read.
 

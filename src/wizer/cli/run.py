@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,7 @@ def main(arguments: Arguments) -> int:
     _check_terminals(options)
     _check_output(options.output)
     wasi = make_wasi(options, flags)
+    warnings.showwarning = lambda message, *_: say(f"warning: {message}")
     with watched():
         wasm = read(options.input, "failed to open input file")
         _run(options, flags, wasi, wasm)

@@ -24,22 +24,13 @@ _STACK_ALLOCATED: Final = 2
 _BLOCK_ALLOCATED: Final = 4
 
 
-def is_adapter(module: Module) -> bool:
-    """Whether ``module`` is the adapter: it has the two globals, by name."""
-    return len(_globals(module)) == 2
-
-
-def _globals(module: Module) -> dict[str, int]:
-    return {
+def without_handles(module: Module, state: State) -> State:
+    """Return ``state`` as it is, or, where ``module`` is the adapter and has its block, as before that."""
+    globals_ = {
         name: index
         for (kind, index), name in module.names.items()
         if kind == "global" and name in (_BLOCK, _PROGRESS) and module.globals[index].type.valtype == "i32"
     }
-
-
-def without_handles(module: Module, state: State) -> State:
-    """Return ``state`` as it is, or, where ``module`` is the adapter and has its block, as before that."""
-    globals_ = _globals(module)
     if len(globals_) != 2 or state.globals.get(globals_[_PROGRESS]) != Number("i32", _BLOCK_ALLOCATED):
         return state
     forgotten = {

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from wizer.binary.externs import ExternKind
 from wizer.binary.types import hierarchy
 from wizer.capture import capture, initial_element
-from wizer.component.adapter import without_handles
 from wizer.component.instances import CoreInstance, Entity, Instances
 from wizer.component.instrument import InstrumentedComponent
 from wizer.component.objects import Holders, WatchedLive
@@ -74,8 +73,7 @@ class _CoreReader:
             raise StateError(f"{self.core.label}: {error.message}", error.causes) from None
         written = {tableidx: table for tableidx, table in tables.items() if table is not None}
         kept -= {("table", tableidx) for tableidx in written}
-        state = replace(state, tables={**state.tables, **written}, kept=frozenset(kept))
-        return without_handles(module, state)
+        return replace(state, tables={**state.tables, **written}, kept=frozenset(kept))
 
     @property
     def identities(self) -> Mapping[int, Identity]:

@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Literal
 
 from wizer.binary.assemble import Chunk
+from wizer.component.adapter import without_handles
 from wizer.component.capture import capture_component
-from wizer.component.handles import refuse_open_handles
+from wizer.component.handles import check_open_handles
 from wizer.component.instances import Exports, Instances, evaluate, exported_functions
 from wizer.component.instrument import InstrumentedComponent, instrument_component
 from wizer.component.live import LiveComponent, find_live
@@ -44,12 +45,15 @@ def freeze(
         OptionError: a function cannot be left out, or the limit of data segments is too small.
         StateError: a core instance holds what no module can express, or a component instance open handles.
     """
+    captured = capture_component(instances, instrumented, live.cores)
+    cores = instances.cores
+    states = [without_handles(core.module, state) for core, state in zip(cores, captured, strict=True)]
     if open_handles == "error":
-        refuse_open_handles(live.probes)
-    states = capture_component(instances, instrumented, live.cores)
+        put_back = [core for core in cores if states[core.number] is not captured[core.number]]
+        check_open_handles(live.probes, put_back)
     modules = [
         rewrite(core.module, state, core.module.exports, max_data_segments)
-        for core, state in zip(instances.cores, states, strict=True)
+        for core, state in zip(cores, states, strict=True)
     ]
     return rewrite_component(instances, modules, removed)
 

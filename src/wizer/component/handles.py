@@ -19,7 +19,8 @@ https://github.com/WebAssembly/component-model/blob/main/design/mvp/CanonicalABI
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final
 
 from wizer.binary import code
@@ -38,11 +39,10 @@ from wizer.binary.externs import (
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.types import FuncType, ValType, encode_functype
 from wizer.component import items as it
-from wizer.component.adapter import is_adapter
 from wizer.component.append import Appended
 from wizer.component.instances import CoreInstance, Frame
 from wizer.component.items import Component
-from wizer.errors import StateError
+from wizer.errors import StateError, WizerWarning
 from wizer.live import Live
 
 PROBE: Final = "wizer:handles"
@@ -175,25 +175,35 @@ def _chain(probe: Live, last: int) -> Iterator[int]:
         last = previous.buffer[0] & 0xFFFF_FFFF
 
 
-def refuse_open_handles(probes: Iterable[tuple[Frame, Live]]) -> None:
-    """Raise `StateError` where a component instance holds handles.
+def check_open_handles(probes: Iterable[tuple[Frame, Live]], put_back: Collection[CoreInstance]) -> None:
+    """Refuse to freeze component instances that hold handles.
 
-    Those of the preview-1 adapter are none: it is put back to where it was before it had any. They cannot be
-    told from others', so nothing is said where the adapter is the only module that can drop handles.
+    Args:
+        probes: the component instances that can, and what tells.
+        put_back: the core instances that are frozen as they were before they had their handles. Whose a
+            handle is cannot be told: where others of the same component instance deal in handles, too, there
+            is a `WizerWarning`, and where none does, there is nothing to say.
+
+    Raises:
+        StateError: a component instance holds handles.
     """
     for frame, probe in probes:
-        handles = () if _only_the_adapter(frame.cores.values()) else open_handles(probe)
+        dealers = [core for core in frame.cores.values() if core.drops_handles]
+        others = [core for core in dealers if core not in put_back]
+        handles = open_handles(probe) if others or not dealers else ()
         if not handles:
             continue
         named = ", ".join(map(str, handles[:8])) + (", …" if len(handles) > 8 else "")
         count = "1 open handle" if len(handles) == 1 else f"{len(handles)} open handles"
+        held = f"{frame.label} holds {count} ({named}), which no snapshot has"
+        if len(others) < len(dealers):
+            warnings.warn(
+                f"{held}: those of the preview-1 adapter are opened again, using another later would trap",
+                WizerWarning,
+                stacklevel=2,
+            )
+            continue
         raise StateError(
-            f"{frame.label} holds {count} ({named}), which no snapshot has: using one later would trap. "
-            "Drop them at the end of initialisation or, if they are not used again, freeze without them: "
-            'open_handles="drop" (--open-handles drop)'
+            f"{held}: using one later would trap. Drop them at the end of initialisation or, if they are not "
+            'used again, freeze without them: open_handles="drop" (--open-handles drop)'
         )
-
-
-def _only_the_adapter(cores: Iterable[CoreInstance]) -> bool:
-    droppers = [core for core in cores if core.drops_handles]
-    return bool(droppers) and all(is_adapter(core.module) for core in droppers)

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, Literal, Self, TypeAlias
 from wizer.binary.assemble import Chunk
 from wizer.binary.module import Module
 from wizer.binary.sections import CODE
+from wizer.component.adapter import without_handles
 from wizer.component.capture import capture_component
 from wizer.component.freeze import find_path, freeze, refuse_renames
 from wizer.component.instances import evaluate
@@ -184,11 +185,14 @@ class ComponentSession:
         return find_live(self.store, self._run.instance, self._instances, self._instrumented)
 
     def states(self) -> list[tuple[str, Module, State]]:
-        """Return the state of each core instance, with what to call it and its module."""
+        """Return the state of each core instance as it is frozen, with what to call it and its module."""
         with self._run.own_code():
             states = capture_component(self._instances, self._instrumented, self._live().cores)
         cores = self._instances.cores
-        return [(core.label, core.module, state) for core, state in zip(cores, states, strict=True)]
+        return [
+            (core.label, core.module, without_handles(core.module, state))
+            for core, state in zip(cores, states, strict=True)
+        ]
 
     def snapshot(
         self,
