@@ -280,6 +280,17 @@ def test_spellings_beside_wasmtime(options: str, wizer: Tool, wasmtime_wizer: To
     same_outcome(options, wizer, wasmtime_wizer, module)
 
 
+def test_names_in_messages_are_no_commands_to_the_terminal(wizer: Tool, module: Write) -> None:
+    names = (r"reloc.\1b[2J\e2\80\ae", r"\1b]0;title\07")
+    text = f"""(module (@custom "{names[0]}" "") (func $f (@name "{names[1]}") unreachable)
+        (func (export "wizer-initialize") (call $f)))"""
+    trapped = wizer(module(text))
+    assert r"\x1b]0;title\x07" in trapped.stderr
+    done = wizer(module(text.replace("(call $f)", "")))
+    assert r"`reloc.\x1b[2J\u202e`" in done.stderr
+    assert not any(character < " " for character in (trapped.stderr + done.stderr).replace("\n", ""))
+
+
 @pytest.mark.parametrize("options", ACCEPTED_BY_WIZER_11)
 def test_spellings_beside_wizer_11(options: str, wizer: Tool, wizer_rust: Tool, module: Write) -> None:
     same_outcome(options, wizer, wizer_rust, module)

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
+from typing import Final
+
+# Control characters but for line ends and tabs, and those that change the direction of writing.
+_COMMANDS: Final = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def harmless(text: str) -> str:
+    """Escape what a terminal takes for a command: a message holds names out of modules of strangers."""
+    return _COMMANDS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def say(text: str) -> None:
     """Write ``text`` and a line end to standard error, where there is one."""
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):
-            sys.stderr.write(f"{text}\n")
+            sys.stderr.write(f"{harmless(text)}\n")
             sys.stderr.flush()
 
 
