@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -246,13 +247,25 @@ def test_code_is_kept_for_each_configuration(tmp_path: Path, monkeypatch: pytest
 
 
 @linux
-def test_a_folder_that_others_may_write_to_is_not_used(tmp_path: Path) -> None:
+@pytest.mark.parametrize("above", [0, 1])
+def test_a_folder_that_others_may_write_to_is_not_used(tmp_path: Path, above: int) -> None:
     run(tmp_path)
     (entry,) = entries(tmp_path)
     entry.write_bytes(b"")
-    entry.parent.chmod(0o777)
+    entry.parents[above].chmod(0o777)
     run(tmp_path)
     assert entry.read_bytes() == b""
+
+
+@linux
+def test_the_folder_is_the_users_own_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o002)
+    try:
+        run(tmp_path)
+    finally:
+        os.umask(before)
+    (entry,) = entries(tmp_path)
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in entry.parents[:2]] == [0o700, 0o700]
 
 
 @linux

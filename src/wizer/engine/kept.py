@@ -85,14 +85,17 @@ def _folder() -> Path | None:
     if caches is None:
         return None
     folder = caches / "wizer" / "wasmtime-modules"
+    return folder if _is_private(folder.parent) and _is_private(folder) else None
+
+
+def _is_private(folder: Path) -> bool:
+    """Make a folder where it is missing; return whether nobody but its owner may change what is in it."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         info = folder.stat()
     except OSError:
-        return None
-    if hasattr(os, "geteuid") and (info.st_uid != os.geteuid() or info.st_mode & 0o022):
-        return None
-    return folder
+        return False
+    return not hasattr(os, "geteuid") or (info.st_uid == os.geteuid() and not info.st_mode & 0o022)
 
 
 def _caches() -> Path | None:
