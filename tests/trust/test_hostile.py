@@ -198,3 +198,28 @@ def test_no_length_is_believed(lie: str) -> None:
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_names_do_not_steer_a_terminal(tmp_path: Path) -> None:
+    wat = r"""(module (import "\1b[31mred" "\07\c2\9b\e2\80\ae" (func))
+      (func (export "wizer-initialize") (call 0)))"""
+    (tmp_path / "in.wat").write_text(wat)
+    run = wizer(tmp_path / "in.wat", "-o", tmp_path / "out.wasm")
+    assert run.returncode == 1
+    assert rb"`\x1b[31mred::\x07\x9b\u202e`" in run.stderr
+    assert b"\x1b" not in run.stderr
+
+
+def test_names_that_standard_output_has_no_letters_for(tmp_path: Path) -> None:
+    wat = """(module (import "wasi_snapshot_preview1" "random_get" (func (param i32 i32) (result i32)))
+      (memory (export "memory") 1)
+      (func (export "wizer-initialize") {}))"""
+    calls = "".join(f"(drop (call 0 (i32.const {at}) (i32.const 1)))" for at in range(0, 2048, 64))
+    named = '(global $"\\u{1f600}\\1b[2J" (mut i32) (i32.const 0))'
+    body = f"{calls} (global.set 0 (i32.load (i32.const 0)))"
+    (tmp_path / "in.wat").write_text(wat.format(body).replace("(memory", f"{named} (memory"))
+    run = wizer("audit", "--allow-wasi", tmp_path / "in.wat", env={"PYTHONIOENCODING": "ascii"})
+    assert run.returncode == 3, run.stderr
+    assert rb"\u2026" in run.stdout
+    everything = wizer("audit", "--allow-wasi", tmp_path / "in.wat", "--json").stdout
+    assert rb"\ud83d\ude00\u001b[2J" in everything

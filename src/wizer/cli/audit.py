@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from wizer.cli.options import run_options
 from wizer.cli.parse import Arguments, UsageError, parse
+from wizer.cli.report import harmless, show
 from wizer.cli.run import fail_at_once, make_flags, make_wasi, make_wizer, read
 from wizer.cli.signals import watched
 
@@ -145,11 +146,11 @@ def _print(audit: Audit, frozen: Sequence[str]) -> None:
         _print_table(rows)
     else:
         for row in rows:
-            print("  ".join(cell for cell in row if cell))
+            show("  ".join(cell for cell in row if cell))
     for text in _facts(audit):
-        print(text)
+        show(text)
     if not frozen:
-        print("nothing is frozen" + (" but what is allowed" if audit.findings else ""))
+        show("nothing is frozen" + (" but what is allowed" if audit.findings else ""))
 
 
 def _rows(audit: Audit) -> Iterator[tuple[str, str, str, str]]:
@@ -168,7 +169,7 @@ def _print_table(rows: Sequence[tuple[str, str, str, str]]) -> None:
 
     table = Table("source", "place", "name", "value")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(harmless, row))
     Console(highlight=False, markup=False).print(table)
 
 

@@ -1,4 +1,4 @@
-"""What goes to standard error: the one line that matters, warnings, and the results of calls."""
+"""What goes to standard error (the one line that matters, warnings, results), and what a report prints."""
 
 from __future__ import annotations
 
@@ -22,6 +22,13 @@ def say(text: str) -> None:
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.write(f"{harmless(text)}\n")
             sys.stderr.flush()
+
+
+def show(text: str) -> None:
+    """Write ``text`` and a line end to standard output, where there is one, in what letters it has."""
+    if sys.stdout is not None:
+        encoding = sys.stdout.encoding or "utf-8"
+        sys.stdout.write(harmless(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 def worded(error: OSError) -> str:
