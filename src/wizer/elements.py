@@ -10,7 +10,7 @@ from wizer.binary import sections as sec
 from wizer.binary.assemble import Chunk
 from wizer.binary.externs import Export
 from wizer.binary.instructions import referring
-from wizer.binary.leb128 import encode_unsigned
+from wizer.binary.leb128 import any_unsigned, encode_unsigned
 from wizer.binary.module import Module
 from wizer.binary.segments import (
     ElementSegment,
@@ -26,9 +26,9 @@ from wizer.heap.encode import References
 from wizer.records import record
 from wizer.state import FuncRef, Ref, State
 
-# What refers to segments: table.init, elem.drop, array.new_elem, array.init_elem, in any LEB128 of 32 bits.
+# What refers to segments: table.init, elem.drop; array.new_elem, array.init_elem.
 _SEGMENT_USES: Final = re.compile(
-    rb"\xfc(?:[\x0c\x0d]|[\x8c\x8d]\x80{0,3}\x00)|\xfb(?:[\x0a\x13]|[\x8a\x93]\x80{0,3}\x00)"
+    b"\xfc(?:%b|%b)|\xfb(?:%b|%b)" % (*map(any_unsigned, (12, 13)), *map(any_unsigned, (10, 19)))
 )
 
 # Up to this many runs of functions get a segment each, which is compact; engines allow 100,000.

@@ -36,6 +36,7 @@ from wizer.binary import sections as sec
 from wizer.binary.additions import Additions
 from wizer.binary.expr import encode_const, encode_ref_func
 from wizer.binary.externs import Limits, TableType
+from wizer.binary.leb128 import any_unsigned
 from wizer.binary.module import Module
 from wizer.binary.segments import ElementSegment
 from wizer.binary.types import (
@@ -67,8 +68,8 @@ _ANYREF: Final = RefType(nullable=True, heap="any")
 _EXTERNREF: Final = RefType(nullable=True, heap="extern")
 _EXNREF: Final = RefType(nullable=True, heap="exn")
 
-# `data.drop` and `elem.drop`, their opcode in any LEB128 of 32 bits.
-_DROPS: Final = re.compile(rb"\xfc(?:[\x09\x0d]|[\x89\x8d]\x80{0,3}\x00)")
+# `data.drop` and `elem.drop`.
+_DROPS: Final = re.compile(b"\xfc(?:%b|%b)" % (any_unsigned(9), any_unsigned(13)))
 
 
 @record

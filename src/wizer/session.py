@@ -66,8 +66,8 @@ class Session:
         preload: modules to instantiate first, by the name that they are imported under.
         unknown_imports: functions that nobody gives "trap" when they are called, are an "error" at once, or
             return the "default" values of their types.
-        limits: bounds on time, fuel and memory; None: ten minutes, 16 GiB for each memory, ten million
-            elements for each table. ``Limits()`` has none.
+        limits: bounds on time, fuel and memory; None: ten minutes, 16 GiB of memory, ten million
+            elements of tables. ``Limits()`` has none.
         engine: how to compile.
         max_data_segments: how many data segments a module in the snapshot may have.
         max_output: how many bytes a snapshot may have; None: as many as it takes.

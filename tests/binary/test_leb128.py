@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from binary.strategies import u64
-from wizer.binary.leb128 import encode_i32, encode_i64, encode_signed, encode_unsigned
+from binary.strategies import u32, u64
+from wizer.binary.leb128 import any_unsigned, encode_i32, encode_i64, encode_signed, encode_unsigned
 from wizer.binary.reader import Reader
 
 
@@ -25,6 +27,17 @@ from wizer.binary.reader import Reader
 )
 def test_unsigned(value: int, encoded: str) -> None:
     assert encode_unsigned(value) == bytes.fromhex(encoded)
+
+
+@given(u32, st.integers(0, 4))
+def test_any_unsigned_matches_every_encoding_of_a_value_and_of_no_other(value: int, padding: int) -> None:
+    shortest = encode_unsigned(value)
+    padding = min(padding, 5 - len(shortest))
+    longer = shortest[:-1] + bytes((shortest[-1] | 0x80,)) + b"\x80" * (padding - 1) + b"\0"
+    encoded = longer if padding else shortest
+    assert Reader(encoded).u32() == value
+    assert re.fullmatch(any_unsigned(value), encoded)
+    assert not re.fullmatch(any_unsigned(value ^ 1), encoded)
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,14 @@ https://webassembly.github.io/spec/core/binary/instructions.html
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 
 from wizer.binary import sections as sec
-from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import Module
 from wizer.binary.reader import Reader
 from wizer.binary.types import read_heaptype, read_valtype
+from wizer.errors import ParseError
 
 
 def referring(module: Module, funcs: Collection[int]) -> frozenset[int]:
@@ -21,29 +21,26 @@ def referring(module: Module, funcs: Collection[int]) -> frozenset[int]:
     section = module.section(sec.CODE)
     if section is None or not funcs:
         return frozenset()
-    # 0xD2 and the index, in any LEB128 of 32 bits.
     found: set[int] = set()
-    pattern = re.compile(b"\xd2(?:" + b"|".join(map(_any_leb, sorted(funcs))) + b")", re.DOTALL)
-    match = pattern.search(module.wasm, section.start, section.end)
+    candidates = _candidates(section.reader(module.wasm), funcs)
+    at = next(candidates, None)
     for start, end in bodies(section.reader(module.wasm)):
-        while match is not None and match.start() < start:
-            match = pattern.search(module.wasm, start, section.end)
-        if match is None:
+        while at is not None and at < start:
+            at = next(candidates, None)
+        if at is None:
             break
-        if match.end() <= end:
+        if at < end:
             found.update(func for func in _references(Reader(module.wasm, start, end)) if func in funcs)
     return frozenset(found)
 
 
-def _any_leb(value: int) -> bytes:
-    """Return a pattern for every unsigned LEB128 of 32 bits that says ``value``."""
-    shortest = encode_unsigned(value)
-    pattern = re.escape(shortest)
-    if len(shortest) < 5:
-        padding = b"\x80{0,%d}\x00" % (4 - len(shortest))
-        longer = re.escape(shortest[:-1] + bytes((shortest[-1] | 0x80,))) + padding
-        pattern = b"(?:" + pattern + b"|" + longer + b")"
-    return pattern
+def _candidates(reader: Reader, funcs: Collection[int]) -> Iterator[int]:
+    """Yield where bytes stand that could be ``ref.func`` and one of ``funcs``."""
+    while (at := reader.wasm.find(b"\xd2", reader.pos, reader.end)) >= 0:
+        reader.pos = at + 1
+        with suppress(ParseError):
+            if Reader(reader.wasm, at + 1, reader.end).u32() in funcs:
+                yield at
 
 
 def bodies(reader: Reader) -> Iterator[tuple[int, int]]:

@@ -5,6 +5,8 @@ https://webassembly.github.io/spec/core/binary/values.html#integers
 
 from __future__ import annotations
 
+import re
+
 
 def encode_unsigned(value: int) -> bytes:
     """Return the shortest unsigned LEB128 of ``value``, which is not negative."""
@@ -18,6 +20,17 @@ def encode_unsigned(value: int) -> bytes:
         value >>= 7
     out.append(value)
     return bytes(out)
+
+
+def any_unsigned(value: int) -> bytes:
+    """Return a regular expression for every unsigned LEB128 of 32 bits that says ``value``."""
+    shortest = encode_unsigned(value)
+    pattern = re.escape(shortest)
+    if len(shortest) < 5:
+        padding = b"\x80{0,%d}\x00" % (4 - len(shortest))
+        longer = re.escape(shortest[:-1] + bytes((shortest[-1] | 0x80,))) + padding
+        pattern = b"(?:" + pattern + b"|" + longer + b")"
+    return pattern
 
 
 def encode_signed(value: int) -> bytes:
