@@ -136,6 +136,35 @@ def test_nothing_is_a_terminal(tmp_path: Path) -> None:
     assert (tmp_path / "terminal").read_bytes() == (tmp_path / "none").read_bytes()
 
 
+TWO_VERSIONS = """(component
+  (import "wasi:io/poll@0.2.{version}" (instance $poll (export "pollable" (type $p (sub resource)))
+    (export "[method]pollable.block" (func (param "self" (borrow $p))))))
+  (alias export $poll "pollable" (type $pollable))
+  (import "{package}@0.2.{version}" (instance $other (export "{resource}" (type $t (sub resource)))
+    (alias outer 1 $pollable (type $p)) (export "pollable" (type $p1 (eq $p)))
+    (export "[method]{resource}.subscribe" (func (param "self" (borrow $t)) (result (own $p1))))))
+  (import "wasi:io/poll@0.2.0" (instance $old-poll (export "pollable" (type (sub resource)))))
+  (alias export $old-poll "pollable" (type $old-pollable))
+  (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
+    (alias outer 1 $old-pollable (type $p)) (export "pollable" (type $p1 (eq $p)))
+    (export "subscribe-duration" (func (param "when" u64) (result (own $p1))))))
+  (core func $subscribe (canon lower (func $clock "subscribe-duration")))
+  (core module $m (import "" "subscribe" (func $subscribe (param i64) (result i32)))
+    (func (export "f") (result i32) (call $subscribe (i64.const 3_600_000_000_000))))
+  (core instance $i (instantiate $m (with "" (instance (export "subscribe" (func $subscribe))))))
+  (func (export "f") (result u32) (canon lift (core func $i "f"))))"""
+
+
+@pytest.mark.parametrize("version", [3, 9])
+@pytest.mark.parametrize(
+    ("package", "resource"), [("wasi:sockets/tcp", "tcp-socket"), ("wasi:io/streams", "input-stream")]
+)
+def test_everything_that_hands_out_pollables_links(package: str, resource: str, version: int) -> None:
+    wat = TWO_VERSIONS.format(package=package, resource=resource, version=version)
+    with Session(wat, wasi=Wasi(), unknown_imports="error", deterministic=True) as session:
+        assert session.call("f") > 0
+
+
 @pytest.mark.parametrize("option", ["network", "name_lookup", "http"])
 def test_the_network_is_refused(option: str, folders: list[Path]) -> None:
     with pytest.raises(OptionError, match="deterministic initialisation goes without network"):

@@ -14,7 +14,7 @@ import ctypes
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import wasmtime
 import wasmtime.component as wc
@@ -26,9 +26,7 @@ from wizer.engine import capi
 from wizer.engine.component_compile import CompiledComponent, compile_component, validate_features
 from wizer.engine.config import EngineConfig
 from wizer.engine.deterministic import Deterministic, World
-from wizer.engine.preview2 import Preview2
 from wizer.engine.reader import LiveInstance
-from wizer.engine.relay import INSTANCES, MEMORIES
 from wizer.engine.sizes import check_sizes, shared_out
 from wizer.engine.streams import Streams
 from wizer.engine.trace import Trace
@@ -36,6 +34,9 @@ from wizer.engine.wasi import Wasi, configure
 from wizer.engine.watchdog import Limits, Watchdog, causes
 from wizer.errors import ExitError, LinkError, OptionError, StateError, TrapError, WizerError
 from wizer.records import replace
+
+if TYPE_CHECKING:
+    from wizer.engine.preview2 import Preview2
 
 Imports: TypeAlias = "Mapping[str, Any]"
 Path: TypeAlias = "tuple[str, ...]"
@@ -158,8 +159,11 @@ class ComponentRun:
             validate_features(original, config)
         self._deterministic = deterministic
         self._trace = trace
-        relayed = deterministic is not None or trace is not None
-        limits = _with_own(limits, instances=added + INSTANCES * relayed, memories=MEMORIES * relayed)
+        limits = _with_own(limits, instances=added, memories=0)
+        if deterministic is not None or trace is not None:
+            from wizer.engine.relay import INSTANCES, MEMORIES
+
+            limits = _with_own(limits, instances=INSTANCES, memories=MEMORIES)
         self._compiled = compile_component(instrumented, config, simple=simple, code=code, limits=limits)
         self.store = wasmtime.Store(self._compiled.engine)
         self._streams = Streams()
@@ -202,6 +206,8 @@ class ComponentRun:
         settings = self._deterministic
         if settings is None and self._trace is None:
             return None
+        from wizer.engine.preview2 import Preview2
+
         network = wasi.network or wasi.name_lookup or wasi.http
         if settings is not None and network and not settings.network:
             raise OptionError(

@@ -14,7 +14,6 @@ https://github.com/WebAssembly/WASI/tree/main/wasip2
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import wasmtime
@@ -25,6 +24,7 @@ from wizer.engine import capi
 from wizer.engine.deterministic import RESOLUTION, World
 from wizer.engine.relay import Function, Key, Relay, Resources, can_relay, function_handles
 from wizer.engine.trace import Trace
+from wizer.records import record
 
 if TYPE_CHECKING:
     from wasmtime._store import Storelike
@@ -43,7 +43,7 @@ _STREAMS, _FILES, _POLL = "wasi:io/streams", "wasi:filesystem/types", "wasi:io/p
 _POLLABLE: Key = (_POLL, "pollable")
 _LISTING: Key = (_FILES, "directory-entry-stream")
 _DESCRIPTOR: Key = (_FILES, "descriptor")
-_OURS: Final = 0x57495A00  # the numbers of our resource types begin here
+_NUMBERS: Final = {_POLLABLE: 0x57495A00, _LISTING: 0x57495A01, _DESCRIPTOR: 0x57495A02}  # of our types
 
 _BLOCK: Key = (_POLL, "[method]pollable.block")
 _READ_DIRECTORY: Key = (_FILES, "[method]descriptor.read-directory")
@@ -61,7 +61,7 @@ _SUBSCRIBE: Final = {
 _UNOBSERVED: Final = ("wasi:cli/exit", "wasi:clocks/timezone")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Until:
     """A pollable that is ready at a time, in nanoseconds since the run began."""
 
@@ -196,12 +196,12 @@ class Preview2:
     # Resources of our own.
 
     def _type(self, key: Key) -> wc.ResourceType:
-        return wc.ResourceType.host(_OURS + (_POLLABLE, _LISTING, _DESCRIPTOR).index(key))
+        return wc.ResourceType.host(_NUMBERS[key])
 
     def _hold(self, key: Key, value: ResourceAny | _Until | _Listing) -> wc.ResourceHost:
         self._count += 1
         self._held[self._count] = value
-        return wc.ResourceHost.own(self._count, _OURS + (_POLLABLE, _LISTING, _DESCRIPTOR).index(key))
+        return wc.ResourceHost.own(self._count, _NUMBERS[key])
 
     def _wrapped(self, value: Any) -> Any:
         """Return a value of the engine's with resources of our own."""

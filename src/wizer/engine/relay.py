@@ -20,11 +20,12 @@ https://github.com/WebAssembly/component-model/blob/main/design/mvp/CanonicalABI
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import wasmtime
 import wasmtime.component as wc
+
+from wizer.records import record
 
 if TYPE_CHECKING:
     from wasmtime._store import Storelike
@@ -54,7 +55,7 @@ _PRIMITIVES: dict[type, tuple[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Function:
     """A function for the relay.
 
