@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,17 @@ from hypothesis import settings
 # Examples by chance, but the same ones on every run, and no clock.
 settings.register_profile("wizer", derandomize=True, deadline=None, database=None)
 settings.load_profile("wizer")
+
+
+def pytest_configure() -> None:
+    """Hear signals that whoever started the tests ignores: `nohup`, or `&` in a script.
+
+    A program that is started with one ignored goes on to ignore it, and so would those that the tests start.
+    """
+    for name in ("SIGINT", "SIGHUP", "SIGTERM"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
