@@ -125,7 +125,7 @@ _FILES = f"""
     (func (export "hash") (call $metadata-hash (call $open-directory) (i32.const 0x200)))
     (func (export "clock") (i64.store (i32.const 0x300) (call $now)))
     (func $open
-      (call $open-at (call $open-directory) (i32.const 0) (i32.const 0x10) (i32.const 4) (i32.const 0)
+      (call $open-at (call $open-directory) (i32.const 1) (i32.const 0x10) (i32.const 4) (i32.const 0)
                      (i32.const 1) (i32.const 0x50))
       (global.set $file (call $ok (i32.const 0x50))))
     (export "open" (func $open))

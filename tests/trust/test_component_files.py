@@ -136,6 +136,24 @@ def test_nothing_is_a_terminal(tmp_path: Path) -> None:
     assert (tmp_path / "terminal").read_bytes() == (tmp_path / "none").read_bytes()
 
 
+@pytest.mark.parametrize("deterministic", [False, True])
+@pytest.mark.parametrize("target", ["../secret", "{parent}/secret", "../inside/../secret", "beside"])
+def test_links_do_not_lead_out_of_a_directory(target: str, deterministic: bool, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    (inside / "beside").write_text("no secret")
+    (inside / "file").symlink_to(target.format(parent=tmp_path))
+    with opened(inside, deterministic=deterministic) as session:
+        if target == "beside":
+            session.call("read")
+            if deterministic:  # the host's streams may have nothing yet
+                assert session.call("load", 0x400) == len("no secret")
+        else:
+            with pytest.raises(TrapError):
+                session.call("read")
+
+
 TWO_VERSIONS = """(component
   (import "wasi:io/poll@0.2.{version}" (instance $poll (export "pollable" (type $p (sub resource)))
     (export "[method]pollable.block" (func (param "self" (borrow $p))))))
