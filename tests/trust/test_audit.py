@@ -103,6 +103,14 @@ def test_what_differs_whatever_is_done() -> None:
     assert found.calls["host", "count"] == 1
 
 
+def test_functions_of_other_modules_are_not_counted() -> None:
+    library = '(module (func (export "f")))'
+    module = '(module (import "lib" "f" (func)) (func (export "wizer-initialize") (call 0)))'
+    found = audit(module, preload={"lib": library})
+    assert found.unobserved == (("lib", "f"),)
+    assert found.calls == {}
+
+
 def test_heap_fields_and_tables() -> None:
     module = """(module
       (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))

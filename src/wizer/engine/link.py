@@ -116,6 +116,8 @@ class Linker:
         """Return the extern for an import, None where it is left to be made."""
         found = self.given.get(imported.module, {}).get(imported.name)
         if isinstance(found, capi.Extern):
+            if self.trace is not None and imported.kind == "func":
+                self.trace.unobserved.append((imported.module, imported.name))
             return found
         if found is not None and not callable(found):
             raise LinkError(f"{found!r} is given for {_name(imported)}, which is a {imported.kind}")

@@ -76,6 +76,7 @@ class Preview2:
 
     Args:
         store: the store; its WASI is configured.
+        engine: its engine.
         component: the component.
         world: makes chance, time and directories up; None: they are the host's.
         trace: is told of every call; None: nobody is.
