@@ -110,8 +110,8 @@ class Audit:
         left_open: those that it did not close, by file descriptor: the number means nothing later.
         variables: the environment variables whose values are in the snapshot.
         failures: the sources under whose change initialisation failed, and how.
-        unobserved: imported functions whose calls are not counted, by module and name: those of other modules,
-            what only ends a component, and what the engine's package has no values for.
+        unobserved: imported functions whose calls are not counted, by module and name: those of other
+            modules, what only ends a component, and what the engine's package has no values for.
     """
 
     findings: tuple[Finding, ...]
