@@ -9,55 +9,56 @@ import ast
 import ctypes
 import importlib
 import importlib.util
-import inspect
+import re
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import wasmtime
 from wasmtime import _ffi as ffi
 
+import wizer
 from guest import Guest, binary, engine, environment
 from wizer import Session, TrapError
 from wizer.binary.types import RefType, SubType
 from wizer.calls import FloatBits
 from wizer.engine import capi
 
-SOURCE = ast.parse(inspect.getsource(capi))
-
-# The symbols of `wasmtime._ffi`, and what is imported from the package's private modules.
-SYMBOLS = sorted(
-    {
-        node.attr
-        for node in ast.walk(SOURCE)
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "ffi"
-    }
-)
-PRIVATE = sorted(
-    (node.module, alias.name)
-    for node in ast.walk(SOURCE)
-    if isinstance(node, ast.ImportFrom) and node.module is not None and node.module.startswith("wasmtime")
-    for alias in node.names
-)
+# What each file of the package uses of `wasmtime._ffi`, and imports from the engine's private modules.
+SYMBOLS: set[tuple[str, str]] = set()
+PRIVATE: set[tuple[str, str, str]] = set()
+for path in sorted(Path(wizer.__file__).parent.rglob("*.py")):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        match node:
+            case ast.Attribute(value=ast.Name(id="ffi"), attr=symbol):
+                SYMBOLS.add((path.stem, symbol))
+            case ast.ImportFrom(module=str(module)) if re.match(r"wasmtime\b", module):
+                PRIVATE.update(
+                    (path.stem, module, alias.name)
+                    for alias in node.names
+                    if "._" in f"{module}.{alias.name}"
+                )
 
 
 def test_there_is_something_to_look_for() -> None:
-    assert "wasmtime_func_call_unchecked" in SYMBOLS
-    assert ("wasmtime._extern", "wrap_extern") in PRIVATE
+    assert ("capi", "wasmtime_func_call_unchecked") in SYMBOLS
+    assert ("capi", "wasmtime._extern", "wrap_extern") in PRIVATE
+    assert {file for file, *_ in SYMBOLS | PRIVATE} >= {"capi", "capi_config", "component"}
 
 
-@pytest.mark.parametrize("symbol", SYMBOLS)
-def test_every_symbol_of_the_c_api_is_there(symbol: str) -> None:
-    assert hasattr(ffi, symbol), f"wasmtime._ffi has lost `{symbol}`, which wizer.engine.capi uses"
+@pytest.mark.parametrize(("file", "symbol"), sorted(SYMBOLS))
+def test_every_symbol_of_the_c_api_is_there(file: str, symbol: str) -> None:
+    assert hasattr(ffi, symbol), f"wasmtime._ffi has lost `{symbol}`, which wizer.engine.{file} uses"
 
 
-@pytest.mark.parametrize(("module", "name"), PRIVATE)
-def test_every_private_name_is_there(module: str, name: str) -> None:
+@pytest.mark.parametrize(("file", "module", "name"), sorted(PRIVATE))
+def test_every_private_name_is_there(file: str, module: str, name: str) -> None:
     found = importlib.import_module(module)
     assert hasattr(found, name) or importlib.util.find_spec(f"{module}.{name}"), (
-        f"{module} has lost `{name}`, which wizer.engine.capi uses"
+        f"{module} has lost `{name}`, which wizer.engine.{file} uses"
     )
 
 
