@@ -89,34 +89,32 @@ class Reader:
         return self._signed(64)
 
     def _unsigned(self, bits: int) -> int:
-        start, value, shift = self.pos, 0, 0
-        while True:
-            byte = self.byte()
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                break
-            if shift >= bits:
-                raise self.fail("integer representation too long", start)
+        start = self.pos
+        value, _ = self._leb128(bits)
         if value >> bits:
             raise self.fail("integer too large", start)
         return value
 
     def _signed(self, bits: int) -> int:
-        start, value, shift = self.pos, 0, 0
-        while True:
-            byte = self.byte()
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                break
-            if shift >= bits:
-                raise self.fail("integer representation too long", start)
-        if byte & 0x40:
-            value -= 1 << shift
+        start = self.pos
+        value, length = self._leb128(bits)
+        if value >> length - 1:
+            value -= 1 << length
         if not -(1 << bits - 1) <= value < 1 << bits - 1:
             raise self.fail("integer too large", start)
         return value
+
+    def _leb128(self, bits: int) -> tuple[int, int]:
+        """Read the groups of 7 bits that ``bits`` bits may take; return them as one number, and how many bits."""
+        start, value, length = self.pos, 0, 0
+        while True:
+            byte = self.byte()
+            value |= (byte & 0x7F) << length
+            length += 7
+            if byte < 0x80:
+                return value, length
+            if length >= bits:
+                raise self.fail("integer representation too long", start)
 
     def raw(self, length: int) -> bytes:
         """Read ``length`` bytes."""
