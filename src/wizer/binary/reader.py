@@ -105,7 +105,7 @@ class Reader:
         return value
 
     def _leb128(self, bits: int) -> tuple[int, int]:
-        """Read the groups of 7 bits that ``bits`` bits may take; return them as one number, and how many bits."""
+        """Read groups of 7 bits; return them as one unsigned integer, and how many bits they are."""
         start, value, length = self.pos, 0, 0
         while True:
             byte = self.byte()
