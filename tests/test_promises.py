@@ -24,6 +24,8 @@ from guest import (
 from wizer import EngineConfig, Session, StateError, wizen
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import Module, parse_module
+from wizer.previous import Appended, marker
+from wizer.records import field_names
 
 MVP = """(module (type $f (func (result i32))) (import "env" "f" (func $imported))
     (memory 1) (table 4 funcref) (elem (i32.const 1) $one $init) (data (i32.const 8) "hello") (data
@@ -198,6 +200,23 @@ def test_sections_of_a_relocatable_object_go() -> None:
         *((-1, "relocated", b"no relation"), (-1, "target_features", b"\x00")),
     )
     assert [name for name, _ in custom_sections(frozen(wasm))] == ["relocated", "target_features"]
+
+
+def test_a_section_of_others_that_is_called_as_ours_stays() -> None:
+    sections = ((0, "wizer", b"not ours"), (-1, "wizer", b""), (-1, "wizer", bytes(40)))
+    snapshot = frozen(with_custom(WITH_STATE, *sections))
+    assert custom_sections(snapshot) == [(name, data) for _, name, data in sections]
+
+
+@pytest.mark.parametrize("name", ["funcs", "tables", "globals", "elements", "data"])
+def test_a_marker_that_cannot_be_true_is_not_believed(name: str) -> None:
+    wasm = binary(WITH_STATE)
+    code = parse_module(wasm).section(10)
+    assert code is not None
+    nothing = dict.fromkeys(field_names(Appended), 0)
+    for funcs in (0, 1):
+        appended = Appended(**{**nothing, "funcs": funcs, name: 2})
+        assert frozen(wasm + marker(appended, [wasm[code.start : code.end]])) == frozen(wasm)
 
 
 def test_dwarf_still_fits_since_code_offsets_are_the_same() -> None:

@@ -16,7 +16,7 @@ from wizer.binary.assemble import Chunk
 from wizer.binary.externs import encode_name
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import Module
-from wizer.binary.sections import section_header
+from wizer.binary.sections import Section, section_header
 from wizer.errors import ParseError
 from wizer.records import field_names, record, replace
 from wizer.state import State
@@ -80,19 +80,44 @@ def without_previous(module: Module, state: State) -> tuple[Module, State]:
     return stripped, rest
 
 
+def is_marker(module: Module, section: Section) -> bool:
+    """Whether a section is one that `marker` made; others may use its name as well."""
+    return _parsed(module, section) is not None
+
+
 def _read(module: Module) -> Appended | None:
     """Return what the module's own custom section says, where it is there and still true."""
-    section = next((s for s in module.sections if s.id == sec.CUSTOM and s.name == NAME), None)
+    found = next(filter(None, (_parsed(module, section) for section in module.sections)), None)
     bodies = module.section(sec.CODE)
-    if section is None or bodies is None:
+    if found is None or bodies is None:
+        return None
+    appended, checksum = found
+    is_true = checksum == _checksum([module.wasm[bodies.start : bodies.end]]) and _fits(module, appended)
+    return appended if is_true else None
+
+
+def _parsed(module: Module, section: Section) -> tuple[Appended, bytes] | None:
+    if section.id != sec.CUSTOM or section.name != NAME:
         return None
     reader = section.reader(module.wasm)
     try:
-        appended = Appended(*(reader.u32() for _ in field_names(Appended)))
-        checksum = reader.raw(4)
+        found = Appended(*(reader.u32() for _ in field_names(Appended))), reader.raw(4)
     except ParseError:
         return None
-    return appended if checksum == _checksum([module.wasm[bodies.start : bodies.end]]) else None
+    return found if reader.at_end else None
+
+
+def _fits(module: Module, appended: Appended) -> bool:
+    """Whether the module has as much as was appended to it, the restore function last."""
+    imported = module.import_counts
+    return (
+        module.start == len(module.funcs) - 1
+        and 0 < appended.funcs <= len(module.funcs) - imported.get("func", 0)
+        and appended.tables <= len(module.tables) - imported.get("table", 0)
+        and appended.globals <= len(module.globals) - imported.get("global", 0)
+        and appended.first_element + appended.elements <= len(module.elements)
+        and appended.first_data + appended.data <= len(module.data)
+    )
 
 
 def _checksum(chunks: Iterable[Chunk]) -> bytes:

@@ -23,6 +23,7 @@ nothing of state are passed on as they are.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 from wizer.binary import code
 from wizer.binary import sections as sec
@@ -48,7 +49,7 @@ from wizer.data import data_contents
 from wizer.elements import element_contents, table_segments
 from wizer.heap.appended import Function
 from wizer.heap.encode import References
-from wizer.previous import NAME, Appended, marker, without_previous
+from wizer.previous import Appended, is_marker, marker, without_previous
 from wizer.records import replace
 from wizer.state import State
 
@@ -89,15 +90,15 @@ def rewrite(
         contents[sec.DATA_COUNT] = [encode_unsigned(data.count)]
     if restore or module is not unstripped:
         contents.update(_functions(module, references, restore))
-    chunks = assemble(module, contents, keep_custom=_keeps)
+    chunks = assemble(module, contents, keep_custom=partial(_keeps, module))
     if restore:
         chunks.append(_marker(module, references, contents))
     return chunks
 
 
-def _keeps(section: Section) -> bool:
+def _keeps(module: Module, section: Section) -> bool:
     """Whether a custom section stays; our own is written anew."""
-    return section.name != NAME and not _describes_relocations(section)
+    return not is_marker(module, section) and not _describes_relocations(section)
 
 
 def _describes_relocations(section: Section) -> bool:
