@@ -147,3 +147,21 @@ def test_a_component_that_trapped_cannot_be_frozen() -> None:
             session.call("f")
         with pytest.raises(wizer.StateError, match="the engine lets nobody into one that has trapped"):
             session.snapshot()
+
+
+def _module_with(body: bytes) -> bytes:
+    """A module of one function with one type and a table, whose accessors need more types and functions."""
+    code = bytes([len(body) + 2, 0]) + body + b"\x0b"
+    sections = (b"\x01\x04\x01\x60\x00\x00", b"\x03\x02\x01\x00", b"\x04\x04\x01\x70\x00\x01")
+    exported = b"\x07\x05\x01\x01f\x00\x00"
+    return b"\0asm\x01\0\0\0" + b"".join(sections) + exported + b"\x0a" + bytes([len(code) + 1, 1]) + code
+
+
+@pytest.mark.parametrize("body", [b"\xd0\x01\x1a", b"\xd0\x02\x1a", b"\x41\x00\x41\x01\x10\x01", b"\x10\x01"])
+@pytest.mark.parametrize("component", [False, True])
+def test_a_body_cannot_refer_to_what_is_appended(body: bytes, component: bool) -> None:
+    wasm = _module_with(body)
+    if component:
+        wasm = b"\0asm\x0d\0\x01\0" + b"\x01" + bytes([len(wasm)]) + wasm + b"\x02\x04\x01\x00\x00\x00"
+    with pytest.raises(wizer.InvalidError):
+        wizer.Session(wasm)

@@ -35,7 +35,9 @@ class Compiled:
     compiler: Compiler
 
 
-def compile_module(wasm: bytes, config: EngineConfig, *, simple: bool, limits: Limits) -> Compiled:
+def compile_module(
+    wasm: bytes, config: EngineConfig, *, simple: bool, limits: Limits, original: bytes | None = None
+) -> Compiled:
     """Compile ``wasm`` with the compiler that ``config`` names or, for "auto", the quickest that takes it.
 
     Args:
@@ -43,12 +45,16 @@ def compile_module(wasm: bytes, config: EngineConfig, *, simple: bool, limits: L
         config: how to compile.
         simple: the module has only types that Winch may take: no GC, exception, tag or externref types.
         limits: whether code must count fuel.
+        original: what ``wasm`` was made of. It has to be valid itself: a body that refers to a type or
+            function which is not there may refer to one that was appended.
 
     Raises:
-        InvalidError: the module is invalid, or uses what the compiler asked for does not know.
+        InvalidError: a module is invalid, or uses what the compiler asked for does not know.
         OptionError: the configuration is refused, or Winch was asked for and does not exist here.
     """
-    return with_quickest(lambda compiler: _compile(wasm, config, compiler, limits), config, simple=simple)
+    return with_quickest(
+        lambda compiler: _compile(wasm, config, compiler, limits, original), config, simple=simple
+    )
 
 
 def with_quickest(
@@ -127,30 +133,43 @@ def _machine() -> str:
     return os.environ.get("PROCESSOR_ARCHITECTURE", "").lower()
 
 
-def _compile(wasm: bytes, config: EngineConfig, compiler: Compiler, limits: Limits) -> Compiled:
+def _compile(
+    wasm: bytes, config: EngineConfig, compiler: Compiler, limits: Limits, original: bytes | None
+) -> Compiled:
     """Make an engine and compile ``wasm`` with it."""
     settings = engine_config(config, compiler, fuel=limits.fuel is not None)
     if isinstance(config.cache, str):
         load_cache(settings, config.cache)
     engine = wasmtime.Engine(settings)
     if config.cache is not True or not _worth_keeping(wasm):
-        return Compiled(engine, _module(engine, wasm), compiler)
+        return Compiled(engine, _module(engine, wasm, original), compiler)
     from wizer.engine import kept
 
     name = kept.key(wasm, f"{compiler} {limits.fuel is not None} {config}")
     module = kept.find(engine, name)
     if module is None:
-        module = _module(engine, wasm)
+        module = _module(engine, wasm, original)
         kept.keep(module, name)
     return Compiled(engine, module, compiler)
 
 
-def _module(engine: wasmtime.Engine, wasm: bytes) -> wasmtime.Module:
-    """Compile ``wasm``; the engine's complaint becomes an InvalidError."""
+def _module(engine: wasmtime.Engine, wasm: bytes, original: bytes | None = None) -> wasmtime.Module:
+    """Compile ``wasm``, and validate what it was made of; the engine's complaint becomes an InvalidError."""
     try:
-        return capi_config.new_module(engine, wasm)
+        module = capi_config.new_module(engine, wasm)
     except wasmtime.WasmtimeError as error:
         raise InvalidError("the module does not compile", causes(error)) from None
+    if original is not None:
+        validate(engine, original)
+    return module
+
+
+def validate(engine: wasmtime.Engine, wasm: bytes) -> None:
+    """Check that a module is valid; raise `InvalidError` if it is not."""
+    try:
+        capi_config.validate(engine, wasm)
+    except wasmtime.WasmtimeError as error:
+        raise InvalidError("the module is invalid", causes(error)) from None
 
 
 def load_cache(settings: wasmtime.Config, cache: bool | str) -> None:

@@ -23,6 +23,7 @@ from wasmtime.component._enter import maybe_raise_last_exn
 
 from wizer.binary.module import Module
 from wizer.engine import capi
+from wizer.engine.compile import validate
 from wizer.engine.component_compile import CompiledComponent, compile_component, validate_features
 from wizer.engine.config import EngineConfig
 from wizer.engine.deterministic import Deterministic, World
@@ -165,6 +166,8 @@ class ComponentRun:
 
             limits = _with_own(limits, instances=INSTANCES, memories=MEMORIES)
         self._compiled = compile_component(instrumented, config, simple=simple, code=code, limits=limits)
+        for module in {id(module): module for module in cores}.values():
+            validate(self._compiled.engine, module.wasm)  # see `compile_module`
         self.store = wasmtime.Store(self._compiled.engine)
         self._streams = Streams()
         self._watchdog = Watchdog(self.store, limits, hard_exit=hard_exit)

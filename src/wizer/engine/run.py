@@ -59,7 +59,11 @@ class Run:
         self._config = config
         self._limits = limits
         self._hard_exit = hard_exit
-        self._open(compile_module(instrumented, config, simple=simple, limits=limits))
+        self._open(self._compile(config, simple=simple))
+
+    def _compile(self, config: EngineConfig, *, simple: bool) -> Compiled:
+        wasm, limits = self._instrumented, self._limits
+        return compile_module(wasm, config, simple=simple, limits=limits, original=self._module.wasm)
 
     def _open(self, compiled: Compiled) -> None:
         self._compiled = compiled
@@ -114,7 +118,7 @@ class Run:
         if config is not self._config:
             self.close()
             self._config = config
-            self._open(compile_module(self._instrumented, config, simple=False, limits=self._limits))
+            self._open(self._compile(config, simple=False))
         try:
             return {name: compile_with(self._compiled, wasm) for name, wasm in preloads.items()}
         except InvalidError:
@@ -122,7 +126,7 @@ class Run:
                 raise
         self.close()
         config = replace(self._config, compiler="cranelift")
-        self._open(compile_module(self._instrumented, config, simple=False, limits=self._limits))
+        self._open(self._compile(config, simple=False))
         return {name: compile_with(self._compiled, wasm) for name, wasm in preloads.items()}
 
     def _wasi(
