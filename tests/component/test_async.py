@@ -139,7 +139,8 @@ def test_types_of_streams_futures_and_maps_are_kept() -> None:
           (type $s (stream u8)) (type $f (future u32)) (type $m (map string u32))
           (import "x" (func (param "s" $s) (param "f" $f) (param "m" $m))))"""
     )
-    assert wizer.Session(wasm).snapshot() == wasm
+    with wizer.Session(wasm) as session:
+        assert session.snapshot() == wasm
 
 
 @pytest.mark.parametrize(
