@@ -8,7 +8,9 @@ the measurements.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import wasmtime
@@ -155,21 +157,39 @@ def _compile(
 
 def _module(engine: wasmtime.Engine, wasm: bytes, original: bytes | None = None) -> wasmtime.Module:
     """Compile ``wasm``, and validate what it was made of; the engine's complaint becomes an InvalidError."""
-    try:
-        module = capi_config.new_module(engine, wasm)
-    except wasmtime.WasmtimeError as error:
-        raise InvalidError("the module does not compile", causes(error)) from None
-    if original is not None:
-        validate(engine, original)
-    return module
+    with validating(engine, () if original is None else (original,)):
+        try:
+            return capi_config.new_module(engine, wasm)
+        except wasmtime.WasmtimeError as error:
+            raise InvalidError("the module does not compile", causes(error)) from None
 
 
-def validate(engine: wasmtime.Engine, wasm: bytes) -> None:
-    """Check that a module is valid; raise `InvalidError` if it is not."""
+@contextmanager
+def validating(engine: wasmtime.Engine, modules: Sequence[bytes]) -> Iterator[None]:
+    """Check on a thread that modules are valid, while they are compiled in another form.
+
+    Raises:
+        InvalidError: one is not, and nothing else is wrong.
+    """
+    errors: list[BaseException] = []
+
+    def check() -> None:
+        try:
+            for wasm in modules:
+                capi_config.validate(engine, wasm)
+        except wasmtime.WasmtimeError as error:
+            errors.append(InvalidError("the module is invalid", causes(error)))
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=check)
+    thread.start()
     try:
-        capi_config.validate(engine, wasm)
-    except wasmtime.WasmtimeError as error:
-        raise InvalidError("the module is invalid", causes(error)) from None
+        yield
+    finally:
+        thread.join()
+    if errors:
+        raise errors[0]
 
 
 def load_cache(settings: wasmtime.Config, cache: bool | str) -> None:

@@ -23,7 +23,7 @@ from wasmtime.component._enter import maybe_raise_last_exn
 
 from wizer.binary.module import Module
 from wizer.engine import capi
-from wizer.engine.compile import validate
+from wizer.engine.compile import validating
 from wizer.engine.component_compile import CompiledComponent, compile_component, validate_features
 from wizer.engine.config import EngineConfig
 from wizer.engine.deterministic import Deterministic, World
@@ -166,9 +166,9 @@ class ComponentRun:
 
             limits = _with_own(limits, instances=INSTANCES, memories=MEMORIES)
         self._compiled = compile_component(instrumented, config, simple=simple, code=code, limits=limits)
-        for module in {id(module): module for module in cores}.values():
-            validate(self._compiled.engine, module.wasm)  # see `compile_module`
-        self.store = wasmtime.Store(self._compiled.engine)
+        originals = {id(module): module.wasm for module in cores}
+        with validating(self._compiled.engine, [*originals.values()]):  # see `compile_module`
+            self.store = wasmtime.Store(self._compiled.engine)
         self._streams = Streams()
         self._watchdog = Watchdog(self.store, limits, hard_exit=hard_exit)
         self._watchdog.bound(shared_out(cores, limits))
