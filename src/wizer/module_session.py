@@ -142,6 +142,12 @@ class ModuleSession:
         texts = [f"0x{value[::-1].hex()}" if isinstance(value, bytes) else str(value) for value in results]
         return texts[0] if len(texts) == 1 else f"({', '.join(texts)})"
 
+    def dropped_sections(self) -> list[str]:
+        """Return the names of the custom sections that a snapshot does not have."""
+        from wizer.rewrite import dropped_custom_sections
+
+        return dropped_custom_sections(self.module)
+
     def _function(self, name: str) -> Export:
         export = self.module.exports_by_name.get(name)
         if export is None:

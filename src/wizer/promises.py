@@ -13,7 +13,7 @@ from wizer.binary import sections as sec
 from wizer.binary.externs import Export, Import, MemoryType, TableType
 from wizer.binary.module import Module
 from wizer.differences import Difference
-from wizer.previous import NAME, without_previous
+from wizer.previous import is_marker, without_previous
 from wizer.records import replace
 from wizer.rewrite import dropped_custom_sections
 from wizer.state import State
@@ -33,7 +33,7 @@ def broken_promises(original: Module, exports: Sequence[Export], snapshot: Modul
     yield from _definitions(stripped, snapshot)
     yield from _bodies(stripped, snapshot)
     yield from _custom_sections(original, snapshot)
-    restored = any(section.name == NAME for section in snapshot.sections)
+    restored = any(is_marker(snapshot, section) for section in snapshot.sections)
     if snapshot.start is not None and not (restored and snapshot.start >= len(stripped.funcs)):
         yield Difference("start", snapshot.start, "start function", "none", f"function {snapshot.start}")
 
@@ -136,12 +136,12 @@ def _code(module: Module, count: int) -> Iterator[bytes]:
 
 
 def _custom_sections(original: Module, snapshot: Module) -> Iterator[Difference]:
-    dropped = {*dropped_custom_sections(original), NAME}
+    dropped = {*dropped_custom_sections(original)}
     kept, found = (
         [
             (section.name, module.wasm[section.start : section.end])
             for section in module.sections
-            if section.id == sec.CUSTOM and section.name not in dropped
+            if section.id == sec.CUSTOM and section.name not in dropped and not is_marker(module, section)
         ]
         for module in (original, snapshot)
     )

@@ -226,6 +226,10 @@ class Session:
         """Return the results of a call of ``name`` as text, in WAVE notation for a component."""
         return self._guest.shown(name, results)
 
+    def dropped_sections(self) -> list[str]:
+        """Return the names of the custom sections that a snapshot lacks: they describe an object file."""
+        return self._guest.dropped_sections()
+
     def state(self) -> State:
         """Return the state of a module as it is now; its memories are views, good until the next call."""
         return self._module_session("state of a module").state()

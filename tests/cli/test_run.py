@@ -58,6 +58,17 @@ def test_what_describes_a_relocatable_object_goes_and_is_named(wizer: Tool, modu
     assert wizer("-f", "get", stdin=ended.stdout).stderr == "`get` returned 42\n"
 
 
+def test_what_a_module_in_a_component_loses_is_named(wizer: Tool, module: Write) -> None:
+    text = """(component
+      (core module $m (@custom "linking" "\\02") (func (export "init")))
+      (core instance $i (instantiate $m))
+      (func (export "wizer-initialize") (canon lift (core func $i "init"))))"""
+    ended = wizer(module(text))
+    assert ended.stderr == (
+        "note: the output lacks `linking`: they describe the input as a relocatable object\n"
+    )
+
+
 def test_output_may_be_the_input(wizer: Tool, module: Write) -> None:
     path = module(modules.COUNTER)
     assert wizer(path, "-o", path).status == 0

@@ -168,8 +168,8 @@ def test_declared_sizes_are_checked_before_compiling(text: str, limits: Limits, 
     check_sizes(module, Limits())
 
 
-@pytest.mark.parametrize("value", [-1, 1 << 63, float("nan")])
-def test_limits_out_of_range(value: float) -> None:
+@pytest.mark.parametrize("value", [-1, 1 << 63, float("nan"), "5"])
+def test_limits_out_of_range(value: Any) -> None:
     with pytest.raises(OptionError, match="limit `timeout` must be"):
         Limits(timeout=value)
 

@@ -184,6 +184,15 @@ MODULE = {
 }
 
 
+def test_a_custom_section_of_our_name_that_is_somebody_else_s_is_missed() -> None:
+    wat = '(module (@custom "wizer" "kept") (func (export "init")))'
+    with Session(wat) as session:
+        snapshot = session.snapshot()
+        verify_session(session, snapshot)
+        with pytest.raises(VerificationError, match=r"custom section 0 \(`wizer`\)"):
+            verify_session(session, snapshot.replace(b"kept", b"lost"))
+
+
 @pytest.mark.parametrize("planted", MODULE)
 def test_planted_changes_of_the_module_are_found(planted: str) -> None:
     plant, message = MODULE[planted]

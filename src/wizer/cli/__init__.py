@@ -139,7 +139,6 @@ def _version() -> str:
 
 def _end_by_broken_pipe() -> int:
     """End as programs end whose reader has gone: by SIGPIPE, which Python ignores by default."""
-    import os
     import signal
 
     from wizer.cli.signals import end_by

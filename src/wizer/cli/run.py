@@ -168,11 +168,7 @@ def known_renames(renames: Mapping[str, str], session: Session) -> dict[str, str
 
 def _note_dropped_sections(session: Session) -> None:
     """Name the custom sections that the output lacks."""
-    if session.is_component:
-        return
-    from wizer.rewrite import dropped_custom_sections
-
-    if dropped := dropped_custom_sections(session.module):
+    if dropped := session.dropped_sections():
         names = ", ".join(f"`{name}`" for name in dropped)
         say(f"note: the output lacks {names}: they describe the input as a relocatable object")
 

@@ -29,6 +29,7 @@ from wizer.engine.watchdog import Limits
 from wizer.errors import OptionError
 from wizer.instrument import needs_cranelift
 from wizer.output import write_path, write_stream
+from wizer.rewrite import dropped_custom_sections
 from wizer.state import State
 
 Imports: TypeAlias = "Mapping[str, Any]"
@@ -128,6 +129,11 @@ class ComponentSession:
     def close(self) -> None:
         """Let the instance go."""
         self._run.close()
+
+    def dropped_sections(self) -> list[str]:
+        """Return the names of the custom sections that the modules of a snapshot do not have."""
+        names = (name for core in self._instances.cores for name in dropped_custom_sections(core.module))
+        return [*dict.fromkeys(names)]
 
     def call(self, name: str, *args: Any) -> Any:
         """Call an exported function with Python values as ``wasmtime.component`` has them.

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import wasmtime
 import wasmtime.component as wc
 
+from wizer.errors import LinkError
 from wizer.records import record
 
 if TYPE_CHECKING:
@@ -261,7 +262,8 @@ class _Text:
 
     def _key(self, handle: wc.OwnType | wc.BorrowType) -> Key:
         key = self._resources.key(handle.ty)
-        assert key is not None, "an interface uses a resource type that none defines"
+        if key is None:
+            raise LinkError("the component imports a function of a resource type that no interface defines")
         return key
 
     def _import(self, interface: str) -> None:
