@@ -39,7 +39,7 @@ __all__ = ["DataRange", "MemoryImage", "encoded_overhead", "plan", "touched_rang
 
 _SMALL_SCAN = 4 << 20  # bytes: less time than the import of numpy takes
 _SMALL_SCAN_WITH_NUMPY = 1 << 16  # bytes, if that is imported
-_SMALL_CHOICE = 4096  # ranges
+_SMALL_CHOICE = 20_000  # ranges: likewise
 _GAPS_HELD = 1 << 17  # at least, for each memory
 _GAPS_HELD_A_SEGMENT = 8  # at least, for each segment allowed
 
@@ -76,7 +76,7 @@ def plan(images: Sequence[MemoryImage], max_segments: int) -> list[DataRange]:
     """Choose the segments that encode smallest, of at most ``max_segments``.
 
     No other choice encodes smaller if the limit does not bind; where it does, the choice is within a few
-    bytes in all of the best one (:mod:`.bulk_choose`).
+    bytes in all of the best one (:mod:`.limit`, :mod:`.bulk_choose`).
 
     Returns:
         The segments, ordered by memory and start. None starts or ends with a zero byte, and all non-zero
@@ -92,8 +92,12 @@ def plan(images: Sequence[MemoryImage], max_segments: int) -> list[DataRange]:
         raise OptionError(
             f"{needed} memories hold data and each needs a data segment, but the limit is {max_segments}"
         )
-    if sum(map(len, ranges)) <= min(max_segments, _SMALL_CHOICE):
+    if sum(map(len, ranges)) <= _SMALL_CHOICE:
         chosen = [_choose(image, rows) for image, rows in zip(images, ranges, strict=True)]
+        if sum(map(len, chosen)) > max_segments:
+            from .limit import merge_to_limit
+
+            chosen = merge_to_limit(images, chosen, max_segments)
     else:
         from .bulk_choose import choose_within
 
