@@ -211,9 +211,9 @@ def picture(results: dict[str, Any]) -> str:
     rows = [(case, figures) for case, figures in rows if ratio(figures, "cold") is not None]
     bottom = 50 + 46 * len(rows)
     out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 960 {bottom + 50}" font-size="13" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-60 0 1020 {bottom + 50}" font-size="13" '
         'font-family="system-ui, sans-serif" fill="#333">',
-        f'<rect width="960" height="{bottom + 50}" fill="white"/>',
+        f'<rect x="-60" width="1020" height="{bottom + 50}" fill="white"/>',
     ]
     for number, (what, colour) in enumerate(COLOURS.items()):
         out.append(f'<rect x="{330 + 150 * number}" y="14" width="12" height="12" fill="{colour}"/>')
