@@ -11,9 +11,12 @@ from wizer.binary.types import (
     PACKED_CODES,
     ArrayType,
     CompType,
+    FieldType,
     FuncType,
+    RefType,
     ValType,
     encode_functype,
+    encode_valtype,
 )
 from wizer.records import record
 
@@ -50,7 +53,7 @@ class AppendedTypes:
     def __init__(self, module: Module) -> None:
         self.entries: list[bytes] = []
         self._module = module
-        self._found: dict[FuncType | str, int] = {}
+        self._found: dict[FuncType | FieldType | str, int] = {}
 
     def func(self, functype: FuncType) -> int:
         """Return the index of a function type."""
@@ -65,7 +68,19 @@ class AppendedTypes:
 
         return self._index(storage, is_array, bytes((0x5E, code, 0)))
 
-    def _index(self, key: FuncType | str, wanted: Callable[[CompType], bool], entry: bytes) -> int:
+    def refs(self, element: FieldType) -> int:
+        """Return the index of the type of arrays of references."""
+
+        def is_array(comp: CompType) -> bool:
+            return isinstance(comp, ArrayType) and comp.element == element
+
+        assert isinstance(element.storage, RefType)
+        entry = b"\x5e" + encode_valtype(element.storage) + bytes((element.mutable,))
+        return self._index(element, is_array, entry)
+
+    def _index(
+        self, key: FuncType | FieldType | str, wanted: Callable[[CompType], bool], entry: bytes
+    ) -> int:
         if key not in self._found:
             types = self._module.types
             index = next((i for i, t in enumerate(types) if wanted(t.comp)), None)

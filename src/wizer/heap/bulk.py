@@ -2,16 +2,18 @@
 
 A list of 100,000 nodes, immutable and so its last one first, held by a mutable global::
 
-    (table $objects 100001 anyref)
+    (type $objects (array (mut anyref)))
+    (global $objects (mut (ref null $objects)) (ref.null $objects))
     (global $list (mut (ref null $node)) (ref.null $node))
     (func $make (param $number i32) (param $end i32) … (loop …
-      (table.set $objects (local.get $number)
-        (struct.new $node (array.get …) (ref.cast … (table.get $objects (array.get …)))))))
+      (array.set $objects (global.get $objects) (local.get $number)
+        (struct.new $node (array.get …) (ref.cast … (call $object (array.get …)))))))
     (func $restore
+      (global.set $objects (array.new_default $objects (i32.const 100001)))
       (call $make (i32.const 1) (i32.const 100001))
-      (global.set $list (ref.cast (ref $node) (table.get $objects (i32.const 100000))))
+      (global.set $list (ref.cast (ref $node) (call $object (i32.const 100000))))
       (data.drop $data)
-      (table.fill $objects (i32.const 0) (ref.null any) (i32.const 100001)))
+      (global.set $objects (ref.null $objects)))
     (start $restore)
     (data $data "…")
 
@@ -35,6 +37,7 @@ from wizer.heap.bulk_place import BulkPlacement
 from wizer.heap.bulk_rows import Data
 from wizer.heap.bulk_values import Values
 from wizer.heap.graph import Graph
+from wizer.heap.objects import array_of_objects
 from wizer.state import FuncRef, GlobalRef, ObjectRef, Ref, Value
 
 # Up to this many runs are a call each in the restore function.
@@ -42,8 +45,6 @@ _MAX_CALLS: Final = 256
 
 # From this many equal elements of a table on, one instruction sets them.
 _MIN_FILL: Final = 256
-
-_ANYREF = RefType(nullable=True, heap="any")
 
 
 class Bulk:
@@ -55,7 +56,8 @@ class Bulk:
         completed: the objects that constant expressions make and whose slots are set here.
         functions: to append, from the index of the module's first appended function on.
         values: the numbers of objects and functions.
-        objects, functable: the indices of the tables that have them.
+        objects: the array of objects.
+        functable: the index of the table of functions.
     """
 
     def __init__(
@@ -64,11 +66,12 @@ class Bulk:
         placement: BulkPlacement,
         types: AppendedTypes,
         dataidx: int,
+        globalidx: int,
         placeholder: Callable[[RefType], bytes],
     ) -> None:
         module = graph.module
-        self.objects = len(module.tables)
-        self.functable = self.objects + 1
+        self.objects = array_of_objects(types, globalidx, len(module.funcs))
+        self.functable = len(module.tables)
         self._graph = graph
         self._placement = placement
         self._first_func = len(module.funcs)
@@ -78,11 +81,11 @@ class Bulk:
         self._runs = number_groups(self._groups, needs, 1 + len(placement.late))
         self._end = self._groups[-1].end if self._groups else 1 + len(placement.late)
         self.values = Values(
-            module, self._numbers(), self._end, self.objects, self.functable, self._first_func
+            module, self._numbers(), self._end, self.objects, self.functable, self._first_func + 1
         )
         self._data = Data()
         self._maker = Maker(graph, self.values, types, self._data, dataidx, self.objects, placeholder)
-        self.functions: list[Function] = [self.values.decoder(types)]
+        self.functions: list[Function] = [self.objects.getter(types), self.values.decoder(types)]
         self._slots = self._sorted_out(self._times())
 
     def data(self) -> bytes:
@@ -228,13 +231,13 @@ class Bulk:
         ``exact`` gives the code for an object.
         """
         pieces = [
-            encode_const("i32", number) + exact(node) + code.table_set(self.objects)
+            self.objects.set(encode_const("i32", number), exact(node))
             for group in self._groups
             for number, node in enumerate(group.existing, group.first + len(group.made))
         ]
         for number, kept in enumerate(self.values.existing, self._end):
             value = exact(kept) if isinstance(kept, int) else self._imported(kept)
-            pieces.append(encode_const("i32", number) + value + code.table_set(self.objects))
+            pieces.append(self.objects.set(encode_const("i32", number), value))
         for number, func in enumerate(self.values.funcs, 1):
             if isinstance(func, GlobalRef):
                 get = code.global_get(func.globalidx) + code.table_set(self.functable)
@@ -247,19 +250,24 @@ class Bulk:
         conversion = code.ANY_CONVERT_EXTERN if self._graph.top(valtype) == "extern" else b""
         return code.global_get(ref.globalidx) + conversion
 
+    def begin(self) -> bytes:
+        """Return the code that goes before everything else; ask for it last."""
+        return self.objects.make(self.values.size)
+
     def clear(self) -> list[bytes]:
-        """Return the code that leaves nothing behind in the tables."""
-        pieces = [_cleared(self.objects, "any", self.values.size)]
-        return pieces + (
-            [_cleared(self.functable, "func", len(self.values.funcs) + 1)] if self.values.funcs else []
-        )
+        """Return the code that leaves nothing behind."""
+        pieces = [self.objects.clear()]
+        if self.values.funcs:
+            everything = encode_const("i32", 0) + encode_null("func")
+            count = encode_const("i32", len(self.values.funcs) + 1)
+            pieces.append(everything + count + code.table_fill(self.functable))
+        return pieces
 
     def tables(self) -> list[bytes]:
         """Return the tables to append."""
-        tables = [encode_tabletype(TableType(_ANYREF, Limits(self.values.size)))]
-        if self.values.funcs:
-            tables.append(encode_tabletype(TableType(FUNCREF, Limits(len(self.values.funcs) + 1))))
-        return tables
+        if not self.values.funcs:
+            return []
+        return [encode_tabletype(TableType(FUNCREF, Limits(len(self.values.funcs) + 1)))]
 
     def func_segment(self) -> bytes | None:
         """Return the segment that writes the table of functions."""
@@ -307,7 +315,3 @@ class Stretches:
             self.starts.append(start)
             self.counts.append(len(numbers))
         self.numbers += numbers
-
-
-def _cleared(tableidx: int, heap: str, size: int) -> bytes:
-    return encode_const("i32", 0) + encode_null(heap) + encode_const("i32", size) + code.table_fill(tableidx)

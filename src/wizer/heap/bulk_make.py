@@ -4,15 +4,15 @@ For nodes of which each has a value and the next node, both in columns::
 
     (func $make (param $number i32) (param $end i32) …
       (loop $next …
-        (table.set $objects (local.get $number)
-          (struct.new $node (array.get_u $i8s …) (ref.cast (ref null $node) (table.get $objects (…)))))
+        (array.set $objects (global.get $objects) (local.get $number)
+          (struct.new $node (array.get_u $i8s …) (ref.cast (ref null $node) (call $object (…)))))
         …))
 
 Where next nodes come later than those that hold them, nodes start with null, and a second function does::
 
         (struct.set $node 1
-          (ref.cast (ref $node) (table.get $objects (local.get $number)))
-          (ref.cast (ref null $node) (table.get $objects (…))))
+          (ref.cast (ref $node) (call $object (local.get $number)))
+          (ref.cast (ref null $node) (call $object (…))))
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from wizer.heap.bulk_loop import NUMBER, Loop, advance
 from wizer.heap.bulk_rows import Data
 from wizer.heap.bulk_values import Values
 from wizer.heap.graph import WIDTHS, Graph, number_at
+from wizer.heap.objects import Objects
 from wizer.records import record
 from wizer.state import Array, Value
 
@@ -57,7 +58,7 @@ class Maker:
         graph: the objects.
         values: encodes their contents.
         types, data, dataidx: as `Loop` has them.
-        objects: the table of objects.
+        objects: the array of objects.
         placeholder: returns the code for some value of a type.
     """
 
@@ -66,7 +67,7 @@ class Maker:
     types: AppendedTypes
     data: Data
     dataidx: int
-    objects: int
+    objects: Objects
     placeholder: Callable[[RefType], bytes]
 
     def make(self, group: Group, slots: Sequence[Slots]) -> Function:
@@ -81,7 +82,7 @@ class Maker:
             made += self._from_data(loop, group)
         else:
             made += self._repeated(loop, group)
-        return loop.function(code.local_get(NUMBER) + made + code.table_set(self.objects))
+        return loop.function(self.objects.set(code.local_get(NUMBER), made))
 
     def loop(self, first: int, count: int) -> Loop:
         """Return a function in the making, for ``count`` numbers from ``first`` on."""
@@ -132,7 +133,7 @@ class Maker:
         """Return the function that sets the slots of a group that are set later."""
         loop = self.loop(group.first, len(group.nodes))
         own = loop.local(RefType(nullable=True, heap=group.typeidx))
-        body = code.local_get(NUMBER) + code.table_get(self.objects)
+        body = self.objects.get(code.local_get(NUMBER))
         body += code.ref_cast(group.typeidx) + code.local_set(own)
         if group.form == "filled":
             return loop.function(body + self._elements(loop, group, own))

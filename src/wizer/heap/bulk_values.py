@@ -1,17 +1,17 @@
 """Values as numbers in columns, and the code that turns them back.
 
-A reference in a column is the number under which an appended table, $objects, has the object; 0 is null::
+A reference in a column is the number under which an array has the object (`wizer.heap.objects`); 0 is null::
 
-    (ref.cast (ref null $node) (table.get $objects (column)))
+    (ref.cast (ref null $node) (call $object (column)))
 
 Where scalars are among them, the lowest bit tells, and an appended function decodes it::
 
     (func $ref (param $code i32) (result anyref)
       (if (result anyref) (i32.and (local.get $code) (i32.const 1))
         (then (ref.i31 (i32.shr_u (local.get $code) (i32.const 1))))
-        (else (table.get $objects (i32.shr_u (local.get $code) (i32.const 1))))))
+        (else (call $object (i32.shr_u (local.get $code) (i32.const 1))))))
 
-Functions have numbers of their own, in another appended table.
+Functions have numbers of their own, in an appended table.
 """
 
 from __future__ import annotations
@@ -25,9 +25,8 @@ from wizer.binary.types import FuncType, RefType, StorageType, encode_valtype, h
 from wizer.heap.appended import AppendedTypes, Function
 from wizer.heap.bulk_loop import Loop
 from wizer.heap.graph import WIDTHS
+from wizer.heap.objects import ANYREF, Objects
 from wizer.state import I31, NULL, FuncRef, GlobalRef, Number, ObjectRef, Ref, Value
-
-_ANYREF = RefType(nullable=True, heap="any")
 
 
 class Values:
@@ -41,7 +40,8 @@ class Values:
 
     Args:
         module: the original module.
-        objects, functable: the tables.
+        objects: the array of objects.
+        functable: the table of functions.
         decode: the index that the function ``$ref`` would have.
     """
 
@@ -50,7 +50,7 @@ class Values:
         module: Module,
         numbers: list[int],
         first_existing: int,
-        objects: int,
+        objects: Objects,
         functable: int,
         decode: int,
     ) -> None:
@@ -130,7 +130,7 @@ class Values:
         """Return the code that turns the number on the stack into a reference of a type."""
         if hierarchy(reftype.heap, self._module.types) == "func":
             return code.table_get(self._functable) + _narrowed(reftype, "func")
-        found = code.call(self._decode) if scalars else code.table_get(self._objects)
+        found = code.call(self._decode) if scalars else self._objects.get(b"")
         if reftype.heap == "extern":
             return found + (b"" if reftype.nullable else code.REF_AS_NON_NULL) + code.EXTERN_CONVERT_ANY
         return found + _narrowed(reftype, "any")
@@ -139,9 +139,9 @@ class Values:
         """Return the function ``$ref``."""
         shifted = code.local_get(0) + encode_const("i32", 1) + code.I32_SHR_U
         test = code.local_get(0) + encode_const("i32", 1) + code.I32_AND
-        choice = code.if_(encode_valtype(_ANYREF)) + shifted + code.REF_I31
-        choice += code.ELSE + shifted + code.table_get(self._objects) + code.END
-        return Function(types.func(FuncType(("i32",), (_ANYREF,))), (), test + choice)
+        choice = code.if_(encode_valtype(ANYREF)) + shifted + code.REF_I31
+        choice += code.ELSE + self._objects.get(shifted) + code.END
+        return Function(types.func(FuncType(("i32",), (ANYREF,))), (), test + choice)
 
 
 def _narrowed(reftype: RefType, top: str) -> bytes:

@@ -89,10 +89,12 @@ class References:
         if many is not None:
             from wizer.heap.bulk import Bulk
 
-            self._bulk = Bulk(self._graph, many, self.types, self._first_data, self._placeholder)
+            late = sum(map(self._graph.is_exception, many.late))
+            globalidx = len(module.globals) + len(many.appended) + late
+            self._bulk = Bulk(self._graph, many, self.types, self._first_data, globalidx, self._placeholder)
             self.passive_data.append(b"")  # its place
-        numbers = self._bulk.values.numbers if self._bulk is not None else ()
-        self._paths = Paths(self._graph, self._placement, numbers)
+        numbers, objects = (self._bulk.values.numbers, self._bulk.objects) if self._bulk else ((), None)
+        self._paths = Paths(self._graph, self._placement, numbers, objects)
         self._table_sets: list[tuple[int, int, Ref]] = []
         self._bulk_tables: dict[int, dict[int, Ref]] = {}
 
@@ -136,12 +138,13 @@ class References:
             globaltype = encode_globaltype(GlobalType(reftype, mutable=False))
             entries.append(globaltype + self._construct(node) + END)
         late = encode_globaltype(GlobalType(_EXNREF, mutable=True)) + encode_null("exn") + END
-        return entries + [late] * self.late_globals
+        entries += [late] * len(self._paths.late_exceptions)
+        return entries if self._bulk is None else [*entries, self._bulk.objects.entry]
 
     @property
     def late_globals(self) -> int:
-        """How many of the appended globals only serve the restore function: one for each exception."""
-        return len(self._paths.late_exceptions)
+        """How many of the appended globals only serve the restore function."""
+        return len(self._paths.late_exceptions) + (self._bulk is not None)
 
     def appended_tables(self) -> list[bytes]:
         """Return the tables to append, in which the restore function keeps what it makes and refers to."""
@@ -203,7 +206,7 @@ class References:
         if segment is not None:
             self.passive_elements.append(segment)
             self.funcs.update(ref.funcidx for ref in self._bulk.values.funcs if isinstance(ref, FuncRef))
-        return [*kept, *made, *late, *filled, *tables]
+        return [self._bulk.begin(), *kept, *made, *late, *filled, *tables]
 
     def _patch(self) -> list[bytes]:
         """Return the code that sets what constant expressions and data do not."""
@@ -398,6 +401,8 @@ class References:
         home = self._placement.homes[node]
         assert isinstance(home, Late)
         place = encode_const("i32", home.number)
+        if self._bulk is not None:
+            return self._bulk.objects.set(place, self._construct(node))
         return place + self._construct(node) + code.table_set(len(self._module.tables))
 
     def _large_arrays(self) -> list[int]:

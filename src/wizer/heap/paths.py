@@ -15,12 +15,11 @@ from wizer.binary import code
 from wizer.binary.expr import encode_const
 from wizer.binary.types import RefType, ValType
 from wizer.heap.graph import Graph
+from wizer.heap.objects import ANYREF, Objects
 from wizer.heap.place import InGlobal, InMutableGlobal, Inside, InTable, Late, Placement
 from wizer.state import Array, Exn, Struct
 
 StandsAlone: TypeAlias = "InGlobal | InMutableGlobal | InTable | Late"
-
-_ANYREF = RefType(nullable=True, heap="any")
 
 
 class Paths:
@@ -29,14 +28,18 @@ class Paths:
     Args:
         graph: the objects.
         placement: where they are made.
-        numbers: under which numbers the table of objects has those that are made from data.
+        numbers: under which numbers the array of objects has those that are made from data.
+        objects: this array; None where there is a table of the few that the restore function makes.
     """
 
-    def __init__(self, graph: Graph, placement: Placement, numbers: Sequence[int]) -> None:
+    def __init__(
+        self, graph: Graph, placement: Placement, numbers: Sequence[int], objects: Objects | None
+    ) -> None:
         self._graph = graph
         self._module = graph.module
         self._placement = placement
         self._numbers = numbers
+        self._objects = objects
 
     def exact(self, node: int) -> bytes:
         """Return the code that gets at an object as a reference of its own type.
@@ -80,7 +83,10 @@ class Paths:
                 index = encode_const("i64" if tabletype.limits.is64 else "i32", element)
                 return index + code.table_get(tableidx), tabletype.element
             case Late(number):
-                return encode_const("i32", number) + code.table_get(len(module.tables)), _ANYREF
+                index = encode_const("i32", number)
+                if self._objects is not None:
+                    return self._objects.get(index), ANYREF
+                return index + code.table_get(len(module.tables)), ANYREF
 
     def _global_type(self, globalidx: int) -> RefType:
         """Return the type of a global that holds an object; an appended one has the object's own type."""
