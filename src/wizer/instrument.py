@@ -69,7 +69,7 @@ _EXTERNREF: Final = RefType(nullable=True, heap="extern")
 _EXNREF: Final = RefType(nullable=True, heap="exn")
 
 # `data.drop` and `elem.drop`.
-_DROPS: Final = re.compile(b"\xfc(?:%b|%b)" % (any_unsigned(9), any_unsigned(13)))
+DROPS: Final = re.compile(b"\xfc(?:%b|%b)" % (any_unsigned(9), any_unsigned(13)))
 
 
 @record
@@ -263,7 +263,7 @@ def _next_body(tableidx: int, is64: bool) -> bytes:
 def _may_drop(module: Module) -> bool:
     """Whether a body may drop a segment: whether the bytes of such an instruction occur in the code."""
     section = module.section(sec.CODE)
-    return section is not None and _DROPS.search(module.wasm, section.start, section.end) is not None
+    return section is not None and DROPS.search(module.wasm, section.start, section.end) is not None
 
 
 def _probe_operands(is64: bool) -> bytes:

@@ -15,7 +15,6 @@ After::
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -29,10 +28,9 @@ from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import Module
 from wizer.binary.reader import Reader
 from wizer.binary.types import FuncType, encode_functype
-from wizer.instrument import Accessors
+from wizer.instrument import DROPS, Accessors
 
-# `data.drop` and `elem.drop`, their opcode in any LEB128 of 32 bits.
-_DROPS: Final = re.compile(rb"\xfc(?:[\x09\x0d]|[\x89\x8d]\x80{0,3}\x00)")
+# `data.drop` and `elem.drop`.
 _OPCODES: Final = {9: "data", 13: "element"}
 
 _GLOBAL: Final = encode_globaltype(GlobalType("i32", True)) + encode_const("i32", 0) + END
@@ -46,7 +44,7 @@ def note_drops(module: Module, accessors: Accessors) -> bytes:
     probed = {("data", i) for i in accessors.data_drops} | {("element", i) for i in accessors.element_drops}
     found = {}
     for start, end in _module_bodies(module):
-        if _DROPS.search(module.wasm, start, end):
+        if DROPS.search(module.wasm, start, end):
             drops = [drop for drop in _drops(module.wasm, start, end) if drop[2:] in probed]
             if drops:
                 found[start] = drops

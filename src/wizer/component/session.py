@@ -22,6 +22,7 @@ from wizer.engine.component import ComponentRun
 from wizer.engine.component_values import describe_function
 from wizer.engine.config import EngineConfig
 from wizer.engine.deterministic import Deterministic
+from wizer.engine.link import UnknownImports
 from wizer.engine.text import Wasm, to_binary
 from wizer.engine.trace import Trace
 from wizer.engine.wasi import Wasi
@@ -33,7 +34,6 @@ from wizer.rewrite import dropped_custom_sections
 from wizer.state import State
 
 Imports: TypeAlias = "Mapping[str, Any]"
-UnknownImports: TypeAlias = Literal["trap", "error", "default"]
 OpenHandles: TypeAlias = Literal["error", "drop"]
 
 

@@ -27,6 +27,7 @@ from wizer.errors import StateError
 from wizer.heap.appended import AppendedTypes, Function
 from wizer.heap.arrays import array_from_segment, copy_segment, number_operands
 from wizer.heap.graph import WIDTHS, Graph, uniform_ref
+from wizer.heap.objects import ANYREF
 from wizer.heap.paths import Paths
 from wizer.heap.place import InGlobal, InMutableGlobal, Inside, InTable, Late, Placement
 from wizer.heap.placeholder import exception_placeholder, functions_in, placeholder, thrown
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     from wizer.heap.bulk import Bulk
     from wizer.heap.bulk_place import BulkPlacement
 
-_ANYREF = RefType(nullable=True, heap="any")
 _EXNREF = RefType(nullable=True, heap="exn")
 
 # From this many constant expressions on, objects are made from data.
@@ -152,7 +152,7 @@ class References:
             return self._bulk.tables()
         if all(self._graph.is_exception(node) for node in self._placement.late):
             return []
-        return [encode_tabletype(TableType(_ANYREF, Limits(len(self._placement.late))))]
+        return [encode_tabletype(TableType(ANYREF, Limits(len(self._placement.late))))]
 
     def in_segments(self, tableidx: int, changed: Mapping[int, Ref]) -> Mapping[int, Ref]:
         """Return those of the elements of a table that segments write; the restore function does the rest."""
