@@ -24,10 +24,10 @@ with atheris.instrument_imports(include=["wizer"]):
     import wizer
     from wizer.binary.assemble import assemble
     from wizer.binary.module import Module, parse_module
+    from wizer.core.instrument import instrument
+    from wizer.core.rewrite import rewrite
+    from wizer.core.state import MemoryState, State, TableState
     from wizer.engine.config import EngineConfig, validation_config
-    from wizer.instrument import instrument
-    from wizer.rewrite import rewrite
-    from wizer.state import MemoryState, State, TableState
 
 _HERE = Path(__file__).parent
 _ENGINE = wasmtime.Engine(validation_config(EngineConfig()))

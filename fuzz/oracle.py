@@ -14,7 +14,7 @@ import wasmtime
 import wizer
 from wizer.binary.externs import Export
 from wizer.binary.types import RefType
-from wizer.calls import FloatBits
+from wizer.binary.values import Number
 from wizer.engine.config import EngineConfig, validation_config
 
 LIMITS = wizer.Limits(
@@ -124,9 +124,9 @@ def _argument(valtype: str, number: int) -> object:
     bits = _NUMBERS[number % len(_NUMBERS)]
     match valtype:
         case "f32":
-            return FloatBits("f32", bits)
+            return Number("f32", bits)
         case "f64":
-            return FloatBits("f64", bits << 32)
+            return Number("f64", bits << 32)
         case "v128":
             return bits.to_bytes(16, "little")
     return bits

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import wizer
-from guest import Guest, binary, environment
+from support.guest import Guest, binary, environment
 from wizer import EngineConfig, InvalidError, Limits, OptionError, Session, TrapError, Wizer, wizen
 from wizer.binary.module import parse_module
 from wizer.engine.text import Wasm

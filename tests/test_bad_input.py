@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from guest import binary
+from support.guest import binary
 from wizer import (
     EngineConfig,
     ExitError,

@@ -7,9 +7,9 @@ import math
 import pytest
 import wasmtime
 
-from guest import Guest, validate
+from support.guest import Guest, validate
 from wizer import ExitError, LimitError, Limits, OptionError, Session, TrapError, Wasi
-from wizer.calls import FloatBits
+from wizer.binary.values import Number
 
 IDENTITY = """(module
     (func (export "i32") (param i32) (result i32) (local.get 0))
@@ -67,9 +67,7 @@ def test_objects_of_the_host_and_of_the_guest_keep_their_identity() -> None:
 
 def test_float_bits_are_passed_as_they_are() -> None:
     with Session(IDENTITY) as session:
-        assert session.call(
-            "bits", FloatBits("f32", 0x7FA00001), FloatBits("f64", 0xFFF0_0000_0000_0001)
-        ) == (
+        assert session.call("bits", Number("f32", 0x7FA00001), Number("f64", 0xFFF0_0000_0000_0001)) == (
             0x7FA00001,
             0xFFF0_0000_0000_0001 - 2**64,
         )

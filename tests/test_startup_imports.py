@@ -94,7 +94,7 @@ def test_an_empty_module_needs_no_component_and_no_bulk_code(run: tuple[str, ...
     assert len(names) <= MOST_MODULES
     for unused in ("component", "demo", "segments.bulk_scan", "segments.bulk_choose", "engine.component"):
         assert not any(name.startswith(f"wizer.{unused}") for name in names)
-    assert "wizer.engine.kept" not in names  # so little code is not kept
+    assert "wizer.engine.cache" not in names  # so little code is not kept
 
 
 def test_importing_the_package_imports_nothing_else() -> None:

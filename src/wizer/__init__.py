@@ -19,8 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from wizer.api import Instrumented, Wizer, verify, wizen
-    from wizer.auditing import Audit, audit
+    from wizer.api import Instrumented, Wizer, audit, verify, wizen
     from wizer.engine.config import EngineConfig
     from wizer.engine.deterministic import Deterministic
     from wizer.engine.wasi import Wasi
@@ -39,7 +38,8 @@ if TYPE_CHECKING:
         WizerWarning,
     )
     from wizer.session import Session
-    from wizer.verification import VerificationError
+    from wizer.trust.audit import Audit
+    from wizer.trust.verify import VerificationError
 
 __version__ = "0.1.0"
 
@@ -72,14 +72,14 @@ __all__ = [
 
 # Where the public names live. They are imported when they are first used: `wizer --version` needs no engine.
 _HOMES = {
-    "wizer.api": ("Instrumented", "Wizer", "verify", "wizen"),
-    "wizer.auditing": ("Audit", "audit"),
+    "wizer.api": ("Instrumented", "Wizer", "audit", "verify", "wizen"),
+    "wizer.trust.audit": ("Audit",),
     "wizer.engine.deterministic": ("Deterministic",),
     "wizer.engine.config": ("EngineConfig",),
     "wizer.engine.wasi": ("Wasi",),
     "wizer.engine.watchdog": ("Limits",),
     "wizer.session": ("Session",),
-    "wizer.verification": ("VerificationError",),
+    "wizer.trust.verify": ("VerificationError",),
 }
 
 

@@ -7,16 +7,15 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from wizer.binary.assemble import Chunk
-from wizer.binary.externs import ExternKind
+from wizer.binary.externs import INITIALIZE, ExternKind
 from wizer.binary.sections import is_component
-from wizer.calls import parse_call
+from wizer.core.calls import parse_call
 from wizer.engine.config import EngineConfig
 from wizer.engine.deterministic import Deterministic, DeterministicOption, as_deterministic
 from wizer.engine.text import Wasm, to_binary
 from wizer.engine.wasi import Wasi
 from wizer.engine.watchdog import Limits
 from wizer.errors import OptionError
-from wizer.exports import INITIALIZE
 from wizer.session import MAX_OUTPUT, Imports, OpenHandles, Session, UnknownImports, write_chunks
 
 if TYPE_CHECKING:
@@ -25,7 +24,8 @@ if TYPE_CHECKING:
 
     from wizer.binary.module import Module
     from wizer.component.freeze import ComponentInstrumented
-    from wizer.module_session import ModuleInstrumented
+    from wizer.core.session import ModuleInstrumented
+    from wizer.trust.audit import Audit
 
 
 class Wizer:
@@ -105,7 +105,7 @@ class Wizer:
         chunks = session.chunks(**changes)
         if not self.verify:
             return chunks
-        from wizer.verification import verify_session
+        from wizer.trust.verify import verify_session
 
         snapshot = b"".join(chunks)
         verify_session(session, snapshot, **changes)
@@ -128,7 +128,7 @@ class Wizer:
             VerificationError: it is not; the first difference is named.
             WizerError: a module is invalid, or initialisation failed.
         """
-        from wizer.verification import VerificationError, verify_session, without_own
+        from wizer.trust.verify import VerificationError, verify_session, without_own
 
         binary = to_binary(snapshot)
         with self.session(original, imports, **options) as session:
@@ -191,7 +191,7 @@ class Instrumented:
     @property
     def module(self) -> Module:
         """The original module, parsed; raises `OptionError` for a component."""
-        from wizer.module_session import ModuleInstrumented
+        from wizer.core.session import ModuleInstrumented
 
         if not isinstance(self._source, ModuleInstrumented):
             raise OptionError("a component is not one module")
@@ -247,7 +247,7 @@ def _instrumented(
         from wizer.component.freeze import ComponentInstrumented
 
         return ComponentInstrumented(wasm, max_data_segments=max_data_segments, open_handles=open_handles)
-    from wizer.module_session import ModuleInstrumented
+    from wizer.core.session import ModuleInstrumented
 
     return ModuleInstrumented(wasm, max_data_segments=max_data_segments)
 
@@ -280,3 +280,19 @@ def wizen(wasm: Wasm, imports: Imports | None = None, **options: Any) -> bytes:
         WizerError: something is wrong; the message names it.
     """
     return Wizer(**options).run(wasm, imports)
+
+
+def audit(wasm: Wasm, imports: Mapping[str, Any] | None = None, **options: Any) -> Audit:
+    """Find out what of chance, time, environment and files initialisation leaves in a snapshot.
+
+    Args:
+        wasm: the module.
+        imports: what it imports; see `Session`.
+        options: see `Wizer`; ``deterministic`` has no effect here.
+
+    Raises:
+        WizerError: as for `Wizer.run`; only the first run's failure is an error.
+    """
+    from wizer.trust.audit import audit_with
+
+    return audit_with(Wizer(**options), wasm, imports)

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from wizer.binary.module import Module
     from wizer.component.session import ComponentSession
+    from wizer.core.session import ModuleSession
+    from wizer.core.state import State
     from wizer.engine.trace import Trace
-    from wizer.module_session import ModuleSession
-    from wizer.state import State
 
 Imports: TypeAlias = "Mapping[str, Any]"
 UnknownImports: TypeAlias = Literal["trap", "error", "default"]
@@ -161,12 +161,12 @@ class Session:
     @property
     def is_component(self) -> bool:
         """Whether this is a component's session, and no module's."""
-        from wizer.module_session import ModuleSession
+        from wizer.core.session import ModuleSession
 
         return not isinstance(self._guest, ModuleSession)
 
     def _module_session(self, what: str) -> ModuleSession:
-        from wizer.module_session import ModuleSession
+        from wizer.core.session import ModuleSession
 
         if not isinstance(self._guest, ModuleSession):
             raise OptionError(f"a component has no {what} to get at from outside")
@@ -333,7 +333,7 @@ def _open(
 ) -> ModuleSession | ComponentSession:
     """Open what drives a binary; what components need is only imported for them."""
     if not is_component(binary):
-        from wizer.module_session import ModuleSession
+        from wizer.core.session import ModuleSession
 
         return ModuleSession(binary, deterministic=world, trace=trace, initialize=initialize, **options)
     from wizer.component.session import ComponentSession

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from guest import binary, custom_sections, validate
+from support.guest import binary, custom_sections, validate
 from wizer.binary import sections as sec
 from wizer.binary.assemble import assemble, extended, with_bodies
 from wizer.binary.code import encode_body

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from guest import Guest, validate
+from support.guest import Guest, validate
 from wizer.binary import code
 from wizer.binary.expr import encode_const
 from wizer.binary.module import parse_module

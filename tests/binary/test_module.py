@@ -7,12 +7,12 @@ from contextlib import suppress
 
 import pytest
 
-from guest import binary
+from support.guest import binary
 from wizer.binary.externs import Export, FuncIndex, GlobalType, Import
 from wizer.binary.module import Module, parse_module
 from wizer.binary.types import FuncType, RefType
+from wizer.core.instrument import instrument
 from wizer.errors import ParseError, WizerError
-from wizer.instrument import instrument
 
 WAT = """(module
     (type $f (func (param i32) (result i64))) (type $s (struct (field (mut anyref)))) (tag $tag (param i32))

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wizer.calls import Call, FloatBits, convert_args, parse_call
+from wizer.binary.values import Number
+from wizer.core.calls import Call, convert_args, parse_call
 from wizer.errors import OptionError
 
 
@@ -78,8 +79,8 @@ def convert(literal: str, type_: str) -> object:
         # exactly between two singles and a little above: rounding to double first would lose the little
         ("1.00000005960464477539062500001", "f32", 1 + 2**-23),
         ("1.000000059604644775390625", "f32", 1.0),
-        ("-nan:0x1", "f32", FloatBits("f32", 0xFF80_0001)),
-        ("nan:0x8_0000_0000_0001", "f64", FloatBits("f64", 0x7FF8_0000_0000_0001)),
+        ("-nan:0x1", "f32", Number("f32", 0xFF80_0001)),
+        ("nan:0x8_0000_0000_0001", "f64", Number("f64", 0x7FF8_0000_0000_0001)),
         ("0x01", "v128", b"\1" + bytes(15)),
         ("i16x8(1, 2, 3, 4, 5, 6, 7, -1)", "v128", struct.pack("<8h", 1, 2, 3, 4, 5, 6, 7, -1)),
         ("f32x4(1, -0.0, inf, nan:0x1)", "v128", bytes.fromhex("0000803f000000800000807f0100807f")),

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from wizer.engine.flagkeys import LETTERS
-from wizer.engine.flags import from_settings
+from wizer.cli.flagkeys import LETTERS
+from wizer.cli.flags import from_settings
 from wizer.errors import OptionError
 
 from . import modules

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from guest import environment
+from support.guest import environment
 
 from . import modules
 from .conftest import Tool

@@ -9,8 +9,8 @@ import pytest
 
 from wizer.component.session import ComponentSession
 from wizer.component.wave import format_value, parse_value, split_call
-from wizer.engine import component_values as cv
-from wizer.engine.component_values import Primitive, ValueType
+from wizer.engine import component_types as cv
+from wizer.engine.component_types import Primitive, ValueType
 from wizer.errors import OptionError
 
 from .tools import binary

@@ -19,7 +19,7 @@ from wizer.binary import sections as sec
 from wizer.binary.externs import ExternKind
 from wizer.binary.module import Module, parse_module
 from wizer.binary.types import RefType, hierarchy
-from wizer.calls import FloatBits
+from wizer.binary.values import Number
 
 from . import smith, values
 from .actions import Action, Argument, Bits, Call, Chooser, Earlier, Item, SetGlobal, Write
@@ -282,9 +282,9 @@ class _SessionDriver:
     def _value(self, argument: Argument) -> object:
         match argument:
             case Bits(values.F32, bits):
-                return FloatBits("f32", bits)
+                return Number("f32", bits)
             case Bits(values.F64, bits):
-                return FloatBits("f64", bits)
+                return Number("f64", bits)
             case Bits(values.V128, bits):
                 return bits.to_bytes(16, "little")
             case Bits(_, bits):

@@ -21,10 +21,10 @@ import wasmtime
 from wasmtime import _ffi as ffi
 
 import wizer
-from guest import Guest, binary, engine, environment
+from support.guest import Guest, binary, engine, environment
 from wizer import Session, TrapError
 from wizer.binary.types import RefType, SubType
-from wizer.calls import FloatBits
+from wizer.binary.values import Number
 from wizer.engine import capi
 
 # What each file of the package uses of `wasmtime._ffi`, and imports from the engine's private modules.
@@ -194,7 +194,7 @@ def test_raw_calls_raise_traps_and_can_go_on() -> None:
     [
         ("i32", 2**32 - 1, -1),
         ("i64", 2**63, -(2**63)),
-        ("f32", FloatBits("f32", 0x3FC0_0000), 1.5),
+        ("f32", Number("f32", 0x3FC0_0000), 1.5),
         ("v128", bytes(range(16)), bytes(range(16))),
         ("v128", 7, b"\x07" + bytes(15)),
     ],

@@ -14,7 +14,7 @@ from typing import Any, get_args
 import pytest
 import wasmtime
 
-from wizer.engine import kept
+from wizer.engine import cache
 from wizer.engine.compile import Compiled, compile_module, compile_with, winch_exists
 from wizer.engine.config import Compiler, EngineConfig
 from wizer.engine.watchdog import Limits
@@ -280,7 +280,7 @@ def test_what_was_not_used_for_longest_goes(tmp_path: Path, monkeypatch: pytest.
         os.utime(new, (age, age))
         names.append(new)
     compiled(code_of(sizes[0]), cache=True)  # the oldest is the latest used now
-    monkeypatch.setattr(kept, "MOST", sum(path.stat().st_size for path in names) - 1)
+    monkeypatch.setattr(cache, "MOST", sum(path.stat().st_size for path in names) - 1)
     compiled(code_of(10_003), cache=True)
     left = entries(tmp_path)
     assert names[0] in left

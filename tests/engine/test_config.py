@@ -207,6 +207,6 @@ def test_probing_accepts_the_defaults() -> None:
 
 
 def test_describing_a_run_does_not_import_the_engine() -> None:
-    code = "import sys, wizer.engine.flags; sys.exit('wasmtime' in sys.modules)"
+    code = "import sys, wizer.cli.flags; sys.exit('wasmtime' in sys.modules)"
     env = {"PYTHONPATH": ":".join(sys.path)}
     assert subprocess.run([sys.executable, "-c", code], env=env, check=False).returncode == 0

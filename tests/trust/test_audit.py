@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import wasmtime
 
-from wizer import Wasi
-from wizer.auditing import Audit, audit
+from wizer import Wasi, audit
 from wizer.binary.module import parse_module
-from wizer.symbols import Symbols
+from wizer.trust.audit import Audit
+from wizer.trust.symbols import Symbols
 
 from .guest import OBSERVER, wizer
 

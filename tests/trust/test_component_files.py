@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from wizer import LimitError, Limits, OptionError, Session, TrapError, Wasi, wizen
-from wizer.auditing import audit
+from wizer import LimitError, Limits, OptionError, Session, TrapError, Wasi, audit, wizen
 from wizer.engine.deterministic import Deterministic
 
 from .files import component

@@ -110,7 +110,7 @@ def test_without_wasi_there_is_nothing(deterministic: bool) -> None:
 
 
 def test_audit_of_a_component() -> None:
-    from wizer.auditing import audit
+    from wizer import audit
 
     found = audit(COMPONENT, wasi=Wasi(), unknown_imports="error")
     assert found.frozen() == ("random", "clock")
@@ -122,7 +122,7 @@ def test_audit_of_a_component() -> None:
 
 
 def test_verify_a_component() -> None:
-    from wizer.verification import VerificationError, verify_session
+    from wizer.trust.verify import VerificationError, verify_session
 
     with Session(COMPONENT, wasi=Wasi(), unknown_imports="error", deterministic=1) as session:
         session.call("wizer-initialize")

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from wizer import OptionError, Session, Wasi, Wizer
-from wizer.auditing import audit_with
 from wizer.demo.quickjs import QuickJS, load
 from wizer.engine.deterministic import Deterministic
-from wizer.verification import verify_session
+from wizer.trust.audit import audit_with
+from wizer.trust.verify import verify_session
 
 APPLICATION = """
 const seed = Math.floor(Math.random() * 2 ** 31) ^ Date.now();

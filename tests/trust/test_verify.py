@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 import wizer
-from guest import binary
+from support.guest import binary
 from wizer import Session
 from wizer.api import verify
 from wizer.binary import sections as sec
 from wizer.binary.module import parse_module
-from wizer.verification import VerificationError, verify_session
+from wizer.trust.verify import VerificationError, verify_session
 
 from .guest import wizer as run_wizer
 

@@ -5,7 +5,7 @@ https://webassembly.github.io/spec/core/binary/types.html#external-types
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.reader import Reader
@@ -21,6 +21,10 @@ from wizer.records import record
 
 ExternKind: TypeAlias = Literal["func", "table", "memory", "global", "tag"]
 KINDS: tuple[ExternKind, ...] = ("func", "table", "memory", "global", "tag")
+
+INITIALIZE: Final = "_initialize"
+"""The function that a WASI reactor is initialised by, once and before all others.
+https://github.com/WebAssembly/WASI/blob/main/legacy/application-abi.md"""
 
 
 @record

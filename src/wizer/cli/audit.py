@@ -15,7 +15,7 @@ from wizer.cli.run import fail_at_once, make_flags, make_wasi, make_wizer, read
 from wizer.cli.signals import watched
 
 if TYPE_CHECKING:
-    from wizer.auditing import Audit, Finding
+    from wizer.trust.audit import Audit, Finding
 
 USAGE = """\
 Say what initialisation saw of chance, time, environment and files, and what of it is in the output
@@ -71,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
     options = run_options(arguments, audit=True)
     flags = make_flags(options)
     wasi = make_wasi(options, flags)
-    from wizer.auditing import audit_with
+    from wizer.trust.audit import audit_with
 
     with watched():
         wasm = read(options.input, "failed to open input file")
@@ -85,7 +85,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _allowed(arguments: Arguments) -> list[str]:
-    from wizer.auditing import SOURCES
+    from wizer.trust.audit import SOURCES
 
     names = [name for text in arguments.values("allow") for name in text.split(",")]
     for name in names:

@@ -9,12 +9,12 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Literal, TypeVar
 
-from wizer.calls import parse_call
+from wizer.cli.flags import Setting
 from wizer.cli.parse import Arguments, UsageError
 from wizer.cli.settings import collect
 from wizer.cli.spec import AUDIT_ONLY, BY_NAME, UNSUPPORTED
 from wizer.cli.values import boolean, number, open_handles, seconds, size
-from wizer.engine.flags import Setting
+from wizer.core.calls import parse_call
 from wizer.errors import OptionError, WizerError
 from wizer.records import record
 

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wizer.cli.flags import Flags, from_settings
 from wizer.cli.options import STDIO, RunOptions, run_options
 from wizer.cli.parse import Arguments, UsageError
 from wizer.cli.report import say, worded
 from wizer.cli.settings import asked_for_help, render_keys
 from wizer.cli.signals import ignore, watched
 from wizer.engine.config import EngineConfig
-from wizer.engine.flags import Flags, from_settings
 from wizer.engine.wasi import Wasi
 from wizer.errors import OptionError, OutputError, WizerError
 from wizer.output import write_path, write_stream
@@ -148,8 +148,8 @@ def _run(options: RunOptions, flags: Flags, wasi: Wasi | None, wasm: bytes) -> N
 
 def _warn_frozen(wizer: Wizer, wasm: bytes) -> None:
     """Say in a line for each source what of it is in the output."""
-    from wizer.auditing import audit_with
     from wizer.cli.audit import warnings
+    from wizer.trust.audit import audit_with
 
     for warning in warnings(audit_with(wizer, wasm, quiet=True, hard_exit=fail_at_once)):
         say(f"warning: {warning}")

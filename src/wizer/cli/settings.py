@@ -1,6 +1,6 @@
 """The settings of ``-W``, ``-S``, ``-C``, ``-O`` and ``-D``, from the command line and from a TOML file.
 
-What the keys mean is decided in `wizer.engine.flags`.
+What the keys mean is decided in `wizer.cli.flags`.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from wizer.cli.flagkeys import LETTERS
+from wizer.cli.flags import Setting, describe, from_settings, split
 from wizer.cli.parse import Arguments
 from wizer.cli.report import worded
-from wizer.engine.flagkeys import LETTERS
-from wizer.engine.flags import Setting, describe, from_settings, split
 from wizer.errors import OptionError
 
 

@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
     from wizer.binary.module import parse_module
     from wizer.binary.sections import is_component
     from wizer.engine.text import to_binary
-    from wizer.verification import VerificationError
+    from wizer.trust.verify import VerificationError
 
     with watched():
         original = to_binary(read(options.input, "failed to open input file"))

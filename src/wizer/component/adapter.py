@@ -13,8 +13,9 @@ from __future__ import annotations
 from typing import Final
 
 from wizer.binary.module import Module
+from wizer.binary.values import Number
+from wizer.core.state import State
 from wizer.records import replace
-from wizer.state import Number, State
 
 _BLOCK: Final = "internal_state_ptr"
 _PROGRESS: Final = "allocation_state"

@@ -11,15 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from wizer.binary.externs import ExternKind
 from wizer.binary.types import hierarchy
-from wizer.capture import capture, initial_element
 from wizer.component.instances import CoreInstance, Entity, Instances
 from wizer.component.instrument import InstrumentedComponent
 from wizer.component.objects import Holders, WatchedLive
+from wizer.core.capture import capture, initial_element
+from wizer.core.instrument import BATCH, Accessors
+from wizer.core.live import Live
+from wizer.core.state import NULL, FuncRef, Ref, State, TableState
 from wizer.errors import StateError
-from wizer.instrument import BATCH, Accessors
-from wizer.live import Live
 from wizer.records import replace
-from wizer.state import NULL, FuncRef, Ref, State, TableState
 
 Identity = tuple[int, int]
 

@@ -28,7 +28,7 @@ from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import Module
 from wizer.binary.reader import Reader
 from wizer.binary.types import FuncType, encode_functype
-from wizer.instrument import DROPS, Accessors
+from wizer.core.instrument import DROPS, Accessors
 
 # `data.drop` and `elem.drop`.
 _OPCODES: Final = {9: "data", 13: "element"}

@@ -15,8 +15,8 @@ from wizer.component.live import LiveComponent, find_live
 from wizer.component.parse import parse_component
 from wizer.component.removal import Path
 from wizer.component.rewrite import rewrite_component
+from wizer.core.rewrite import rewrite
 from wizer.errors import OptionError
-from wizer.rewrite import rewrite
 
 if TYPE_CHECKING:
     import wasmtime

@@ -42,8 +42,8 @@ from wizer.component import items as it
 from wizer.component.append import Appended
 from wizer.component.instances import CoreInstance, Frame
 from wizer.component.items import Component
+from wizer.core.live import Live
 from wizer.errors import StateError, WizerWarning
-from wizer.live import Live
 
 PROBE: Final = "wizer:handles"
 """The global that the probe exports, for it to be known by."""

@@ -43,7 +43,7 @@ from wizer.component.encode import Chunk, with_modules
 from wizer.component.handles import add_probe
 from wizer.component.instances import Instances
 from wizer.component.items import Component, Item
-from wizer.instrument import Accessors, instrument
+from wizer.core.instrument import Accessors, instrument
 from wizer.records import record
 
 INSTANCE_MARKER: Final = "wizer:mark"

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from wizer.component.instances import CoreInstance
+from wizer.core.instrument import FIRST_TAG, FIRST_TYPE, Accessors
+from wizer.core.live import Live, RawCall, Words
+from wizer.core.state import Array, HeapObject, ObjectRef, State, Value
 from wizer.errors import StateError
-from wizer.instrument import FIRST_TAG, FIRST_TYPE, Accessors
-from wizer.live import Live, RawCall, Words
-from wizer.state import Array, HeapObject, ObjectRef, State, Value
 
 
 class WatchedLive:

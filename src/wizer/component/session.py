@@ -18,8 +18,11 @@ from wizer.component.instrument import instrument_component
 from wizer.component.live import LiveComponent, find_live, probed_frames
 from wizer.component.parse import parse_component
 from wizer.component.wave import format_value, parse_args, split_call
+from wizer.core.instrument import needs_cranelift
+from wizer.core.rewrite import dropped_custom_sections
+from wizer.core.state import State
 from wizer.engine.component import ComponentRun
-from wizer.engine.component_values import describe_function
+from wizer.engine.component_types import describe_function
 from wizer.engine.config import EngineConfig
 from wizer.engine.deterministic import Deterministic
 from wizer.engine.link import UnknownImports
@@ -28,10 +31,7 @@ from wizer.engine.trace import Trace
 from wizer.engine.wasi import Wasi
 from wizer.engine.watchdog import Limits
 from wizer.errors import OptionError
-from wizer.instrument import needs_cranelift
 from wizer.output import write_path, write_stream
-from wizer.rewrite import dropped_custom_sections
-from wizer.state import State
 
 Imports: TypeAlias = "Mapping[str, Any]"
 OpenHandles: TypeAlias = Literal["error", "drop"]

@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, TypeVar
 
-from wizer.engine import component_values as cv
-from wizer.engine.component_values import FunctionType, ValueType
+from wizer.engine import component_types as cv
+from wizer.engine.component_types import FunctionType, ValueType
 from wizer.errors import OptionError
 
 T = TypeVar("T")

@@ -25,7 +25,7 @@ from wasmtime._func import maybe_raise_last_exn
 from wasmtime._value import Val
 
 from wizer.binary.types import FuncType, SubType, ValType, hierarchy
-from wizer.calls import FloatBits
+from wizer.binary.values import Number
 from wizer.records import record
 
 Extern: TypeAlias = (
@@ -216,7 +216,7 @@ def _set_integer(raw: ffi.wasmtime_val_t, bits: int, value: object) -> None:
 
 
 def _set_float(raw: ffi.wasmtime_val_t, kind: int, value: object) -> None:
-    if isinstance(value, FloatBits):
+    if isinstance(value, Number):
         raw.of.i64 = value.bits
     elif not isinstance(value, int | float):
         raise TypeError(f"expected a number, not {value!r}")

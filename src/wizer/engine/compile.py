@@ -145,13 +145,13 @@ def _compile(
     engine = wasmtime.Engine(settings)
     if config.cache is not True or not _worth_keeping(wasm):
         return Compiled(engine, _module(engine, wasm, original), compiler)
-    from wizer.engine import kept
+    from wizer.engine import cache
 
-    name = kept.key(wasm, f"{compiler} {limits.fuel is not None} {config}")
-    module = kept.find(engine, name)
+    name = cache.key(wasm, f"{compiler} {limits.fuel is not None} {config}")
+    module = cache.find(engine, name)
     if module is None:
         module = _module(engine, wasm, original)
-        kept.keep(module, name)
+        cache.keep(module, name)
     return Compiled(engine, module, compiler)
 
 

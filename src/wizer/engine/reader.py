@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import wasmtime
 
 from wizer.engine import capi
+from wizer.engine.touched import touched_ranges
 from wizer.errors import OptionError
-from wizer.segments import touched_ranges
 
 
 class LiveInstance:

@@ -8,7 +8,7 @@ from typing import Any
 
 import wasmtime
 
-from wizer.binary.externs import ExternKind
+from wizer.binary.externs import INITIALIZE, ExternKind
 from wizer.binary.module import Module, parse_module
 from wizer.binary.types import FuncType, ValType
 from wizer.engine import capi
@@ -24,7 +24,6 @@ from wizer.engine.trace import Trace
 from wizer.engine.wasi import Wasi, configure
 from wizer.engine.watchdog import Limits, Watchdog, causes
 from wizer.errors import ExitError, InvalidError, LinkError, OptionError, TrapError
-from wizer.exports import INITIALIZE
 from wizer.records import replace
 
 

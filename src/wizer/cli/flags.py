@@ -1,0 +1,145 @@
+"""The engine's settings as ``key`` and ``key=value``: the `-C`, `-O`, `-W`, `-S` and `-D` of `wasmtime`.
+
+A key is honoured, or it is an error that names it and says why. Keys that the engine's C API has no switch
+for are accepted with the value that holds anyway.
+
+Importing this module does not import the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from wizer.cli.flagkeys import KEYS, LETTERS, Key
+from wizer.engine.config import FEATURES, EngineConfig
+from wizer.engine.wasi import Wasi
+from wizer.engine.watchdog import Limits
+from wizer.errors import OptionError
+from wizer.records import record, replace
+
+Setting = tuple[str, str, str | None]
+"""A section ("codegen", "optimize", "wasm", "wasi" or "debug"), a key, and a value or None."""
+
+
+@record(kw_only=True)
+class Flags:
+    """What settings say.
+
+    Attributes:
+        engine, limits, wasi: what they were, with the settings applied.
+        use_wasi: whether `-S cli` asks for WASI; None: nothing was said.
+        unknown_imports: what to do about imports that nobody provides; None: nothing was said.
+    """
+
+    engine: EngineConfig
+    limits: Limits
+    wasi: Wasi
+    use_wasi: bool | None = None
+    unknown_imports: Literal["trap", "default", "error"] | None = None
+
+
+def split(section: str, values: Iterable[str]) -> list[Setting]:
+    """Split the values of one option, ``["a,b=1", "c"]``, into settings."""
+    parts = [part.partition("=") for value in values for part in value.split(",")]
+    return [(section, key, value if equals else None) for key, equals, value in parts]
+
+
+def from_settings(
+    settings: Iterable[Setting],
+    *,
+    engine: EngineConfig | None = None,
+    limits: Limits | None = None,
+    wasi: Wasi | None = None,
+) -> Flags:
+    """Apply ``settings``, a later one over an earlier one, to what is given.
+
+    Raises:
+        OptionError: a key is unknown, cannot be honoured, or has a value that it does not take.
+    """
+    engine, limits, wasi = engine or EngineConfig(), limits or Limits(), wasi or Wasi()
+    found: dict[str, dict[str, Any]] = {}
+    for section, name, text in settings:
+        key, value = _read(section, name, text)
+        found.setdefault(key.target, {})[key.field] = value
+    features = {**_all_proposals(found), **engine.features, **found.get("features", {})}
+    changes = {**found.get("engine", {}), **_compound(found, engine), "features": features}
+    run = found.get("run", {})
+    return Flags(
+        engine=replace(engine, **changes),
+        limits=replace(limits, **found.get("limits", {})),
+        wasi=replace(wasi, **found.get("wasi", {})),
+        use_wasi=run.get("wasi"),
+        unknown_imports=_unknown_imports(run),
+    )
+
+
+def _read(section: str, name: str, text: str | None) -> tuple[Key, Any]:
+    """Find a key and read its value."""
+    option = f"-{LETTERS[section]} / --{section} option"
+    spelling = name.replace("_", "-")
+    if section == "codegen" and spelling.startswith("cranelift-") and spelling not in KEYS[section]:
+        flag = spelling.removeprefix("cranelift-").replace("-", "_")
+        return Key(name, "", "", None, "cranelift_flags", flag), text
+    key = KEYS[section].get(spelling)
+    if key is None:
+        raise OptionError(f"failed to parse {option}: unknown option: {name}")
+    shown = name if text is None else f"{name}={text}"
+    try:
+        value = key.read(text)
+    except ValueError as error:
+        raise OptionError(
+            f"failed to parse {option}: failed to parse option `{shown}`", [str(error)]
+        ) from None
+    if key.target == "fixed" and value != key.field:
+        raise OptionError(f"`-{LETTERS[section]} {shown}` cannot be honoured: {key.help}")
+    return key, value
+
+
+def _all_proposals(found: Mapping[str, Mapping[str, Any]]) -> dict[str, bool]:
+    """Return the features that `-W all-proposals` switches; a key of their own goes before it."""
+    every = found.get("run", {}).get("all-proposals")
+    if every is None:
+        return {}
+    return {
+        name: every
+        for name in FEATURES
+        if not name.startswith("component-model") and name not in _NOT_PROPOSALS
+    }
+
+
+_NOT_PROPOSALS = ("gc-support", "concurrency-support", "shared-memory")  # what the engine provides
+
+
+def _compound(found: Mapping[str, Mapping[str, Any]], engine: EngineConfig) -> dict[str, Any]:
+    """Return the fields of an EngineConfig that several keys make up."""
+    changes: dict[str, Any] = {}
+    if flags := found.get("cranelift_flags"):
+        changes["cranelift_flags"] = {**engine.cranelift_flags, **flags}
+    cache = found.get("cache", {})
+    if cache:
+        on = cache.get("cache", True)
+        changes["cache"] = cache.get("config", on) if on else False
+    pool = found.get("pooling", {})
+    if found.get("run", {}).get("pooling-allocator"):
+        changes["pooling"] = dict(pool)
+    elif pool:
+        raise OptionError("the `-O pooling-…` keys mean nothing without `-O pooling-allocator`")
+    return changes
+
+
+def _unknown_imports(run: Mapping[str, Any]) -> Literal["trap", "default", "error"] | None:
+    """Return what two keys say about unknown imports."""
+    trap, default = run.get("unknown-imports-trap"), run.get("unknown-imports-default")
+    if trap and default:
+        raise OptionError("`-W unknown-imports-trap` and `-W unknown-imports-default` exclude each other")
+    if trap:
+        return "trap"
+    if default:
+        return "default"
+    return "error" if trap is False else None
+
+
+def describe(section: str) -> list[tuple[str, str]]:
+    """Return the keys of a section that can be honoured, as they are written, and what they do."""
+    return [(f"{key.name}{key.form}", key.help) for key in KEYS[section].values() if key.target != "fixed"]

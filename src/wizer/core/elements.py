@@ -1,0 +1,180 @@
+"""The element section of the snapshot: what tables hold, and the segments that code refers to by index."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from wizer.binary import sections as sec
+from wizer.binary.assemble import Chunk
+from wizer.binary.externs import Export
+from wizer.binary.instructions import referring
+from wizer.binary.leb128 import any_unsigned, encode_unsigned
+from wizer.binary.module import Module
+from wizer.binary.segments import (
+    ElementSegment,
+    encode_declarative,
+    encode_empty,
+    encode_expr_elements,
+    encode_func_elements,
+    encode_passive_elements,
+)
+from wizer.binary.types import FUNCREF, FUNCREF_NON_NULL, RefType, matches
+from wizer.core.capture import initial_element
+from wizer.core.heap.encode import References
+from wizer.core.state import FuncRef, Ref, State
+from wizer.records import record
+
+# What refers to segments: table.init, elem.drop; array.new_elem, array.init_elem.
+_SEGMENT_USES: Final = re.compile(
+    b"\xfc(?:%b|%b)|\xfb(?:%b|%b)" % (*map(any_unsigned, (12, 13)), *map(any_unsigned, (10, 19)))
+)
+
+# Up to this many runs of functions get a segment each, which is compact; engines allow 100,000.
+_MAX_FUNC_RUNS: Final = 1000
+
+# A gap of this many elements costs about what another segment does.
+_CHEAP_GAP: Final = 3
+
+
+@record
+class Segment:
+    """A segment of the snapshot.
+
+    Attributes:
+        code: its encoding.
+        reftype: the type of its elements.
+        funcs: the functions that it declares for ``ref.func``.
+    """
+
+    code: bytes
+    reftype: RefType = FUNCREF
+    funcs: frozenset[int] = frozenset()
+
+
+def element_contents(
+    module: Module,
+    state: State,
+    exports: Sequence[Export],
+    references: References,
+    new: Sequence[Segment],
+) -> list[Chunk] | None:
+    """Return the contents of the element section, or None where there are no segments.
+
+    Segments of tables that did not change stay. Of tables that did, the old active segments go; where code
+    refers to segments by index, their places are taken by new active ones, which are as empty after
+    instantiation, or by declarative ones. What was declared for ``ref.func`` only by an export or a segment
+    that goes is declared again.
+
+    Args:
+        module: the original module.
+        state: the state of its instance.
+        exports: the exports of the snapshot.
+        references: after it has encoded everything else.
+        new: the segments that write tables, from `table_segments`.
+    """
+    replaced = {tableidx for tableidx, table in state.tables.items() if table.changed is not None}
+    replaced |= {index for kind, index in state.kept if kind == "table"}
+    indices_matter = bool(references.passive_elements) or _refers_to_segments(module)
+    rest = list(new)
+    segments = []
+    for elemidx, element in enumerate(module.elements):
+        if element.mode != "active" or element.tableidx not in replaced:
+            segments.append(_kept_segment(state, elemidx, element, references))
+        elif rest and matches(rest[0].reftype, element.reftype, module.types):
+            segments.append(rest.pop(0))
+        elif indices_matter:
+            segments.append(Segment(encode_empty(element, "declarative")))
+    segments += [Segment(passive) for passive in references.passive_elements]
+    segments += rest
+    undeclared = _undeclared(module, exports, segments, references)
+    if undeclared:
+        segments.append(Segment(encode_declarative(sorted(undeclared))))
+    return [encode_unsigned(len(segments)), *(s.code for s in segments)] if segments else None
+
+
+def _kept_segment(state: State, elemidx: int, element: ElementSegment, references: References) -> Segment:
+    """Return a segment as it is, but for passive ones that were dropped or whose objects changed."""
+    if elemidx in state.dropped_elements:
+        return Segment(encode_empty(element, "passive"))
+    if elemidx in state.elements:
+        items = references.segment_elements(elemidx)
+        funcs = frozenset(ref.funcidx for ref in state.elements[elemidx] if isinstance(ref, FuncRef))
+        return Segment(encode_passive_elements(element.reftype, items), funcs=funcs)
+    return Segment(element.code, funcs=element.funcs())
+
+
+def _refers_to_segments(module: Module) -> bool:
+    section = module.section(sec.CODE)
+    return section is not None and _SEGMENT_USES.search(module.wasm, section.start, section.end) is not None
+
+
+def _undeclared(
+    module: Module, exports: Sequence[Export], segments: Sequence[Segment], references: References
+) -> frozenset[int]:
+    """Return the functions that bodies refer to and that nothing declares any more."""
+    declared = {export.index for export in exports if export.kind == "func"} | references.funcs
+    for segment in segments:
+        declared |= segment.funcs
+    for globalidx, global_ in enumerate(module.globals):
+        if global_.init is not None and not references.writes_global(globalidx):
+            declared.update(global_.init.funcs)
+    for table in module.tables:
+        declared.update(table.init.funcs if table.init is not None else ())
+    return referring(module, module.refs - declared) | (references.restore_funcs - declared)
+
+
+def table_segments(module: Module, state: State, references: References) -> list[Segment]:
+    """Return active segments that write the tables that changed."""
+    return [
+        segment
+        for tableidx, table in sorted(state.tables.items())
+        if table.changed
+        for segment in _segments_of(
+            module, tableidx, references.in_segments(tableidx, table.changed), references
+        )
+    ]
+
+
+def _segments_of(
+    module: Module, tableidx: int, changed: Mapping[int, Ref], references: References
+) -> Iterator[Segment]:
+    tabletype = module.tables[tableidx].type
+    is64 = tabletype.limits.is64
+    positions = sorted(changed)
+    runs = list(_runs(positions, 0))
+    only_funcs = tabletype.element == FUNCREF and all(isinstance(ref, FuncRef) for ref in changed.values())
+    if only_funcs and len(runs) <= _MAX_FUNC_RUNS:
+        for start, stop in runs:
+            funcs = [ref.funcidx for i in range(start, stop) if isinstance(ref := changed[i], FuncRef)]
+            code = encode_func_elements(tableidx, start, funcs, is64)
+            yield Segment(code, FUNCREF_NON_NULL, frozenset(funcs))
+        return
+    default = initial_element(module, tableidx)
+    gap = 0 if default is None else _CHEAP_GAP
+    runs = list(_runs(positions, gap))
+    while len(runs) > 10 * _MAX_FUNC_RUNS and default is not None:
+        gap *= 2
+        runs = list(_runs(positions, gap))
+    for start, stop in runs:
+        # There are gaps only where the default is known.
+        known = [held for i in range(start, stop) if (held := changed.get(i) or default) is not None]
+        items = [references.table_element(tableidx, i, ref) for i, ref in enumerate(known, start)]
+        funcs_in = frozenset(ref.funcidx for ref in known if isinstance(ref, FuncRef))
+        code = encode_expr_elements(tableidx, start, tabletype.element, items, is64)
+        yield Segment(code, tabletype.element, funcs_in)
+
+
+def _runs(positions: Sequence[int], gap: int) -> Iterator[tuple[int, int]]:
+    """Yield the ranges that ``positions``, ascending, fill, joined over gaps of up to ``gap`` elements."""
+    start = previous = None
+    for position in positions:
+        if start is None or previous is None:
+            start = position
+        elif position - previous > gap + 1:
+            yield start, previous + 1
+            start = position
+        previous = position
+    if start is not None and previous is not None:
+        yield start, previous + 1

@@ -1,0 +1,241 @@
+"""Rewrite: a module and a state become the module that starts in that state.
+
+Before::
+
+    (module
+      (memory 1)
+      (global $g (mut i32) (i32.const 0))
+      (func $init (export "wizer-initialize") …)
+      (start $s))
+
+After, where memory holds "hello" at 1024 and has grown to three pages::
+
+    (module
+      (memory 3)
+      (global $g (mut i32) (i32.const 7))
+      (func $init …)
+      (data (i32.const 1024) "hello"))
+
+Pure: it needs no engine. Bodies keep their bytes, index spaces only grow at their end, and sections that say
+nothing of state are passed on as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+
+from wizer.binary import code
+from wizer.binary import sections as sec
+from wizer.binary.assemble import Chunk, assemble, extended, with_bodies
+from wizer.binary.expr import END
+from wizer.binary.externs import (
+    Export,
+    Import,
+    Limits,
+    MemoryType,
+    TableType,
+    encode_export,
+    encode_globaltype,
+    encode_import,
+    encode_memorytype,
+    encode_tabletype,
+)
+from wizer.binary.leb128 import encode_unsigned
+from wizer.binary.module import Module
+from wizer.binary.sections import Section
+from wizer.binary.types import FuncType
+from wizer.core.data import data_contents
+from wizer.core.elements import element_contents, table_segments
+from wizer.core.heap.appended import Function
+from wizer.core.heap.encode import References
+from wizer.core.previous import Appended, is_marker, marker, without_previous
+from wizer.core.state import State
+from wizer.records import replace
+
+# Engines take bodies of up to 7,654,321 bytes, and compile several smaller ones in parallel.
+_MAX_BODY = 1_000_000
+
+
+def rewrite(
+    module: Module, state: State, exports: Sequence[Export], max_data_segments: int = 10_000
+) -> list[Chunk]:
+    """Return the chunks of the snapshot; those of memory contents are views on the live memory.
+
+    Args:
+        module: the original module.
+        state: the state of its instance.
+        exports: the exports of the snapshot.
+        max_data_segments: how many data segments the snapshot may have.
+
+    Raises:
+        OptionError: the limit leaves no segment for a memory that needs one.
+        StateError: the state cannot be expressed.
+    """
+    unstripped = module
+    module, state = without_previous(module, state)
+    references = References(module, state)
+    contents: dict[int, Sequence[Chunk] | None] = {sec.START: None}
+    contents.update(_imports(module, state))
+    contents[sec.MEMORY] = _memories(module, state)
+    contents[sec.GLOBAL] = _globals(module, references)
+    contents[sec.EXPORT] = _vector([encode_export(export) for export in exports])
+    segments = table_segments(module, state, references)
+    restore = references.restore()
+    contents[sec.TABLE] = _tables(module, state, references)
+    contents[sec.ELEMENT] = element_contents(module, state, exports, references, segments)
+    data = data_contents(module, state, references.passive_data, max_data_segments)
+    contents[sec.DATA] = data.contents
+    if module.data_count is not None or references.passive_data:
+        contents[sec.DATA_COUNT] = [encode_unsigned(data.count)]
+    if restore or module is not unstripped:
+        contents.update(_functions(module, references, restore))
+    chunks = assemble(module, contents, keep_custom=partial(_keeps, module))
+    if restore:
+        chunks.append(_marker(module, references, contents))
+    return chunks
+
+
+def _keeps(module: Module, section: Section) -> bool:
+    """Whether a custom section stays; our own is written anew."""
+    return not is_marker(module, section) and not _describes_relocations(section)
+
+
+def _describes_relocations(section: Section) -> bool:
+    """Whether a custom section speaks of the original as a relocatable object, which a snapshot is not.
+
+    https://github.com/WebAssembly/tool-conventions/blob/main/Linking.md
+    """
+    return section.name == "linking" or section.name.startswith("reloc.")
+
+
+def dropped_custom_sections(module: Module) -> list[str]:
+    """Return the names of the custom sections that a snapshot does not have."""
+    return [s.name for s in module.sections if s.id == sec.CUSTOM and _describes_relocations(s)]
+
+
+def _vector(items: Sequence[bytes]) -> list[Chunk] | None:
+    """Return the contents of a section that is a vector, or None where it is empty."""
+    return [encode_unsigned(len(items)), *items] if items else None
+
+
+def _grown(limits: Limits, size: int) -> Limits:
+    """Return limits whose minimum is what initialisation left: a size in pages or elements."""
+    return replace(limits, minimum=size)
+
+
+def _imports(module: Module, state: State) -> dict[int, list[Chunk] | None]:
+    """Raise the minimum of captured imports, which are written to up to their present size."""
+    counts: dict[str, int] = {}
+    imports = []
+    for imported in module.imports:
+        index = counts.get(imported.kind, 0)
+        counts[imported.kind] = index + 1
+        imports.append(_captured(imported, index, state))
+    if imports == list(module.imports):
+        return {}
+    return {sec.IMPORT: _vector([encode_import(imported) for imported in imports])}
+
+
+def _captured(imported: Import, index: int, state: State) -> Import:
+    match imported.type:
+        case TableType() if index in state.tables:
+            limits = _grown(imported.type.limits, state.tables[index].size)
+            return replace(imported, type=replace(imported.type, limits=limits))
+        case MemoryType() if index in state.memories:
+            limits = _grown(imported.type.limits, state.memories[index].pages)
+            return replace(imported, type=replace(imported.type, limits=limits))
+    return imported
+
+
+def _tables(module: Module, state: State, references: References) -> list[Chunk] | None:
+    items = []
+    for tableidx, table in enumerate(module.tables):
+        if not module.imported("table", tableidx):
+            limits = _grown(table.type.limits, state.tables[tableidx].size)
+            encoded = encode_tabletype(replace(table.type, limits=limits))
+            items.append(encoded if table.init is None else b"\x40\x00" + encoded + table.init.code)
+    return _vector(items + references.appended_tables())
+
+
+def _memories(module: Module, state: State) -> list[Chunk] | None:
+    return _vector(
+        [
+            encode_memorytype(replace(memory, limits=_grown(memory.limits, state.memories[memidx].pages)))
+            for memidx, memory in enumerate(module.memories)
+            if not module.imported("memory", memidx)
+        ]
+    )
+
+
+def _globals(module: Module, references: References) -> list[Chunk] | None:
+    items = []
+    for globalidx, global_ in enumerate(module.globals):
+        if global_.init is None:
+            continue
+        init = references.global_init(globalidx)
+        code_ = global_.init.code if init is None else init + END
+        items.append(encode_globaltype(global_.type) + code_)
+    return _vector(items + references.appended_globals())
+
+
+def _functions(
+    module: Module, references: References, pieces: Sequence[bytes]
+) -> dict[int, Sequence[Chunk] | None]:
+    """Append the function that does what constant expressions cannot say, and make it the start function.
+
+    It follows those that it calls; what is too long for one body is several functions.
+    """
+    functions = list(references.functions)
+    if pieces:
+        typeidx = references.types.func(FuncType((), ()))
+        parts = [Function(typeidx, (), part) for part in _parts(pieces)]
+        if len(parts) > 1:
+            first = len(module.funcs) + len(functions)
+            calls = b"".join(code.call(first + number) for number in range(len(parts)))
+            parts.append(Function(typeidx, (), calls))
+        functions += parts
+    defined = module.funcs[module.import_counts.get("func", 0) :]
+    typeidxs = [*defined, *(function.typeidx for function in functions)]
+    contents: dict[int, Sequence[Chunk] | None] = {
+        sec.FUNCTION: _vector([encode_unsigned(typeidx) for typeidx in typeidxs]),
+        sec.CODE: with_bodies(module, [function.body for function in functions]) if typeidxs else None,
+    }
+    if functions:
+        contents[sec.START] = [encode_unsigned(len(module.funcs) + len(functions) - 1)]
+    if references.types.entries:
+        contents[sec.TYPE] = extended(module, sec.TYPE, references.types.entries)
+    return contents
+
+
+def _marker(module: Module, references: References, contents: Mapping[int, Sequence[Chunk] | None]) -> bytes:
+    """Say what is there for the restore function only."""
+    functions, bodies = contents[sec.FUNCTION], contents[sec.CODE]
+    assert functions is not None
+    assert bodies is not None
+    defined = len(module.funcs) - module.import_counts.get("func", 0)
+    appended = Appended(
+        funcs=len(functions) - 1 - defined,
+        tables=len(references.appended_tables()),
+        globals=references.late_globals,
+        first_element=len(module.elements) if references.passive_elements else 0,
+        elements=len(references.passive_elements),
+        first_data=len(module.data) if module.data_count is not None and references.passive_data else 0,
+        data=len(references.passive_data),
+        data_count=int(module.data_count is None and bool(references.passive_data)),
+    )
+    return marker(appended, bodies)
+
+
+def _parts(pieces: Sequence[bytes]) -> Iterator[bytes]:
+    """Join pieces of code to parts of about `_MAX_BODY` bytes."""
+    part: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        if part and size + len(piece) > _MAX_BODY:
+            yield b"".join(part)
+            part, size = [], 0
+        part.append(piece)
+        size += len(piece)
+    if part:
+        yield b"".join(part)

@@ -1,0 +1,310 @@
+"""A live module: what a session does with it."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from wizer.binary.assemble import Chunk
+from wizer.binary.externs import INITIALIZE, Export, ExternKind
+from wizer.binary.module import Module, parse_module
+from wizer.binary.types import FuncType
+from wizer.core.calls import Call, convert_args, parse_call
+from wizer.core.exports import final_exports
+from wizer.core.instrument import instrument, needs_cranelift
+from wizer.engine.config import EngineConfig
+from wizer.engine.deterministic import Deterministic
+from wizer.engine.link import UnknownImports
+from wizer.engine.reader import LiveInstance
+from wizer.engine.run import Run
+from wizer.engine.text import Wasm, to_binary
+from wizer.engine.trace import Trace
+from wizer.engine.wasi import Wasi
+from wizer.engine.watchdog import Limits
+from wizer.errors import OptionError
+
+if TYPE_CHECKING:
+    import wasmtime
+
+    from wizer.core.state import State
+
+
+class ModuleSession:
+    """The part of a session that is particular to core modules; see `wizer.Session` for the arguments.
+
+    Attributes:
+        module: the parsed module.
+        store: the ``wasmtime.Store`` that everything lives in.
+        results: the calls made so far and their results.
+    """
+
+    def __init__(
+        self,
+        wasm: bytes,
+        *,
+        imports: Mapping[str, Any] | None = None,
+        wasi: Wasi | None = None,
+        preload: Mapping[str, Wasm] | None = None,
+        unknown_imports: UnknownImports = "trap",
+        limits: Limits | None = None,
+        engine: EngineConfig | None = None,
+        max_data_segments: int = 10_000,
+        hard_exit: Callable[[BaseException], None] | None = None,
+        deterministic: Deterministic | None = None,
+        trace: Trace | None = None,
+        initialize: bool = True,
+    ) -> None:
+        self.module: Module = parse_module(wasm)
+        self.results: list[tuple[str, tuple[object, ...]]] = []
+        self._max_data_segments = max_data_segments
+        threading.Thread(target=_import_ahead, args=(self.module,)).start()
+        instrumented, self._accessors = instrument(self.module)
+        self._run = Run(
+            self.module,
+            instrumented,
+            simple=not needs_cranelift(self.module),
+            config=engine or EngineConfig(),
+            limits=limits or Limits(),
+            hard_exit=hard_exit,
+        )
+        del instrumented  # the run lets it go as soon as it can
+        self.store = self._run.store
+        try:
+            self._run.link(
+                {name: _given(items) for name, items in {**(preload or {}), **(imports or {})}.items()},
+                wasi,
+                unknown_imports,
+                deterministic=deterministic,
+                trace=trace,
+            )
+            self._run.instantiate()
+            if initialize and self.initialized:
+                self.call(INITIALIZE)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def initialized(self) -> bool:
+        """Whether opening the session ran ``_initialize``: a function without parameters and results."""
+        export = self.module.exports_by_name.get(INITIALIZE)
+        return (
+            export is not None
+            and export.kind == "func"
+            and self.module.functype(export.index) == FuncType((), ())
+        )
+
+    def close(self) -> None:
+        """Let the instance go. Views of its memory must not be used any more."""
+        self._run.close()
+
+    def call(self, name: str, *args: object) -> Any:
+        """Call an exported function.
+
+        Args:
+            name: the export.
+            args: numbers as int and float, vectors as 16 bytes or an int, references as None, a Python object
+                (externref), a ``wasmtime.Func``, or what an earlier call returned.
+
+        Returns:
+            None, the one result, or a tuple of them.
+
+        Raises:
+            OptionError: there is no such function, or the arguments do not fit it.
+            TrapError, ExitError, LimitError: it did not return; what a Python function raised is the cause.
+        """
+        export = self._function(name)
+        functype = self.module.functype(export.index)
+        if len(args) != len(functype.params):
+            raise OptionError(
+                f"the `{name}` function has type `{functype}` and takes {len(functype.params)} arguments, "
+                f"not {len(args)}"
+            )
+        results = self._run.call(name, functype, args)
+        self.results.append((name, results))
+        return None if not results else results[0] if len(results) == 1 else results
+
+    def call_text(self, text: str) -> Any:
+        """Call a function given as text: ``setup`` or ``setup(3, 0x10)``."""
+        call: Call = parse_call(text)
+        functype = self.module.functype(self._function(call.name).index)
+        return self.call(call.name, *convert_args(call, [str(param) for param in functype.params]))
+
+    def has_run(self, text: str) -> bool:
+        """Whether opening the session made this call: ``_initialize``."""
+        return self.initialized and parse_call(text).name == INITIALIZE
+
+    def shown(self, _: str, results: tuple[object, ...]) -> str:
+        """Return results as text."""
+        texts = [f"0x{value[::-1].hex()}" if isinstance(value, bytes) else str(value) for value in results]
+        return texts[0] if len(texts) == 1 else f"({', '.join(texts)})"
+
+    def dropped_sections(self) -> list[str]:
+        """Return the names of the custom sections that a snapshot does not have."""
+        from wizer.core.rewrite import dropped_custom_sections
+
+        return dropped_custom_sections(self.module)
+
+    def _function(self, name: str) -> Export:
+        export = self.module.exports_by_name.get(name)
+        if export is None:
+            raise OptionError(f"the Wasm module does not have a `{name}` export")
+        if export.kind != "func":
+            raise OptionError(f"the Wasm module's `{name}` export is not a function")
+        return export
+
+    def memory(self, name: str | None = None) -> memoryview:
+        """Return a writable view of bytes on a memory: the export ``name``, or the module's first memory.
+
+        The view is good until the memory grows or the session ends: take a new one after each call.
+
+        Raises:
+            OptionError: there is no such memory.
+        """
+        index = 0 if name is None else self._index(name, "memory")
+        if index >= len(self.module.memories):
+            raise OptionError("the Wasm module has no memory")
+        return self._run.live.memory(f"{self._accessors.prefix}memory{index}")[0]
+
+    @property
+    def globals(self) -> MutableMapping[str, Any]:
+        """The exported globals, by name; mutable ones can be set."""
+        return _Globals(self)
+
+    def _index(self, name: str, kind: ExternKind) -> int:
+        export = self.module.exports_by_name.get(name)
+        if export is None or export.kind != kind:
+            raise OptionError(f"the Wasm module does not have a {kind} export `{name}`")
+        return export.index
+
+    def chunks(
+        self,
+        *,
+        rename: Mapping[str, str] | None = None,
+        remove: Collection[str] = (),
+        keep: Collection[str] = (),
+    ) -> list[Chunk]:
+        """Return the snapshot in pieces; those of memory contents are views on the live memory."""
+        from wizer.core.rewrite import rewrite
+
+        exports = final_exports(self.module, rename=rename or {}, remove=remove, keep=keep)
+        with _no_collections():
+            return rewrite(self.module, self.state(), exports, self._max_data_segments)
+
+    def state(self) -> State:
+        """Return the state as it is now; memories are views."""
+        from wizer.core.capture import capture
+
+        with self._run.own_code():
+            return capture(self.module, self._accessors, self._run.live, self._run.kept)
+
+
+_MUCH_MEMORY = 32 << 20  # bytes: twice what linkers that give every program the same amount give
+
+
+def _import_ahead(module: Module) -> None:
+    """Import what comes after the run, on a thread: compiler and guest run without the interpreter.
+
+    A module that asks for much memory is likely to use so much that scanning it takes numpy.
+    """
+    import wizer.core.capture
+    import wizer.core.rewrite
+
+    if sum(memory.limits.minimum * memory.page_size for memory in module.memories) >= _MUCH_MEMORY:
+        import wizer.core.segments.bulk_choose  # noqa: F401
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Hold Python's cyclic garbage collector off what makes millions of objects and no cycles."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+class ModuleInstrumented:
+    """The part of `wizer.Instrumented` that is particular to core modules.
+
+    Attributes:
+        wasm: the instrumented module.
+        module: the original, parsed.
+        prefix: what the names of the added exports begin with.
+    """
+
+    def __init__(self, wasm: bytes, *, max_data_segments: int = 10_000) -> None:
+        self.module: Module = parse_module(wasm)
+        self.wasm, self._accessors = instrument(self.module)
+        self.prefix = self._accessors.prefix
+        self._max_data_segments = max_data_segments
+
+    def snapshot(
+        self,
+        store: wasmtime.Store,
+        instance: wasmtime.Instance,
+        *,
+        rename: Mapping[str, str],
+        remove: Collection[str],
+        keep: Collection[str],
+        capture_imports: Collection[tuple[ExternKind, int]],
+    ) -> bytes:
+        """Freeze an instance; see `wizer.Instrumented.snapshot`."""
+        from wizer.core.capture import capture
+        from wizer.core.rewrite import rewrite
+
+        keep = [name for name in keep if name in self.module.exports_by_name]
+        exports = final_exports(self.module, rename=rename, remove=remove, keep=keep)
+        imported = {
+            (kind, index)
+            for kind, count in self.module.import_counts.items()
+            for index in range(count)
+            if kind in ("memory", "table", "global")
+        }
+        kept = frozenset(imported - set(capture_imports))
+        state = capture(self.module, self._accessors, LiveInstance(store, instance), kept)
+        return b"".join(rewrite(self.module, state, exports, self._max_data_segments))
+
+
+def _given(items: Any) -> Mapping[str, Any] | bytes:
+    """Return what an import module name stands for: items, or another module in the binary format."""
+    if isinstance(items, Mapping):
+        return items
+    return to_binary(items)
+
+
+class _Globals(MutableMapping[str, Any]):
+    """The exported globals of a module."""
+
+    def __init__(self, session: ModuleSession) -> None:
+        self._session = session
+
+    def __getitem__(self, name: str) -> Any:
+        self._check(name)
+        return self._session._run.global_value(name)
+
+    def __setitem__(self, name: str, value: object) -> None:
+        globaltype = self._session.module.globals[self._check(name)].type
+        if not globaltype.mutable:
+            raise OptionError(f"the global `{name}` is immutable")
+        self._session._run.set_global_value(name, globaltype.valtype, value)
+
+    def __delitem__(self, name: str) -> None:
+        raise OptionError("a global cannot be deleted")
+
+    def __iter__(self) -> Iterator[str]:
+        return (export.name for export in self._session.module.exports if export.kind == "global")
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _check(self, name: str) -> int:
+        export = self._session.module.exports_by_name.get(name)
+        if export is None or export.kind != "global":
+            raise KeyError(name)
+        return export.index

@@ -1,0 +1,121 @@
+"""Segments: the scan finds every byte, in plain Python and in bulk, however memory was touched."""
+
+from __future__ import annotations
+
+import mmap
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wizer.core.segments import MemoryImage, bulk_scan, plan
+from wizer.core.segments.encoding import header_size
+from wizer.core.segments.scan import scan
+
+ALL = 1 << 30
+TOP = 1 << 32
+
+RUNS = st.lists(
+    st.tuples(st.integers(0, 24), st.binary(max_size=24).map(lambda text: text.replace(b"\0", b"\1"))),
+    max_size=40,
+)
+
+
+def contents(runs: list[tuple[int, bytes]]) -> bytes:
+    return b"".join(bytes(zeros) + text for zeros, text in runs)
+
+
+def naive(view: bytes, memidx: int, is64: bool, base: int = 0) -> list[tuple[int, int]]:
+    """Go through the bytes, the first of them at offset ``base``, one by one."""
+    ranges: list[tuple[int, int]] = []
+    for at in (base + np.flatnonzero(np.frombuffer(view, dtype=np.uint8))).tolist():
+        if ranges and at - ranges[-1][1] <= header_size(memidx, is64, at):
+            ranges[-1] = (ranges[-1][0], at + 1)
+        else:
+            ranges.append((at, at + 1))
+    return ranges
+
+
+def in_bulk(image: MemoryImage, keep: int = ALL) -> list[tuple[int, int]]:
+    return [(start, end) for start, end in bulk_scan.scan(image, keep).tolist()]
+
+
+@settings(deadline=None)
+@given(
+    RUNS, st.sampled_from([0, 60, 8150, 9000, (1 << 20) - 60]), st.sampled_from([0, 1, 300]), st.booleans()
+)
+def test_both_scans_find_what_a_loop_over_bytes_finds(
+    runs: list[tuple[int, bytes]], before: int, memidx: int, is64: bool
+) -> None:
+    view = bytes(before) + contents(runs)
+    image = MemoryImage(memidx, is64, memoryview(view))
+    expected = naive(view, memidx, is64)
+    assert scan(image, ALL) == expected
+    assert in_bulk(image) == expected
+
+
+@settings(deadline=None)
+@given(RUNS, st.lists(st.integers(0, 30_000), max_size=12), st.integers(0, 29_000))
+def test_any_parts_that_cover_the_contents_will_do(
+    runs: list[tuple[int, bytes]], cuts: list[int], at: int
+) -> None:
+    text = contents(runs)
+    view = (bytes(at) + text + bytes(30_000))[:30_000]
+    whole = MemoryImage(0, False, memoryview(view))
+    parts = [part for part in pairwise(sorted({0, 30_000, *cuts})) if any(view[slice(*part)])]
+    image = MemoryImage(0, False, memoryview(view), parts)
+    assert scan(image, ALL) == in_bulk(image) == scan(whole, ALL)
+
+
+@settings(deadline=None)
+@given(RUNS)
+def test_offsets_below_4_gib_are_short_again(runs: list[tuple[int, bytes]]) -> None:
+    text = contents(runs)
+    with mmap.mmap(-1, TOP) as memory:  # nothing but what is written takes space
+        memory[TOP - 9000 : TOP - 9000 + len(text)] = text
+        memory[TOP - len(text) : TOP] = text
+        with memoryview(memory) as view:
+            image = MemoryImage(0, False, view, [(TOP - 12288, TOP)])
+            assert scan(image, ALL) == in_bulk(image) == naive(bytes(view[-12288:]), 0, False, TOP - 12288)
+
+
+@settings(deadline=None)
+@given(RUNS, st.integers(0, 20))
+def test_the_gaps_held_are_those_with_most_to_gain(runs: list[tuple[int, bytes]], keep: int) -> None:
+    view = bytes(9000) + contents(runs)
+    image = MemoryImage(0, False, memoryview(view))
+    ranges = in_bulk(image)
+    gains = [
+        (end - start - header_size(0, False, end), -end, end) for (_, start), (end, _) in pairwise(ranges)
+    ]
+    held = {end for *_, end in sorted(gains, reverse=True)[: max(keep, 1)]}
+    assert {start for start, _ in in_bulk(image, max(keep, 1))[1:]} == held
+
+
+@pytest.mark.parametrize("size", [40 << 20, (40 << 20) + 3])
+def test_many_chunks_in_threads(size: int) -> None:
+    random = np.random.default_rng(4)
+    memory = random.integers(0, 2, size, dtype=np.uint8)
+    memory[random.integers(0, size - 4000, 4000)[:, None] + np.arange(4000)] = 0
+    image = MemoryImage(0, False, memory.data)
+    assert in_bulk(image) == scan(image, ALL)
+
+
+def test_what_the_plan_covers() -> None:
+    """The vectorised path, whole: 8 MiB of small things, more than the limit allows."""
+    random = np.random.default_rng(5)
+    memory = (random.random(8 << 20) < 0.05).astype(np.uint8) * np.uint8(7)
+    view = memory.data
+    segments = plan([MemoryImage(0, False, view), MemoryImage(3, True, view[: 3 << 20])], 1000)
+    assert len(segments) == 1000
+    assert segments == sorted(segments, key=lambda segment: (segment.memidx, segment.start))
+    for memidx, size in ((0, 8 << 20), (3, 3 << 20)):
+        left = memory[:size].copy()
+        for segment in segments:
+            if segment.memidx == memidx:
+                assert left[segment.start]
+                assert left[segment.end - 1]
+                left[segment.start : segment.end] = 0
+        assert not left.any()
