@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from wizer.cli.options import run_options
 from wizer.cli.parse import UsageError, parse
@@ -11,6 +10,7 @@ from wizer.cli.report import say
 from wizer.cli.run import fail_at_once, make_flags, make_wasi, make_wizer, read
 from wizer.cli.signals import watched
 from wizer.cli.spec import OPTIONS, Takes
+from wizer.records import replace
 
 USAGE = """\
 Check a snapshot against the module that it was made from

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from statistics import median
 from typing import TYPE_CHECKING, Any
+
+from wizer.records import record
 
 if TYPE_CHECKING:
     from wizer.demo.quickjs import Fresh, QuickJS
@@ -21,7 +22,7 @@ QUESTION = "How do I format a number with two decimals?"
 ROUNDS = 15
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Figures:
     """What was measured: seconds and bytes."""
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from wizer.binary.module import Module
@@ -28,6 +27,7 @@ from wizer.engine.text import Wasm, to_binary
 from wizer.engine.trace import Trace
 from wizer.engine.wasi import Wasi
 from wizer.errors import TrapError
+from wizer.records import record, replace
 from wizer.session import Session
 from wizer.trust.differences import Difference, differences, merged
 from wizer.trust.symbols import Symbols
@@ -80,7 +80,7 @@ _ASKS: Final[Mapping[str, frozenset[str]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Finding:
     """A place in the snapshot that depends on a source of entropy.
 
@@ -101,7 +101,7 @@ class Finding:
         return 0 if span is None else span[1] - span[0]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Audit:
     """What an audit found.
 
@@ -174,7 +174,7 @@ def _silent(wasi: Wasi) -> Wasi:
     return replace(wasi, stdout="null", stderr="null")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Core:
     """The first run's module, or one of the core instances of its component."""
 

@@ -15,7 +15,6 @@ the other. Memories are compared piece by piece where they may be other than zer
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from struct import pack, unpack
 from typing import TypeAlias
 
@@ -38,12 +37,13 @@ from wizer.core.state import (
     Struct,
     Value,
 )
+from wizer.records import record
 
 _PIECE = 1 << 20  # bytes of memory compared at once
 _SHOWN = 8  # bytes or steps shown of a long difference
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Difference:
     """One place where two states differ.
 

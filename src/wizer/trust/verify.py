@@ -7,7 +7,6 @@ is checked; and a snapshot of it, taken at once, must have the same state and be
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any, TypeAlias
 
 from wizer.binary.assemble import Chunk
@@ -16,6 +15,7 @@ from wizer.core.exports import final_exports
 from wizer.core.previous import without_previous
 from wizer.core.state import State
 from wizer.errors import WizerError
+from wizer.records import replace
 from wizer.session import Session
 from wizer.trust.differences import Difference, differences
 from wizer.trust.promises import broken_promises
