@@ -28,7 +28,9 @@ x86 = pytest.mark.skipif(
 )
 
 
-def compiled(wasm: bytes, *, simple: bool = True, limits: Limits | None = None, **options: Any) -> Compiled:
+def compiled(
+    wasm: bytes, *, simple: bool = True, limits: Limits | None = None, **options: Any
+) -> Compiled[wasmtime.Module]:
     config = EngineConfig(**{"cache": False, **options})
     return compile_module(wasm, config, simple=simple, limits=limits or Limits())
 
@@ -143,7 +145,7 @@ def float_results() -> Callable[..., Results]:
         made = compiled(bytes(wasm), compiler=compiler, **options)
         store = wasmtime.Store(made.engine)
         store.set_epoch_deadline(1)
-        exports = wasmtime.Instance(store, made.module, []).exports(store)
+        exports = wasmtime.Instance(store, made.code, []).exports(store)
         results = {}
         for name, _, width, count in functions:
             function = exports[name]
@@ -196,7 +198,7 @@ wasm = bytes(wasmtime.wat2wasm('(module (func (export "f") (result i32) %s (i32.
 made = compile_module(wasm, EngineConfig(), simple=True, limits=Limits())
 store = wasmtime.Store(made.engine)
 store.set_epoch_deadline(1)
-assert wasmtime.Instance(store, made.module, []).exports(store)["f"](store) == 42
+assert wasmtime.Instance(store, made.code, []).exports(store)["f"](store) == 42
 """
 
 

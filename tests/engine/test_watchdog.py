@@ -17,9 +17,10 @@ import wasmtime
 from wizer.binary.module import parse_module
 from wizer.engine.compile import compile_module
 from wizer.engine.config import EngineConfig
+from wizer.engine.messages import causes
 from wizer.engine.sizes import check_sizes
 from wizer.engine.wasi import Wasi, configure
-from wizer.engine.watchdog import Limits, Watchdog, causes
+from wizer.engine.watchdog import Limits, Watchdog
 from wizer.errors import LimitError, OptionError
 
 SPIN = '(module (func (export "spin") (loop $l (br $l))) (func (export "nop")))'
@@ -39,7 +40,7 @@ class Guest:
 
     def instantiate(self, imports: list[Any] | None = None) -> None:
         with self.watchdog.guard():
-            self.instance = wasmtime.Instance(self.store, self.compiled.module, imports or [])
+            self.instance = wasmtime.Instance(self.store, self.compiled.code, imports or [])
 
     def call(self, name: str, *args: int) -> Any:
         function = self.instance.exports(self.store)[name]
@@ -139,7 +140,7 @@ def test_the_heap_of_gc_objects_is_limited() -> None:
     compiled = compile_module(bytes(wasm), EngineConfig(cache=False), simple=False, limits=limits)
     store = wasmtime.Store(compiled.engine)
     with Watchdog(store, limits) as watchdog:
-        function = wasmtime.Instance(store, compiled.module, []).exports(store)["f"]
+        function = wasmtime.Instance(store, compiled.code, []).exports(store)["f"]
         assert isinstance(function, wasmtime.Func)
         with (
             pytest.raises(LimitError, match="the heap of GC objects exceeds the limit of 65536 bytes"),
@@ -277,7 +278,7 @@ def test_what_a_wasi_stream_raises_stops_the_guest(guest: Make) -> None:
     streams = configure(Wasi(stdout=sink), one.store, one.watchdog.stop)
     linker = wasmtime.Linker(one.compiled.engine)
     linker.define_wasi()
-    one.instance = linker.instantiate(one.store, one.compiled.module)
+    one.instance = linker.instantiate(one.store, one.compiled.code)
     with pytest.raises(BrokenError):
         one.call("f")
     one.store.close()
@@ -308,7 +309,7 @@ wasm = bytes(wasmtime.wat2wasm('(module (memory 1 1 shared) (func (export "f") (
 compiled = compile_module(wasm, EngineConfig(cache=False), simple=True, limits=limits)
 store = wasmtime.Store(compiled.engine)
 with Watchdog(store, limits, hard_exit=leave) as watchdog, watchdog.guard():
-    function = wasmtime.Instance(store, compiled.module, []).exports(store)["f"]
+    function = wasmtime.Instance(store, compiled.code, []).exports(store)["f"]
     print("waiting", flush=True)
     function(store)
 """

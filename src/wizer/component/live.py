@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from wizer.component.handles import PROBE, may_hold_handles
 from wizer.component.instances import CoreInstance, Frame, Instances, made
 from wizer.component.instrument import INSTANCE_MARKER, InstrumentedComponent, marker_name
-from wizer.engine.component import LiveCoreInstance, live_core_instances
+from wizer.engine.core_instances import LiveCoreInstance, live_core_instances
 from wizer.records import record
 
 if TYPE_CHECKING:

@@ -21,8 +21,7 @@ from wizer.component.wave import format_value, parse_args, split_call
 from wizer.core.instrument import needs_cranelift
 from wizer.core.rewrite import dropped_custom_sections
 from wizer.core.state import State
-from wizer.engine.component import ComponentRun
-from wizer.engine.component_types import describe_function
+from wizer.engine.component import RunningComponent
 from wizer.engine.config import EngineConfig
 from wizer.engine.deterministic import Deterministic
 from wizer.engine.link import UnknownImports
@@ -93,7 +92,7 @@ class ComponentSession:
         self._instances = evaluate(parse_component(binary))
         self._instrumented = instrument_component(self._instances)
         modules = self._instances.modules.values()
-        self._run = ComponentRun(
+        self._run = RunningComponent(
             binary,
             self._instrumented.wasm,
             simple=not any(map(needs_cranelift, modules)),
@@ -106,7 +105,7 @@ class ComponentSession:
             deterministic=deterministic,
             trace=trace,
         )
-        self.store = self._run.store
+        self.store = self._run.shell.store
         try:
             self._run.instantiate(imports or {}, wasi, unknown_imports)
         except BaseException:
@@ -128,7 +127,7 @@ class ComponentSession:
 
     def close(self) -> None:
         """Let the instance go."""
-        self._run.close()
+        self._run.shell.close()
 
     def dropped_sections(self) -> list[str]:
         """Return the names of the custom sections that the modules of a snapshot do not have."""
@@ -147,7 +146,7 @@ class ComponentSession:
             TrapError, ExitError, LimitError: it did not return; what a Python function raised is the cause.
         """
         path = find_path(self._run.functions, name)
-        params = self._run.functions[path].params
+        params = self._run.functype(path).params
         if len(args) != len(params):
             raise OptionError(f"the `{name}` function takes {len(params)} arguments, not {len(args)}")
         results = self._run.call(path, args)
@@ -158,7 +157,7 @@ class ComponentSession:
         """Call a function given as text: ``boot`` or, in WAVE notation, ``setup.boot("x", {n: 1})``."""
         name, arguments = split_call(text)
         path = find_path(self._run.functions, name)
-        functype = describe_function(self._run.functions[path])
+        functype = self._run.functype(path)
         return self.call(name, *parse_args(arguments or "", functype, text))
 
     def has_run(self, _: str) -> bool:
@@ -167,7 +166,7 @@ class ComponentSession:
 
     def shown(self, name: str, results: tuple[Any, ...]) -> str:
         """Return the results of a call of ``name`` in WAVE notation; nothing where there are none."""
-        functype = describe_function(self._run.functions[find_path(self._run.functions, name)])
+        functype = self._run.functype(find_path(self._run.functions, name))
         return format_value(results[0], functype.result) if results and functype.result else ""
 
     def chunks(
@@ -183,7 +182,7 @@ class ComponentSession:
         removed = {find_path(functions, name) for name in remove} - {
             find_path(functions, name) for name in keep
         }
-        with self._run.own_code():
+        with self._run.shell.own_code():
             live, limit = self._live(), self._max_data_segments
             return freeze(self._instances, self._instrumented, live, removed, limit, self._open_handles)
 
@@ -192,7 +191,7 @@ class ComponentSession:
 
     def states(self) -> list[tuple[str, Module, State]]:
         """Return the state of each core instance as it is frozen, with what to call it and its module."""
-        with self._run.own_code():
+        with self._run.shell.own_code():
             states = capture_component(self._instances, self._instrumented, self._live().cores)
         cores = self._instances.cores
         return [

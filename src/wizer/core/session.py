@@ -18,10 +18,9 @@ from wizer.core.instrument import instrument, needs_cranelift
 from wizer.engine.config import EngineConfig
 from wizer.engine.deterministic import Deterministic
 from wizer.engine.link import UnknownImports
+from wizer.engine.module import RunningModule
 from wizer.engine.reader import LiveInstance
-from wizer.engine.run import Run
 from wizer.engine.text import Wasm, to_binary
-from wizer.engine.trace import Trace
 from wizer.engine.wasi import Wasi
 from wizer.engine.watchdog import Limits
 from wizer.errors import OptionError
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     import wasmtime
 
     from wizer.core.state import State
+    from wizer.engine.trace import Trace
 
 
 class ModuleSession:
@@ -62,19 +62,21 @@ class ModuleSession:
         self._max_data_segments = max_data_segments
         threading.Thread(target=_import_ahead, args=(self.module,)).start()
         instrumented, self._accessors = instrument(self.module)
-        self._run = Run(
+        given = {name: _given(items) for name, items in {**(preload or {}), **(imports or {})}.items()}
+        self._run = RunningModule(
             self.module,
             instrumented,
+            {name: items for name, items in given.items() if isinstance(items, bytes)},
             simple=not needs_cranelift(self.module),
             config=engine or EngineConfig(),
             limits=limits or Limits(),
             hard_exit=hard_exit,
         )
-        del instrumented  # the run lets it go as soon as it can
-        self.store = self._run.store
+        del instrumented  # as large as a snapshot's data
+        self.store = self._run.shell.store
         try:
             self._run.link(
-                {name: _given(items) for name, items in {**(preload or {}), **(imports or {})}.items()},
+                {name: items for name, items in given.items() if not isinstance(items, bytes)},
                 wasi,
                 unknown_imports,
                 deterministic=deterministic,
@@ -99,7 +101,7 @@ class ModuleSession:
 
     def close(self) -> None:
         """Let the instance go. Views of its memory must not be used any more."""
-        self._run.close()
+        self._run.shell.close()
 
     def call(self, name: str, *args: object) -> Any:
         """Call an exported function.
@@ -198,7 +200,7 @@ class ModuleSession:
         """Return the state as it is now; memories are views."""
         from wizer.core.capture import capture
 
-        with self._run.own_code():
+        with self._run.shell.own_code():
             return capture(self.module, self._accessors, self._run.live, self._run.kept)
 
 

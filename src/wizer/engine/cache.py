@@ -1,4 +1,4 @@
-"""Compiled modules kept from one run to the next, in files that the engine maps instead of reading.
+"""A cache of compiled modules, in files that the engine maps instead of reading.
 
 The engine's own cache compresses what it keeps, and unpacks and copies it for every run: 0.1 s for 10 MB of
 WebAssembly. A mapped file takes as long as its checksum, and memory only for the code that runs.
@@ -20,11 +20,11 @@ import wasmtime
 from wizer.engine import capi_config
 
 MOST = 1 << 30
-"""Bytes that are kept; beyond that, what was not used for longest goes."""
+"""Bytes in the cache; beyond that, what was not used for longest goes."""
 
 
 def key(wasm: bytes, settings: str) -> str:
-    """Return what names a module, in the binary format, compiled with these settings."""
+    """Return the key of a module in the binary format, compiled with these settings."""
     import hashlib
 
     digest = hashlib.sha256(settings.encode())
@@ -32,12 +32,12 @@ def key(wasm: bytes, settings: str) -> str:
     return digest.hexdigest()
 
 
-def find(engine: wasmtime.Engine, name: str) -> wasmtime.Module | None:
-    """Return the module that is kept under ``name``, None where there is none that the engine takes."""
+def load(engine: wasmtime.Engine, key: str) -> wasmtime.Module | None:
+    """Return the module with this key, None where there is none that the engine takes."""
     folder = _folder()
     if folder is None:
         return None
-    path = folder / name
+    path = folder / key
     try:
         os.utime(path)
         if _checksum(path) != _beside(path).read_bytes():
@@ -47,8 +47,8 @@ def find(engine: wasmtime.Engine, name: str) -> wasmtime.Module | None:
         return None
 
 
-def keep(module: wasmtime.Module, name: str) -> None:
-    """Keep a module under ``name``; where that is impossible, do nothing."""
+def store(module: wasmtime.Module, key: str) -> None:
+    """Store a module under its key; where that is impossible, do nothing."""
     folder = _folder()
     if folder is None:
         return
@@ -57,8 +57,8 @@ def keep(module: wasmtime.Module, name: str) -> None:
         with contextlib.suppress(OSError, ValueError, wasmtime.WasmtimeError):
             with new.open("xb", buffering=0) as stream:
                 capi_config.write_compiled(module, stream)
-            _beside(folder / name).write_bytes(_checksum(new))  # one of another file is no harm: see `find`
-            new.replace(folder / name)
+            _beside(folder / key).write_bytes(_checksum(new))  # one of another file is no harm: see `load`
+            new.replace(folder / key)
             _tidy(folder)
     finally:
         with contextlib.suppress(OSError):
@@ -112,7 +112,7 @@ def _caches() -> Path | None:
 
 
 def _tidy(folder: Path) -> None:
-    """Delete what was not used for longest where too much is kept; a process that uses it goes on."""
+    """Delete what was not used for longest where there is too much; a process that uses it goes on."""
     entries = []
     for path in folder.iterdir():
         with contextlib.suppress(OSError):

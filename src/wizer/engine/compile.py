@@ -1,4 +1,4 @@
-"""Turning bytes into an executable module: which compiler, and its cache.
+"""Turning bytes into an executable module or component: which compiler, and its cache.
 
 Winch compiles several times faster than Cranelift, and initialisation runs once, so Winch goes first where
 the engine's authors vouch for it (x86-64) and Cranelift takes what Winch does not know. RATIONALE.md has
@@ -11,35 +11,38 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import wasmtime
 
 from wizer.binary.sections import CODE, split_sections
 from wizer.engine import capi_config
 from wizer.engine.config import Compiler, EngineConfig, engine_config, validation_config
-from wizer.engine.watchdog import causes
+from wizer.engine.messages import causes
 from wizer.errors import InvalidError, OptionError, ParseError
-from wizer.records import record
+from wizer.records import record, replace
 
 if TYPE_CHECKING:
+    from wasmtime.component import Component
+
     from wizer.engine.watchdog import Limits
 
+Code = TypeVar("Code")
 _T = TypeVar("_T")
 
 
 @record
-class Compiled:
-    """A module, and the engine and compiler it was made with."""
+class Compiled(Generic[Code]):
+    """A module or component, and the engine and compiler it was made with."""
 
     engine: wasmtime.Engine
-    module: wasmtime.Module
+    code: Code
     compiler: Compiler
 
 
 def compile_module(
     wasm: bytes, config: EngineConfig, *, simple: bool, limits: Limits, original: bytes | None = None
-) -> Compiled:
+) -> Compiled[wasmtime.Module]:
     """Compile ``wasm`` with the compiler that ``config`` names or, for "auto", the quickest that takes it.
 
     Args:
@@ -54,26 +57,57 @@ def compile_module(
         InvalidError: a module is invalid, or uses what the compiler asked for does not know.
         OptionError: the configuration is refused, or Winch was asked for and does not exist here.
     """
-    return with_quickest(
-        lambda compiler: _compile(wasm, config, compiler, limits, original), config, simple=simple
-    )
+
+    def make(compiler: Compiler) -> Compiled[wasmtime.Module]:
+        engine = _engine(config, compiler, limits)
+        if config.cache is not True or not _worth_keeping(wasm):
+            return Compiled(engine, _module(engine, wasm, original), compiler)
+        from wizer.engine import cache
+
+        key = cache.key(wasm, f"{compiler} {limits.fuel is not None} {config}")
+        module = cache.load(engine, key)
+        if module is None:
+            module = _module(engine, wasm, original)
+            cache.store(module, key)
+        return Compiled(engine, module, compiler)
+
+    return _with_quickest(make, config, simple, "the module")
 
 
-def with_quickest(
-    make: Callable[[Compiler], _T], config: EngineConfig, *, simple: bool, what: str = "the module"
-) -> _T:
-    """Compile with the compiler that ``config`` names or, for "auto", the quickest that takes it.
+def compile_component(
+    wasm: bytes, config: EngineConfig, *, simple: bool, code: int, limits: Limits
+) -> Compiled[Component]:
+    """Compile a component as `compile_module` does a module.
 
     Args:
-        make: compiles; raises `InvalidError` where the compiler does not take it.
+        wasm: a component in the binary format.
         config: how to compile.
-        simple: there are only types that Winch may take: no GC, exception, tag or externref types.
-        what: what is compiled, for a message.
+        simple: the modules inside have only types that Winch may take.
+        code: how many bytes of it are code; what is nearly all data is not worth a place in the cache.
+        limits: whether code must count fuel.
 
     Raises:
-        InvalidError: it is invalid, or uses what the compiler asked for does not know.
-        OptionError: Winch was asked for and does not exist here.
+        InvalidError: the component is invalid, or uses what the compiler asked for does not know.
+        OptionError: the configuration is refused, or Winch was asked for and does not exist here.
     """
+    if config.cache is True and code * 16 < len(wasm):
+        config = replace(config, cache=False)
+
+    def make(compiler: Compiler) -> Compiled[Component]:
+        try:
+            # Where the engine has tasks, a host function that is lent two handles ends in an error of the
+            # engine.
+            engine = _engine(config, compiler, limits, tasks=False, cached=True)
+            return Compiled(engine, _component(engine, wasm), compiler)
+        except InvalidError:
+            engine = _engine(config, compiler, limits, cached=True)
+            return Compiled(engine, _component(engine, wasm), compiler)
+
+    return _with_quickest(make, config, simple, "a module in the component")
+
+
+def _with_quickest(make: Callable[[Compiler], _T], config: EngineConfig, simple: bool, what: str) -> _T:
+    """Compile with the compiler that ``config`` names or, for "auto", the quickest that takes it."""
     if config.compiler == "winch" and not winch_exists():
         raise OptionError("the Winch compiler does not exist for this machine; use `cranelift`")
     if config.compiler == "winch" and not simple:
@@ -90,7 +124,7 @@ def with_quickest(
     return make("cranelift")
 
 
-def compile_with(compiled: Compiled, wasm: bytes) -> wasmtime.Module:
+def compile_with(compiled: Compiled[wasmtime.Module], wasm: bytes) -> wasmtime.Module:
     """Compile another module with the engine of ``compiled``.
 
     Raises:
@@ -100,7 +134,7 @@ def compile_with(compiled: Compiled, wasm: bytes) -> wasmtime.Module:
 
 
 def validate_features(wasm: bytes, config: EngineConfig) -> None:
-    """Check that ``wasm`` uses no feature that the user switched off; only needed if ``config.restricts``.
+    """Check that a module uses no feature that the user switched off; only needed if ``config.restricts``.
 
     Raises:
         InvalidError: it does, or is invalid.
@@ -110,6 +144,15 @@ def validate_features(wasm: bytes, config: EngineConfig) -> None:
         capi_config.validate(engine, wasm)
     except wasmtime.WasmtimeError as error:
         raise InvalidError("the module is invalid with the features switched on", causes(error)) from None
+
+
+def validate_component_features(wasm: bytes, config: EngineConfig) -> None:
+    """Check a component as `validate_features` does a module."""
+    _component(
+        wasmtime.Engine(validation_config(config)),
+        wasm,
+        "the component is invalid with the features switched on",
+    )
 
 
 def winch_exists() -> bool:
@@ -135,24 +178,31 @@ def _machine() -> str:
     return os.environ.get("PROCESSOR_ARCHITECTURE", "").lower()
 
 
-def _compile(
-    wasm: bytes, config: EngineConfig, compiler: Compiler, limits: Limits, original: bytes | None
-) -> Compiled:
-    """Make an engine and compile ``wasm`` with it."""
-    settings = engine_config(config, compiler, fuel=limits.fuel is not None)
-    if isinstance(config.cache, str):
-        load_cache(settings, config.cache)
-    engine = wasmtime.Engine(settings)
-    if config.cache is not True or not _worth_keeping(wasm):
-        return Compiled(engine, _module(engine, wasm, original), compiler)
-    from wizer.engine import cache
+def _engine(
+    config: EngineConfig, compiler: Compiler, limits: Limits, *, tasks: bool = True, cached: bool = False
+) -> wasmtime.Engine:
+    """Make an engine; ``cached``: with the engine's own cache where none is named, too."""
+    settings = engine_config(config, compiler, fuel=limits.fuel is not None, concurrency=tasks)
+    if isinstance(config.cache, str) or (cached and config.cache):
+        try:
+            settings.cache = config.cache
+        except wasmtime.WasmtimeError as error:
+            if isinstance(config.cache, str):  # a default one that cannot be used is no error
+                raise OptionError(
+                    f"the cache settings {config.cache!r} cannot be used", causes(error)
+                ) from None
+    return wasmtime.Engine(settings)
 
-    name = cache.key(wasm, f"{compiler} {limits.fuel is not None} {config}")
-    module = cache.find(engine, name)
-    if module is None:
-        module = _module(engine, wasm, original)
-        cache.keep(module, name)
-    return Compiled(engine, module, compiler)
+
+def _component(
+    engine: wasmtime.Engine, wasm: bytes, message: str = "the component does not compile"
+) -> Component:
+    from wasmtime.component import Component
+
+    try:
+        return Component(engine, wasm)
+    except wasmtime.WasmtimeError as error:
+        raise InvalidError(message, causes(error)) from None
 
 
 def _module(engine: wasmtime.Engine, wasm: bytes, original: bytes | None = None) -> wasmtime.Module:
@@ -190,15 +240,6 @@ def validating(engine: wasmtime.Engine, modules: Sequence[bytes]) -> Iterator[No
         thread.join()
     if errors:
         raise errors[0]
-
-
-def load_cache(settings: wasmtime.Config, cache: bool | str) -> None:
-    """Switch the engine's own cache on: a default one that cannot be used is no error, a named one is."""
-    try:
-        settings.cache = cache
-    except wasmtime.WasmtimeError as error:
-        if isinstance(cache, str):
-            raise OptionError(f"the cache settings {cache!r} cannot be used", causes(error)) from None
 
 
 _LITTLE_CODE = 1 << 13  # bytes: they compile in the time that it takes to look for them

@@ -1,19 +1,10 @@
-"""Components on the engine: compiling, linking, calling, and finding the core instances inside.
-
-The C API shows a component's exports and nothing of the core instances behind them, but these live in the
-store next to all others, and a handle to an instance is the store's number and the instance's place in it
-(`wasmtime_instance_t`). So handles are made here: for places that exist, which the handle of a new memory
-bounds, and for instances that prove by an export which they are. From there on an inner instance is like any
-other: its memory is a view, its accessors are functions. ``tests/component/test_engine.py`` fails clearly if
-an upgrade changes the layout.
-"""
+"""A running component: its imports linked, instantiated, called."""
 
 from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import wasmtime
@@ -23,17 +14,17 @@ from wasmtime.component._enter import maybe_raise_last_exn
 
 from wizer.binary.module import Module
 from wizer.engine import capi
-from wizer.engine.compile import validating
-from wizer.engine.component_compile import CompiledComponent, compile_component, validate_features
+from wizer.engine.compile import Compiled, compile_component, validate_component_features, validating
+from wizer.engine.component_types import FunctionType, describe_function
 from wizer.engine.config import EngineConfig
 from wizer.engine.deterministic import Deterministic, World
-from wizer.engine.reader import LiveInstance
+from wizer.engine.messages import causes
+from wizer.engine.shell import Shell
 from wizer.engine.sizes import check_sizes, shared_out
-from wizer.engine.streams import Streams
 from wizer.engine.trace import Trace
-from wizer.engine.wasi import Wasi, configure
-from wizer.engine.watchdog import Limits, Watchdog, causes
-from wizer.errors import ExitError, LinkError, OptionError, StateError, TrapError, WizerError
+from wizer.engine.wasi import Wasi
+from wizer.engine.watchdog import Limits
+from wizer.errors import LinkError, OptionError
 from wizer.records import replace
 
 if TYPE_CHECKING:
@@ -47,7 +38,7 @@ _POLL: Final = 0.001
 
 
 def make_linker(
-    compiled: CompiledComponent,
+    compiled: Compiled[wc.Component],
     imports: Imports,
     *,
     wasi: Wasi | None,
@@ -87,7 +78,7 @@ def make_linker(
                 preview2.define(root)
             _define(root, imports, trace)
         if unknown_imports == "trap":
-            linker.define_unknown_imports_as_traps(compiled.component)
+            linker.define_unknown_imports_as_traps(compiled.code)
     except wasmtime.WasmtimeError as error:
         raise LinkError("the component's imports cannot be defined", causes(error)) from None
     return linker
@@ -127,14 +118,12 @@ def _without_store(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-class ComponentRun:
-    """One instance of an instrumented component, and the store it lives in.
+class RunningComponent:
+    """One instance of an instrumented component.
 
     Attributes:
-        store: the store.
+        shell: the store that it lives in, and what watches over it.
         instance: the instance, once there is one.
-        functions: the types of the functions that it exports, by their paths: the name of the function, or
-            the names of an instance and of the function in it.
     """
 
     instance: wc.Instance
@@ -157,7 +146,7 @@ class ComponentRun:
         for module in cores:
             check_sizes(module, limits)
         if config.restricts:
-            validate_features(original, config)
+            validate_component_features(original, config)
         self._deterministic = deterministic
         self._trace = trace
         limits = _with_own(limits, instances=added, memories=0)
@@ -168,21 +157,19 @@ class ComponentRun:
         self._compiled = compile_component(instrumented, config, simple=simple, code=code, limits=limits)
         originals = {id(module): module.wasm for module in cores}
         with validating(self._compiled.engine, [*originals.values()]):  # see `compile_module`
-            self.store = wasmtime.Store(self._compiled.engine)
-        self._streams = Streams()
-        self._watchdog = Watchdog(self.store, limits, hard_exit=hard_exit)
-        self._watchdog.bound(shared_out(cores, limits))
-        self.functions: Mapping[Path, wc.FuncType] = exported_functions(self._compiled)
+            self._functions = exported_functions(self._compiled)
+        bounds = shared_out(cores, limits)
+        self.shell = Shell(self._compiled.engine, limits, hard_exit)
+        self.shell.bound(bounds)
 
-    def close(self) -> None:
-        """End the store."""
-        self._watchdog.close()
-        self.store.close()
-        self._streams.close()
+    @property
+    def functions(self) -> Collection[Path]:
+        """The functions that it exports, by their paths."""
+        return self._functions
 
-    def own_code(self) -> AbstractContextManager[None]:
-        """Read the instance in here: what that takes is not the guest's."""
-        return self._watchdog.own_code()
+    def functype(self, path: Path) -> FunctionType:
+        """Return the type of an exported function; raise `OptionError` where it is not supported."""
+        return describe_function(self._functions[path])
 
     def instantiate(self, imports: Imports, wasi: Wasi | None, unknown_imports: str) -> None:
         """Link and instantiate the component; start functions of modules inside run.
@@ -192,8 +179,8 @@ class ComponentRun:
             TrapError, ExitError, LimitError: a start function did not return.
         """
         if wasi is not None:
-            self._streams = configure(wasi, self.store, self._watchdog.stop)
-        with self._errors("failed to instantiate the component"):
+            self.shell.allow(wasi)
+        with self.shell.guest_code("failed to instantiate the component"):
             preview2 = None if wasi is None else self._preview2(wasi)
             try:
                 # Without traps first: a trap of the exact name would go before WASI of a compatible version.
@@ -218,8 +205,8 @@ class ComponentRun:
                 "initialisation goes without network, name lookup and HTTP"
             )
         world = None if settings is None else World(settings)
-        engine, component = self._compiled.engine, self._compiled.component
-        return Preview2(self.store, engine, component, world, self._trace, http=wasi.http)
+        engine, component = self._compiled.engine, self._compiled.code
+        return Preview2(self.shell.store, engine, component, world, self._trace, http=wasi.http)
 
     def _instantiate(
         self, imports: Imports, wasi: Wasi | None, unknown_imports: str, preview2: Preview2 | None
@@ -232,7 +219,11 @@ class ComponentRun:
             preview2=preview2,
             trace=self._trace,
         )
-        self.instance = linker.instantiate(self.store, self._compiled.component)
+        try:
+            self.instance = linker.instantiate(self.shell.store, self._compiled.code)
+        except wasmtime.WasmtimeError:
+            _raise_host_exception()
+            raise
 
     def call(self, path: Path, args: Sequence[Any]) -> tuple[Any, ...]:
         """Call an exported function with Python values, as the engine's package has them.
@@ -241,34 +232,9 @@ class ComponentRun:
             OptionError: an argument is no value of its parameter's type.
             TrapError, ExitError, LimitError: it did not return.
         """
-        function = find_function(self.store, self.instance, path)
-        with self._errors(f"the `{'.'.join(path)}` function trapped"):
-            return _call(self.store, function, self.functions[path], args)
-
-    @contextmanager
-    def _errors(self, message: str) -> Iterator[None]:
-        """Guard guest code, and say in our own errors what the engine says."""
-        try:
-            with self._watchdog.guard():
-                try:
-                    yield
-                except wasmtime.WasmtimeError:
-                    capi.raise_host_exception()
-                    _raise_left_over()
-                    raise
-                finally:
-                    self._streams.drain()
-        except capi.HostError as error:
-            cause = error.__cause__
-            if not isinstance(cause, Exception):
-                raise (cause or error) from None
-            raise TrapError(message, [f"a host function raised {type(cause).__name__}: {cause}"]) from cause
-        except wasmtime.ExitTrap as error:
-            raise ExitError(message, error.code, causes(error)) from None
-        except wasmtime.WasmtimeError as error:
-            text = str(error)
-            kind = TrapError if "wasm backtrace" in text or "wasm trap" in text else LinkError
-            raise kind(message, causes(error)) from None
+        function = find_function(self.shell.store, self.instance, path)
+        with self.shell.guest_code(f"the `{'.'.join(path)}` function trapped"):
+            return call_component(self.shell.store, function, self._functions[path], args)
 
 
 def _with_own(limits: Limits, *, instances: int, memories: int) -> Limits:
@@ -280,15 +246,16 @@ def _with_own(limits: Limits, *, instances: int, memories: int) -> Limits:
     return limits
 
 
-def _raise_left_over() -> None:
-    """Raise what the package's own conversion of a host function's result failed with."""
+def _raise_host_exception() -> None:
+    """Raise what a host function ended with, or what the package's conversion of its result failed with."""
+    capi.raise_host_exception()
     try:
         maybe_raise_last_exn()
     except Exception as exception:
         raise capi.HostError(exception) from exception
 
 
-def _call(
+def call_component(
     store: wasmtime.Store, function: wc.Func, functype: wc.FuncType, args: Sequence[Any]
 ) -> tuple[Any, ...]:
     """Call a function; unlike the package's own way, an argument that does not fit is told from a trap."""
@@ -319,6 +286,7 @@ def _call(
         for i in range(converted):
             ffi.wasmtime_component_val_delete(ctypes.byref(values[i]))
     if failure:
+        _raise_host_exception()
         raise wasmtime.WasmtimeError._from_ptr(failure)
     return () if result is None else (result.convert_from_c(returned),)
 
@@ -339,10 +307,10 @@ def _finished(arguments: tuple[Any, Any, Any, int, Any, int]) -> Any:
     return failure
 
 
-def exported_functions(compiled: CompiledComponent) -> dict[Path, wc.FuncType]:
+def exported_functions(compiled: Compiled[wc.Component]) -> dict[Path, wc.FuncType]:
     """Return the functions that a component exports, by their paths."""
     found: dict[Path, wc.FuncType] = {}
-    _collect(compiled.component.type.exports(compiled.engine), compiled.engine, (), found)
+    _collect(compiled.code.type.exports(compiled.engine), compiled.engine, (), found)
     return found
 
 
@@ -368,102 +336,3 @@ def find_function(store: wasmtime.Store, instance: wc.Instance, path: Path) -> w
     if function is None:
         raise OptionError(f"the component does not export a function `{'.'.join(path)}`")
     return function
-
-
-class LiveCoreInstance(LiveInstance):
-    """A live core instance inside a component; the `Live` of the capture pass."""
-
-    def traps(self, name: str) -> bool:
-        """Return whether the accessor ``name``, a probe of a segment, would trap; it is not called.
-
-        A trap would close the component. The module itself notes what it drops, and has nothing to note it
-        in where it drops nothing.
-        """
-        return bool(_integer(self._store, self._instance, name.removesuffix(".probe") + ".dropped"))
-
-
-def live_core_instances(
-    store: wasmtime.Store,
-    instance: wc.Instance,
-    *,
-    mark: str,
-    mark_global: str,
-    expected: Sequence[tuple[str, int]],
-) -> list[LiveCoreInstance]:
-    """Return the core instances inside an instance of an instrumented component.
-
-    Args:
-        store: the store of the instance.
-        instance: the instance.
-        mark: the exported function that changes one of its core instances: the last one that was made.
-        mark_global: the global that it changes.
-        expected: for each in the order of instantiation, the global that says of which module it is, and what
-            it says.
-
-    Raises:
-        OptionError: the instance is not one of an instrumented component.
-        StateError: it has trapped.
-        WizerError: the engine keeps its instances in another way than this package knows.
-    """
-    handles = list(_core_instances(store))
-    before = [_integer(store, handle, mark_global) for handle in handles]
-    if instance.get_export_index(store, mark) is None:
-        raise OptionError(
-            f"the instance has no `{mark}` export: instantiate the `wasm` that `instrument` returned, "
-            "not the original"
-        )
-    function = find_function(store, instance, (mark,))
-    try:
-        _call(store, function, function.type(store), ())
-    except wasmtime.WasmtimeError as error:
-        raise StateError(
-            "the component cannot be frozen any more: the engine lets nobody into one that has trapped",
-            causes(error),
-        ) from None
-    after = [_integer(store, handle, mark_global) for handle in handles]
-    marked = next((i for i, pair in enumerate(zip(before, after, strict=True)) if pair[0] != pair[1]), None)
-    if marked is None:
-        raise _layout_changed()
-    found: list[LiveCoreInstance] = []
-    missing = list(expected)
-    names = {name for name, _ in expected}
-    for handle in handles[marked + 1 :]:
-        if not missing:
-            break
-        name, number = missing[-1]
-        if _integer(store, handle, name) == number:
-            missing.pop()
-            found.append(LiveCoreInstance(store, handle))
-        elif any(_integer(store, handle, name) is not None for name in names):
-            raise _layout_changed()
-    if missing:
-        raise _layout_changed()
-    return found[::-1]
-
-
-def _core_instances(store: wasmtime.Store) -> Iterator[wasmtime.Instance]:
-    """Yield handles to all core instances of the store, the latest first.
-
-    Some are not of a module but hold what the host made; these have no exports.
-    """
-    bound = wasmtime.Memory(store, wasmtime.MemoryType(wasmtime.Limits(0, 0)))
-    place = bound._memory._anon_1
-    for number in range(place.__private1 - 1, -1, -1):
-        yield wasmtime.Instance._from_raw(ffi.wasmtime_instance_t(place.store_id, number))
-
-
-def _integer(store: wasmtime.Store, instance: wasmtime.Instance, name: str) -> int | None:
-    """Return the value of an exported global, a 32-bit integer, or None where there is no such export."""
-    found = capi.export_of(store, instance, name)
-    if not isinstance(found, wasmtime.Global):
-        return None
-    value = ffi.wasmtime_val_t()
-    ffi.wasmtime_global_get(store._context(), ctypes.byref(found._global), ctypes.byref(value))
-    return int(value.of.i32)
-
-
-def _layout_changed() -> WizerError:
-    return WizerError(
-        "the core instances of the component are not where the engine is known to keep them; "
-        "install the version of `wasmtime` that this package asks for"
-    )

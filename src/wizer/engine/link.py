@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import wasmtime
 
@@ -28,11 +28,13 @@ from wizer.binary.module import Module
 from wizer.binary.sections import MAGIC, MODULE_VERSION, encode_vector_section, section_header
 from wizer.binary.types import RefType
 from wizer.engine import capi
-from wizer.engine.preview1 import Guest, Preview1
-from wizer.engine.trace import Trace
-from wizer.engine.watchdog import causes
+from wizer.engine.messages import causes
 from wizer.errors import LinkError
 from wizer.records import record
+
+if TYPE_CHECKING:
+    from wizer.engine.preview1 import Guest, Preview1
+    from wizer.engine.trace import Trace
 
 Supplied: TypeAlias = "capi.Extern | Callable[..., object]"
 UnknownImports: TypeAlias = Literal["trap", "error", "default"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 
 class Trace:
@@ -34,12 +34,6 @@ class Trace:
             return function(*args)
 
         return call
-
-    def traced_all(
-        self, module: str, functions: Mapping[str, Callable[..., object]]
-    ) -> dict[str, Callable[..., object]]:
-        """Return functions that note their calls."""
-        return {name: self.traced(module, name, function) for name, function in functions.items()}
 
     def opened(self, fd: int, directory: int, path: str) -> None:
         """Note that a file was opened as ``fd``, by its path below the open directory ``directory``."""

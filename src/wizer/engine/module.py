@@ -1,0 +1,210 @@
+"""A running module: its imports linked, instantiated, called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import wasmtime
+
+from wizer.binary.externs import INITIALIZE, ExternKind
+from wizer.binary.module import Module, parse_module
+from wizer.binary.types import FuncType, ValType
+from wizer.engine import capi
+from wizer.engine.compile import Compiled, compile_module, compile_with, validate_features
+from wizer.engine.config import EngineConfig
+from wizer.engine.deterministic import Deterministic, World
+from wizer.engine.link import Item, Linked, Linker, UnknownImports
+from wizer.engine.messages import causes, is_trap
+from wizer.engine.reader import LiveInstance
+from wizer.engine.shell import Shell
+from wizer.engine.sizes import check_sizes, shared_out
+from wizer.engine.wasi import Wasi
+from wizer.engine.watchdog import Limits
+from wizer.errors import InvalidError, OptionError
+from wizer.records import replace
+
+if TYPE_CHECKING:
+    from wizer.engine.preview1 import Preview1
+    from wizer.engine.trace import Trace
+
+
+class RunningModule:
+    """One instance of an instrumented module, and of the modules that it imports from.
+
+    Attributes:
+        shell: the store that they live in, and what watches over it.
+        live: the instance as capture reads it, once it is instantiated.
+        kept: imported memories, tables and globals whose state belongs to others.
+    """
+
+    live: LiveInstance
+    kept: frozenset[Item]
+
+    def __init__(
+        self,
+        module: Module,
+        instrumented: bytes,
+        preloads: Mapping[str, bytes],
+        *,
+        simple: bool,
+        config: EngineConfig,
+        limits: Limits,
+        hard_exit: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        """Compile; ``preloads`` are modules to instantiate for others to import from, by name."""
+        check_sizes(module, limits)
+        if config.restricts:
+            validate_features(module.wasm, config)
+        self._module = module
+        self._preloads = {name: parse_module(wasm) for name, wasm in preloads.items()}
+        modules = [module, *self._preloads.values()]
+        for each in modules:
+            config = _without_faults(config, each)
+
+        def compiled(config: EngineConfig) -> Compiled[wasmtime.Module]:
+            original = module.wasm
+            return compile_module(instrumented, config, simple=simple, limits=limits, original=original)
+
+        self._compiled = compiled(config)
+        try:
+            self._compiled_preloads = self._compile_preloads()
+        except InvalidError:
+            if self._compiled.compiler != "winch" or config.compiler == "winch":
+                raise
+            self._compiled = compiled(replace(config, compiler="cranelift"))
+            self._compiled_preloads = self._compile_preloads()
+        bounds = shared_out(modules, limits, preloads)
+        self.shell = Shell(self._compiled.engine, limits, hard_exit)
+        self.shell.bound(bounds)
+
+    def _compile_preloads(self) -> dict[str, wasmtime.Module]:
+        return {name: compile_with(self._compiled, module.wasm) for name, module in self._preloads.items()}
+
+    def link(
+        self,
+        given: Mapping[str, Mapping[str, Any]],
+        wasi: Wasi | None,
+        unknown: UnknownImports,
+        *,
+        deterministic: Deterministic | None = None,
+        trace: Trace | None = None,
+    ) -> None:
+        """Find the imports; the modules that are preloaded are instantiated here.
+
+        Raises:
+            LinkError, TrapError, ExitError, LimitError: an import is missing, or a module for one does not
+                work.
+        """
+        store = self.shell.store
+        functions = self._wasi(wasi, deterministic, trace)
+        linker = Linker(store, wasi=functions, unknown=unknown, trace=trace)
+        for name, items in given.items():
+            linker.supply(name, items)
+        for name, module in self._preloads.items():
+            linker.supply(name, self._preload(name, module, linker))
+        self._linked: Linked = linker.link(self._module, self._compiled.code)
+        self.kept = frozenset(_kept_imports(self._module, self._linked))
+
+    def _wasi(
+        self, wasi: Wasi | None, deterministic: Deterministic | None, trace: Trace | None
+    ) -> Preview1 | None:
+        if wasi is None:
+            return None
+        from wizer.engine.preview1 import Preview1
+
+        self.shell.allow(wasi)
+        linker = wasmtime.Linker(self._compiled.engine)
+        linker.define_wasi()
+        world = None if deterministic is None else World(deterministic)
+        return Preview1(self.shell.store, linker, world, trace)
+
+    def _preload(self, name: str, module: Module, linker: Linker) -> dict[str, capi.Extern]:
+        """Instantiate a module for others to import from; return its exports."""
+        store, compiled = self.shell.store, self._compiled_preloads[name]
+        linked = linker.link(module, compiled)
+        with self.shell.guest_code(f"the preloaded module `{name}` could not be instantiated"):
+            instance = capi.instantiate(store, compiled, linked.externs)
+        exports = {}
+        for export in module.exports:
+            extern = capi.export_of(store, instance, export.name)
+            if extern is not None:
+                exports[export.name] = extern
+        initialize = exports.get(INITIALIZE)
+        if isinstance(initialize, wasmtime.Func):
+            with self.shell.guest_code(f"`{INITIALIZE}` of the preloaded module `{name}` trapped"):
+                capi.call_function(store, initialize, (), (), 0)
+        return exports
+
+    def instantiate(self) -> None:
+        """Instantiate the module; its start function runs.
+
+        Raises:
+            LinkError: an import is of another type, or a memory or table cannot be allocated.
+            TrapError, ExitError, LimitError: the start function did not return.
+        """
+        with self.shell.guest_code("failed to instantiate the module"):
+            instance = capi.instantiate(self.shell.store, self._compiled.code, self._linked.externs)
+        self._instance = instance
+        self.live = LiveInstance(self.shell.store, instance)
+
+    def call(self, name: str, functype: FuncType, args: Sequence[object]) -> tuple[object, ...]:
+        """Call an exported function with Python values."""
+        store = self.shell.store
+        function = capi.export_of(store, self._instance, name)
+        assert isinstance(function, wasmtime.Func)
+        kinds = [capi.value_kind(param, self._module.types) for param in functype.params]
+        with self.shell.guest_code(f"the `{name}` function trapped"):
+            try:
+                return capi.call_function(store, function, kinds, args, len(functype.results))
+            except (TypeError, OverflowError) as error:
+                raise OptionError(f"the arguments of `{name}` do not fit: {error}") from None
+            except wasmtime.WasmtimeError as error:
+                if isinstance(error, wasmtime.ExitTrap) or is_trap(error):
+                    raise
+                raise OptionError(f"the arguments of `{name}` do not fit", causes(error)) from None
+
+    def global_value(self, name: str) -> object:
+        """Return the value of an exported global."""
+        return capi.global_value(self.shell.store, self._global(name))
+
+    def set_global_value(self, name: str, valtype: ValType, value: object) -> None:
+        """Set an exported global; raise `OptionError` where the value does not fit."""
+        kind = capi.value_kind(valtype, self._module.types)
+        try:
+            capi.set_global_value(self.shell.store, self._global(name), kind, value)
+        except (TypeError, OverflowError, wasmtime.WasmtimeError) as error:
+            raise OptionError(f"the global `{name}` cannot be set to {value!r}: {error}") from None
+
+    def _global(self, name: str) -> wasmtime.Global:
+        found = capi.export_of(self.shell.store, self._instance, name)
+        assert isinstance(found, wasmtime.Global)
+        return found
+
+
+def _kept_imports(module: Module, linked: Linked) -> Iterator[Item]:
+    kinds: tuple[ExternKind, ...] = ("memory", "table", "global")
+    for kind in kinds:
+        for index in range(module.import_counts.get(kind, 0)):
+            if (kind, index) not in linked.made:
+                yield kind, index
+
+
+def _without_faults(config: EngineConfig, module: Module) -> EngineConfig:
+    """Have accesses checked in code where a shared memory may come to be in the store more than once.
+
+    Each import of one makes it known to the store again. The engine aborts the process on a fault at an
+    address that it then finds in two memories.
+    """
+    exported = {export.index for export in module.exports if export.kind == "memory"}
+    if not any(
+        memory.limits.shared and (module.imported("memory", index) or index in exported)
+        for index, memory in enumerate(module.memories)
+    ):
+        return config
+    if config.compiler == "winch":
+        raise InvalidError(
+            "the module imports or exports a shared memory, which needs checks that the Winch compiler does "
+            "not make; use `cranelift`"
+        )
+    return config if config.signals_based_traps is False else replace(config, signals_based_traps=False)
