@@ -38,6 +38,7 @@ sys.path[:0] = [str(_HERE), str(_TESTS)]
 from oracle import freeze_and_compare  # noqa: E402
 
 from differential import pool, smith  # noqa: E402  the tests are no package to install
+from support.tools import wasm_tools  # noqa: E402
 
 _SECONDS = 5.0
 _KIBIBYTES = 1 << 20  # a GiB, as getrusage counts
@@ -141,7 +142,7 @@ def make_input(seed: int) -> bytes | None:
 
 
 def _mutate(wasm: bytes, seed: int) -> bytes | None:
-    tool = smith.wasm_tools()
+    tool = wasm_tools()
     assert tool is not None
     command = [tool, "mutate", "--seed", str(seed), "--fuel", "1000", "-"]
     run = subprocess.run(

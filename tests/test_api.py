@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 import wizer
-from support.guest import Guest, binary, environment
+from support.command import environment
+from support.engine import binary
+from support.guest import Guest
 from wizer import EngineConfig, InvalidError, Limits, OptionError, Session, TrapError, Wizer, wizen
 from wizer.binary.module import parse_module
 from wizer.engine.text import Wasm

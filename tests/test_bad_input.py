@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support.guest import binary
+from support.engine import binary
 from wizer import (
     EngineConfig,
     ExitError,

@@ -12,7 +12,6 @@ import pytest
 import wasmtime
 
 import wizer
-from wizer.demo import quickjs
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -145,27 +144,3 @@ def test_quickjs_example_with_another_application(tmp_path: Path) -> None:
     application.write_text("globalThis.squares = Array.from({ length: 100 }, (_, n) => n * n)")
     said = run_example("examples/quickjs.py", application, "squares[12]")
     assert said.startswith("squares[12] = 144\n")
-
-
-def test_demo() -> None:
-    said = run_example("-m", "wizer", "demo", "slice with a negative step")
-    assert "slice with a negative step" in said
-    assert "slicings" in said
-    assert re.search(r"first answer .* ms .* ms", said)
-
-
-def test_quickjs_reports_exceptions_and_runs_promise_jobs() -> None:
-    with wizer.Session(quickjs.load(), wasi=wizer.Wasi()) as session:
-        javascript = quickjs.QuickJS(session)
-        javascript.boot()
-        javascript.define("text", "h\u00e9\0\u2603")
-        assert javascript.evaluate("text") == "h\u00e9\0\u2603"
-        with pytest.raises(wizer.WizerError, match="JavaScript: TypeError: not today"):
-            javascript.evaluate("throw new TypeError('not today')")
-        javascript.evaluate("Promise.resolve(3).then((value) => { globalThis.later = value })")
-        assert javascript.evaluate("later") == "3"
-
-
-def test_expose_names_the_function_that_is_missing() -> None:
-    with pytest.raises(wizer.OptionError, match="no function is named JS_Nothing"):
-        quickjs.expose(quickjs.load(), ["JS_Eval", "JS_Nothing"])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 import pytest
 
-from support.guest import environment
+from support.command import environment
 from wizer import OutputError, Session
 from wizer.output import _after, write_path, write_stream
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from support.guest import binary, custom_sections, validate
+from support.engine import binary
+from support.guest import custom_sections, validate
 from wizer.binary import sections as sec
 from wizer.binary.assemble import assemble, extended, with_bodies
 from wizer.binary.code import encode_body

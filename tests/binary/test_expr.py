@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from binary.strategies import heaptypes, offset_of_fault, u32
-from support.guest import binary
+from support.engine import binary
 from wizer.binary import expr
 from wizer.binary.code import global_get
 from wizer.binary.module import parse_module

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from support.guest import binary
+from support.engine import binary
 from wizer.binary.externs import Export, FuncIndex, GlobalType, Import
 from wizer.binary.module import Module, parse_module
 from wizer.binary.types import FuncType, RefType

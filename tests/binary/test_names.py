@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.guest import binary
+from support.engine import binary
 from wizer.binary.module import parse_module
 from wizer.binary.names import read_field_names, read_names
 from wizer.binary.reader import Reader

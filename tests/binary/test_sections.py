@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.guest import binary
+from support.engine import binary
 from wizer.binary import sections as sec
 from wizer.binary.sections import encode_vector_section, is_component, section_header, split_sections
 from wizer.errors import ParseError

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from binary.strategies import functypes, heaptypes, offset_of_fault, reftypes, valtypes
-from support.guest import binary
+from support.engine import binary
 from wizer.binary import types
 from wizer.binary.module import parse_module
 from wizer.binary.reader import Reader

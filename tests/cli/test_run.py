@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import wasmtime
 
+from support.command import WIZER, Tool, environment
 from wizer.binary.module import parse_module
 
 from . import modules
-from .conftest import WIZER, Tool, call, environment, exports
+from .conftest import call, exports
 
 Write = Callable[..., Path]
 

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from support.guest import environment
+from support.command import Tool, environment
 
 from . import modules
-from .conftest import Tool
 
 Write = Callable[..., Path]
 

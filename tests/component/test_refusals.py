@@ -6,6 +6,8 @@ import random
 
 import pytest
 
+from support.components import MANY, frozen
+from support.engine import binary
 from wizer.component.instances import evaluate
 from wizer.component.parse import parse_component
 from wizer.component.session import ComponentSession
@@ -20,9 +22,6 @@ from wizer.errors import (
     TrapError,
     WizerError,
 )
-
-from .test_structure import MANY
-from .tools import binary, frozen
 
 IMPORTED_MODULE = """(component (import "lib" (core module $lib (export "f" (func))))
     (core instance $i (instantiate $lib)))"""

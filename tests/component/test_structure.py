@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from support.components import COUNTER, MANY, SHIMMED, Running, counter, frozen
+from support.engine import binary
+from support.tools import printed, wasm_tools
 from wizer.component.session import ComponentSession
 from wizer.errors import OptionError, StateError
-
-from .tools import Running, binary, frozen, printed, wasm_tools
-
-COUNTER = """(core module $m (global $n (mut i32) (i32.const 0))
-    (func (export "add") (param i32) (global.set $n (i32.add (global.get $n) (local.get 0))))
-    (func (export "get") (result i32) (global.get $n)))"""
-
-
-def counter(name: str, instance: str) -> str:
-    """Lift the functions of a counter."""
-    return f"""(func (export "{name}-add") (param "n" u32) (canon lift (core func ${instance} "add")))
-        (func (export "{name}-get") (result u32) (canon lift (core func ${instance} "get")))"""
 
 
 def test_module_instantiated_three_times() -> None:
@@ -215,24 +206,6 @@ def test_component_without_modules() -> None:
         assert session.snapshot() == wasm
 
 
-MANY = f"""(component {COUNTER} (core instance $i (instantiate $m))
-    (func $get (result u32) (canon lift (core func $i "get")))
-    (func $init (param "n" u32) (canon lift (core func $i "add")))
-    (export $one "one" (func $get))
-    (export $gone "init" (func $init))
-    (component $c
-      (import "f" (func $f (result u32))) (import "g" (func $g (param "n" u32)))
-      (export "f" (func $f)) (export "g" (func $g)))
-    (export $two "two" (func $get))
-    (core func $low (canon lower (func $two)))
-    (core module $n (func $f (import "" "f") (result i32)) (func (export "f") (result i32) (call $f)))
-    (instance $j (instantiate $c (with "f" (func $two)) (with "g" (func $gone))))
-    (alias export $j "f" (func $alias))
-    (instance $k (export "f" (func $alias)) (export "g" (func $gone)))
-    (export "three" (func $alias))
-    (export "j" (instance $j)) (export "k" (instance $k)))"""
-
-
 def test_indices_after_a_removed_export_move() -> None:
     snapshot = frozen(binary(MANY), "init(7)")
     run = Running(snapshot)
@@ -269,18 +242,6 @@ def test_function_of_an_instance_made_of_exports_goes() -> None:
     assert run("my:pkg/setup@1.0.0|get") == 8
     with ComponentSession(snapshot) as session, pytest.raises(OptionError, match="does not export"):
         session.call("my:pkg/setup.boot", 1)
-
-
-SHIMMED = f"""(component {COUNTER} (core instance $i (instantiate $m))
-    (func $init (param "n" u32) (canon lift (core func $i "add")))
-    (func $get (result u32) (canon lift (core func $i "get")))
-    (component $shim
-      (import "import-func-boot" (func $b (param "n" u32))) (import "import-func-get" (func $g (result u32)))
-      (type $r (record (field "x" u32))) (export $e "r" (type $r))
-      (export "boot" (func $b)) (export "get" (func $g)))
-    (instance $s (instantiate $shim
-      (with "import-func-boot" (func $init)) (with "import-func-get" (func $get))))
-    (export "my:pkg/setup@1.0.0" (instance $s)) %s)"""
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
+from support.engine import binary
 from wizer.component.session import ComponentSession
 from wizer.component.wave import format_value, parse_value, split_call
 from wizer.engine import component_types as cv
 from wizer.engine.component_types import Primitive, ValueType
 from wizer.errors import OptionError
-
-from .tools import binary
 
 U8, U32, S8, F32, F64 = (Primitive(name) for name in ("u8", "u32", "s8", "f32", "f64"))
 BOOL, CHAR, STRING = Primitive("bool"), Primitive("char"), Primitive("string")

@@ -9,31 +9,16 @@ import ctypes
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from ctypes import byref
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import wasmtime
 from wasmtime import TrapCode
 from wasmtime import _ffi as ffi
 
-from . import values
+from support.engine import engine
 
-_FEATURES = (
-    "bulk_memory",
-    "custom_page_sizes",
-    "exceptions",
-    "function_references",
-    "gc",
-    "memory64",
-    "multi_memory",
-    "multi_value",
-    "reference_types",
-    "relaxed_simd",
-    "simd",
-    "tail_call",
-    "threads",
-    "wide_arithmetic",
-)
+from . import values
 
 _SPECTEST = """
 (module
@@ -101,18 +86,6 @@ class GuestFailureError(Exception):
 
 class LinkFailureError(Exception):
     """An import is missing, or the engine refuses what is supplied for it."""
-
-
-@cache
-def engine() -> wasmtime.Engine:
-    """The one engine of all scripts: every feature, compilation as quick as can be."""
-    config = wasmtime.Config()
-    config.strategy = "cranelift"
-    config.cranelift_opt_level = "none"
-    config.shared_memory = True
-    for feature in _FEATURES:
-        setattr(config, f"wasm_{feature}", True)
-    return wasmtime.Engine(config)
 
 
 @lru_cache(maxsize=2_000)

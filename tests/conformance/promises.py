@@ -5,14 +5,16 @@ Everything is read off the bytes without the package under test.
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from functools import cache
 
 import wasmtime
 from wasmtime import _ffi as ffi
 
-from .host import compile_module, engine
+from support.engine import engine
+from support.tools import complaint
+
+from .host import compile_module
 
 _CUSTOM_SECTION = 0
 _CODE_SECTION = 10
@@ -50,17 +52,14 @@ def check(original: bytes, snapshot: bytes) -> None:
             raise BrokenPromiseError(f"the {what} are not those of the module")
 
 
-def check_with_tools(tool: str, wasm: bytes) -> None:
+def check_with_tools(wasm: bytes) -> None:
     """Let `wasm-tools` validate a module too.
 
     Raises:
         BrokenPromiseError: it finds it invalid.
     """
-    run = subprocess.run(
-        [tool, "validate", "--features", "all", "-"], input=wasm, capture_output=True, check=False
-    )
-    if run.returncode:
-        raise BrokenPromiseError(f"wasm-tools validate: {run.stderr.decode(errors='replace')}")
+    if problem := complaint(wasm):
+        raise BrokenPromiseError(f"wasm-tools validate: {problem}")
 
 
 def _refusal(of: wasmtime.Engine, wasm: bytes) -> str | None:

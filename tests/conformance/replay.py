@@ -11,7 +11,9 @@ from typing import Any
 
 import wasmtime
 
-from .host import Extern, GuestFailureError, Host, LinkFailureError, compile_module, engine, to_binary
+from support.engine import engine
+
+from .host import Extern, GuestFailureError, Host, LinkFailureError, compile_module, to_binary
 from .scripts import Command, Script
 from .values import Value, describe
 

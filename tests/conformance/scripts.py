@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,11 +64,6 @@ def sources() -> dict[str, Path]:
             for path in sorted(folder.glob("*.wast")):
                 found[path.relative_to(root).with_suffix("").as_posix()] = path
     return found
-
-
-def wasm_tools() -> str | None:
-    """The path of the `wasm-tools` program: beside the interpreter, as pip puts it, or on PATH."""
-    return shutil.which("wasm-tools", path=str(Path(sys.executable).parent)) or shutil.which("wasm-tools")
 
 
 def convert(name: str, source: Path, tool: str, into: Path) -> Script:

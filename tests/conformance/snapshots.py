@@ -95,11 +95,10 @@ def points(script: Script, random: Random) -> dict[int, list[int]]:
 class SnapshotReplay(Replay):
     """One run of one script with one choice of snapshot points."""
 
-    def __init__(self, script: Script, seed: int, wasm_tools: str) -> None:
+    def __init__(self, script: Script, seed: int) -> None:
         super().__init__(script)
         self.account = Account()
         self._wizer = Wizer()
-        self._wasm_tools = wasm_tools
         self._random = Random(f"{seed} {script.name}")
         self._points = points(script, self._random)
         self._host_objects = False
@@ -154,7 +153,7 @@ class SnapshotReplay(Replay):
             return
         self.account.snapshots += 1
         if self._random.random() < _CHANCE_OF_TOOLS:
-            check_with_tools(self._wasm_tools, snapshot)
+            check_with_tools(snapshot)
         if self._random.random() < _CHANCE_OF_REPETITION and self._snapshot(live, imports) != snapshot:
             raise BrokenPromiseError("a second snapshot of the same instance differs")
         thawed = self._thaw(snapshot, live)

@@ -13,14 +13,14 @@ from random import Random
 
 import pytest
 
+from support.tools import wasm_tools
+
 from . import scripts
 from .replay import Outcome, Replay
 from .report import Line
 from .snapshots import SnapshotReplay, points
 
-pytestmark = pytest.mark.skipif(
-    scripts.wasm_tools() is None, reason="there is no wasm-tools to convert scripts with"
-)
+pytestmark = pytest.mark.skipif(wasm_tools() is None, reason="there is no wasm-tools to convert scripts with")
 
 # What the engine itself does not do, by lines. These scripts are older than multiple tables and memories.
 ENGINE_FAILURES = {
@@ -35,7 +35,7 @@ Convert = Callable[[str], scripts.Script]
 @pytest.fixture(scope="session")
 def convert(tmp_path_factory: pytest.TempPathFactory) -> Convert:
     """Converts scripts, each once."""
-    tool = scripts.wasm_tools()
+    tool = wasm_tools()
     assert tool is not None
     folder: Path = tmp_path_factory.mktemp("scripts")
     converted: dict[str, scripts.Script] = {}
@@ -82,9 +82,7 @@ def test_snapshots(
     name: str, seed: int, convert: Convert, plain: Callable[[str], Outcome], record: Callable[[Line], None]
 ) -> None:
     """Whatever a script finds on the engine alone, it finds across snapshots too."""
-    tool = scripts.wasm_tools()
-    assert tool is not None
-    replay = SnapshotReplay(convert(name), seed, tool)
+    replay = SnapshotReplay(convert(name), seed)
     outcome = replay.run()
     record(Line(name, seed, plain(name), outcome, replay.account))
     lost = [outcome.failed[index] for index in plain(name).passed if index in outcome.failed]

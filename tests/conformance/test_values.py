@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from support.guest import binary
+from support.engine import binary
 from wizer import Session
 from wizer.engine import capi
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import wasmtime
 
-from support.guest import Guest, assembled, binary, engine, frozen, survives
+from support.engine import binary, engine
+from support.guest import Guest, frozen, survives
+from support.tools import assembled
 from wizer import EngineConfig, ExitError, InvalidError, LinkError, Session, TrapError, Wasi, Wizer, wizen
 from wizer.binary import sections as sec
 from wizer.binary.module import parse_module

@@ -9,18 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from support.guest import (
-    Guest,
-    binary,
-    complaint,
-    custom_sections,
-    environment,
-    frozen,
-    printed,
-    refrozen,
-    survives,
-    validate,
-)
+from support.command import environment
+from support.engine import binary
+from support.guest import Guest, custom_sections, frozen, refrozen, survives, validate
+from support.tools import complaint, printed
 from wizer import EngineConfig, Session, StateError, wizen
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import Module, parse_module

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from support.guest import Guest, binary, frozen, survives
+from support.engine import binary
+from support.guest import Guest, frozen, survives
 
 NUMBERS = """(module
     (global $i (mut i32) (i32.const 0)) (global $l (mut i64) (i64.const 0))

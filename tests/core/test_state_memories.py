@@ -7,7 +7,9 @@ import threading
 import pytest
 import wasmtime
 
-from support.guest import Guest, binary, complaint, engine, frozen, survives
+from support.engine import binary, engine
+from support.guest import Guest, frozen, survives
+from support.tools import complaint
 from wizer import Session, Wizer
 from wizer.binary.module import parse_module
 

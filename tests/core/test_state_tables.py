@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from support.guest import Guest, binary, frozen, outcome, survives
+from support.engine import binary
+from support.guest import Guest, frozen, outcome, survives
 from wizer import Session, StateError
 from wizer.binary.module import parse_module
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from support.guest import Guest, binary, complaint, frozen, printed, survives, validate
+from support.engine import binary
+from support.guest import Guest, frozen, survives, validate
+from support.tools import complaint, printed
 from wizer import Session, StateError, Wizer, wizen
 from wizer.binary.module import parse_module
 

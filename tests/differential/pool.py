@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from support.command import environment
+
 # A seed takes less than a second; an endless loop or a deadlock is a failure, too.
 _SECONDS = 120
 
@@ -144,11 +146,7 @@ class _Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join([str(_TESTS), *sys.path]),
-                "RUST_BACKTRACE": "0",
-            },
+            env=environment({"PYTHONPATH": os.pathsep.join([str(_TESTS), *sys.path])}),
         )
         self._lines: queue.Queue[str] = queue.Queue()
         self._errors: list[str] = []

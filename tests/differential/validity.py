@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping
 from functools import cache
 
 import wasmtime
 
 from wizer.engine.config import EngineConfig, validation_config
-
-from .smith import wasm_tools
 
 # Each step has all that is before it. The first is all that can be off.
 _STEPS: Mapping[str, tuple[str, ...]] = {
@@ -36,15 +33,6 @@ def refusal(original: bytes, snapshot: bytes) -> str | None:
             why = _invalid(engine, snapshot)
             return None if why is None else f"with the features up to {step}: {why}"
     raise AssertionError("the original is not valid with all features")
-
-
-def invalid(wasm: bytes) -> str | None:
-    """Why wasm-tools finds a module invalid, with all features."""
-    tool = wasm_tools()
-    assert tool is not None
-    command = [tool, "validate", "--features", "all", "-"]
-    run = subprocess.run(command, input=wasm, capture_output=True, check=False)
-    return run.stderr.decode(errors="replace") if run.returncode else None
 
 
 def _invalid(engine: wasmtime.Engine, wasm: bytes) -> str | None:

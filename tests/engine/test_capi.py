@@ -21,7 +21,9 @@ import wasmtime
 from wasmtime import _ffi as ffi
 
 import wizer
-from support.guest import Guest, binary, engine, environment
+from support.command import environment
+from support.engine import binary, engine
+from support.guest import Guest
 from wizer import Session, TrapError
 from wizer.binary.types import RefType, SubType
 from wizer.binary.values import Number

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import wasmtime
 
+from support.command import environment
 from wizer.engine.streams import Outlet
 from wizer.engine.wasi import Wasi, configure
 from wizer.errors import OptionError
@@ -191,7 +192,7 @@ def test_the_process_s_own_streams(stdout: str, stderr: str, expected: tuple[byt
     root = str(Path(__file__).parents[2])
     ended = subprocess.run(
         [sys.executable, "-c", code, stdout, stderr],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([root, *sys.path])},
+        env=environment({"PYTHONPATH": os.pathsep.join([root, *sys.path])}),
         capture_output=True,
         check=True,
     )

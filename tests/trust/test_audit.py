@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import wasmtime
 
+from support.command import wizer
+from support.observer import OBSERVER
 from wizer import Wasi, audit
 from wizer.binary.module import parse_module
 from wizer.trust.audit import Audit
 from wizer.trust.symbols import Symbols
-
-from .guest import OBSERVER, wizer
 
 
 def places(found: Audit, source: str) -> list[tuple[str, Any]]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from support.command import environment
 from wizer import OptionError, Session, Wasi, Wizer
 from wizer.demo.quickjs import QuickJS, load
 from wizer.engine.deterministic import Deterministic
@@ -79,7 +79,6 @@ def test_deterministic_runs_are_identical(quickjs: bytes, tmp_path: Path) -> Non
         "engine = EngineConfig(compiler=sys.argv[1], cache=sys.argv[2] == 'cached')\n"
         "print(hashlib.sha256(freeze(load(), deterministic=11, engine=engine)).hexdigest())\n"
     )
-    tests = str(Path(__file__).parent.parent)
     for compiler, cache, home in (
         ("auto", "cached", tmp_path / "cold"),
         ("auto", "cached", tmp_path / "cold"),
@@ -91,11 +90,7 @@ def test_deterministic_runs_are_identical(quickjs: bytes, tmp_path: Path) -> Non
             capture_output=True,
             check=True,
             cwd=tmp_path,
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join([tests, *sys.path]),
-                "XDG_CACHE_HOME": str(home),
-            },
+            env=environment({"XDG_CACHE_HOME": str(home)}),
         )
         assert run.stdout.decode().strip() == expected, compiler
     later = freeze(quickjs, deterministic=Deterministic(seed=11, start=10**18))

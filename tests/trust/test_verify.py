@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 
 import wizer
-from support.guest import binary
+from support.command import wizer as run_wizer
+from support.engine import binary
 from wizer import Session
 from wizer.api import verify
 from wizer.binary import sections as sec
 from wizer.binary.module import parse_module
 from wizer.trust.verify import VerificationError, verify_session
-
-from .guest import wizer as run_wizer
 
 STATE = """
 (module

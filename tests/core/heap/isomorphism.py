@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import wasmtime
 
-from support.guest import engine
+from support.engine import engine
 from wizer.binary.expr import Expr
 from wizer.binary.module import Module, parse_module
 from wizer.core.capture import capture, initial_element, initial_elements

@@ -7,7 +7,8 @@ import pytest
 from core.heap.graphs import random_graph
 from core.heap.isomorphism import run_and_capture
 from core.heap.test_random_graphs import check
-from support.guest import Guest, binary, frozen, survives
+from support.engine import binary
+from support.guest import Guest, frozen, survives
 from wizer.binary import sections as sec
 from wizer.binary.module import parse_module
 from wizer.core.heap import encode

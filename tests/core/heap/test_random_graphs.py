@@ -6,7 +6,7 @@ import pytest
 
 from core.heap.graphs import Graph, random_graph
 from core.heap.isomorphism import Roots, difference, run_and_capture
-from support.guest import binary
+from support.engine import binary
 from wizer.core.rewrite import rewrite
 
 GRAPHS = 240

@@ -6,7 +6,8 @@ from itertools import combinations
 
 import pytest
 
-from support.guest import Guest, binary, frozen, survives
+from support.engine import binary
+from support.guest import Guest, frozen, survives
 from wizer import Session, StateError
 
 # Each root: its definition, how `init` puts `$o` there (nothing if it was born there), and how to read it.
@@ -149,7 +150,7 @@ def test_an_object_deep_inside_an_imported_immutable_global() -> None:
 def test_a_host_object_in_an_imported_immutable_global_is_referred_to_by_it() -> None:
     import wasmtime
 
-    from support.guest import engine
+    from support.engine import engine
     from wizer import Wizer
 
     wat = """(module (import "lib" "g" (global $g externref)) (table $t 2 externref)

@@ -8,7 +8,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 import pytest
 import wasmtime
 
-from .guest import wizer
+from support.command import WIZER, environment, wizer
 
 KILLS = int(os.environ.get("WIZER_KILLS", "12"))
 OLD = b"the output of another run"
@@ -52,17 +51,13 @@ def left_over(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.name.startswith(".")]
 
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "RUST_BACKTRACE": "0"}
-
-
 def test_killed_at_any_moment(large: Path, tmp_path: Path) -> None:
     """`WIZER_KILLS=200` kills more often."""
     whole = expected(large)
     output = tmp_path / "out" / "app.wasm"
     output.parent.mkdir()
     output.write_bytes(OLD)
-    command = [sys.executable, "-m", "wizer", str(large), "-o", str(output)]
+    command = [*WIZER, str(large), "-o", str(output)]
     start = time.monotonic()
     subprocess.run(command, check=True, env=environment())
     duration = time.monotonic() - start
@@ -88,7 +83,7 @@ def test_asked_to_end(number: signal.Signals, large: Path, tmp_path: Path) -> No
     output.parent.mkdir()
     output.write_bytes(OLD)
     chance = random.Random(number)
-    command = [sys.executable, "-m", "wizer", str(large), "-o", str(output)]
+    command = [*WIZER, str(large), "-o", str(output)]
     for _ in range(3):
         with subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL) as process:
             time.sleep(chance.uniform(0.05, 0.4))
@@ -109,7 +104,7 @@ def test_disk_full(large: Path, tmp_path: Path) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (10 << 20, 10 << 20))
 
-    command = [sys.executable, "-m", "wizer", str(large), "-o", str(output)]
+    command = [*WIZER, str(large), "-o", str(output)]
     run = subprocess.run(command, check=False, env=environment(), capture_output=True, preexec_fn=limit)
     assert run.returncode == 1
     assert b"File too large" in run.stderr
@@ -183,9 +178,7 @@ def test_two_runs_to_one_output(large: Path, tmp_path: Path) -> None:
     output.parent.mkdir()
     for _ in range(3):
         processes = [
-            subprocess.Popen(
-                [sys.executable, "-m", "wizer", str(given), "-o", str(output)], env=environment()
-            )
+            subprocess.Popen([*WIZER, str(given), "-o", str(output)], env=environment())
             for given in (large, other)
         ]
         assert [process.wait() for process in processes] == [0, 0]

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+NAMES = ("zebra", "file", "a", "Z")
+
 # https://github.com/WebAssembly/WASI/blob/main/proposals/filesystem/wit/types.wit
 _ERRORS = """access would-block already bad-descriptor busy deadlock quota exist file-too-large
 illegal-byte-sequence in-progress interrupted invalid io is-directory loop too-many-links message-size
@@ -229,3 +235,12 @@ def component() -> str:
         given=" ".join(f'(export "{name}" (func ${name}))' for name in types),
         exports="\n".join(exports),
     )
+
+
+def folder_of_files(folder: Path, names: Sequence[str] = NAMES, time: int = 0) -> Path:
+    """Make a folder of files that contain their names, and give it a time."""
+    folder.mkdir()
+    for name in names:
+        (folder / name).write_text(name)
+    os.utime(folder, (time, time))
+    return folder

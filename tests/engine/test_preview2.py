@@ -1,4 +1,4 @@
-"""Components that look at files, wait and ask for terminals: made up where that is asked for, and heard."""
+"""Components that look at files, wait and ask for terminals: made up where that is asked for."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from typing import Any
 
 import pytest
 
-from wizer import LimitError, Limits, OptionError, Session, TrapError, Wasi, audit, wizen
+from support.command import environment
+from support.files import NAMES, component, folder_of_files
+from wizer import LimitError, Limits, OptionError, Session, TrapError, Wasi, wizen
 from wizer.engine.deterministic import Deterministic
 
-from .files import component
-from .guest import wizer
-
-NAMES = ("zebra", "file", "a", "Z")
 EVERYTHING = ("list", "stat", "hash", "clock", "read", "close", "terminal", "environment")
 
 
@@ -26,12 +24,7 @@ def folders(tmp_path: Path) -> list[Path]:
     """Two directories with the same files, made in another order."""
     made = []
     for number, names in enumerate((NAMES, NAMES[::-1])):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        for name in names:
-            (folder / name).write_text(name)
-        os.utime(folder, (number, number))
-        made.append(folder)
+        made.append(folder_of_files(tmp_path / str(number), names, number))
     return made
 
 
@@ -124,11 +117,10 @@ def test_nothing_is_a_terminal(tmp_path: Path) -> None:
     (tmp_path / "component.wat").write_text(component())
     for name in ("terminal", "none"):
         command = [sys.executable, "-c", TERMINAL, str(tmp_path), str(tmp_path / name)]
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         outer, inner = pty.openpty()
         own = inner if name == "terminal" else subprocess.DEVNULL
         try:
-            subprocess.run(command, stdin=own, stdout=own, stderr=own, check=True, env=env)
+            subprocess.run(command, stdin=own, stdout=own, stderr=own, check=True, env=environment())
         finally:
             os.close(outer)
             os.close(inner)
@@ -217,34 +209,6 @@ def test_what_is_wizer_s_own_is_not_counted(folders: list[Path]) -> None:
         Session(component(), limits=Limits(max_instances=1), **options)
 
 
-def test_audit_counts_calls_and_files(folders: list[Path]) -> None:
-    found = audit(
-        component(),
-        init_func=("list", "open", "close", "read", "environment", "clock"),
-        wasi=Wasi(mapdirs={"/d": folders[0]}, env={"MODE": "release"}),
-        unknown_imports="error",
-    )
-    calls = {name: count for (_, name), count in found.calls.items()}
-    assert calls["[method]directory-entry-stream.read-directory-entry"] == 5
-    assert calls["[method]descriptor.open-at"] == 2
-    assert calls["get-environment"] == calls["get-directories"] == 1
-    assert found.files == ("file", "file")
-    assert list(found.left_open.values()) == ["file"]
-    assert found.variables == ("MODE",)
-    assert found.frozen() == ("clock", "env", "files")
-    assert found.unobserved == ()
-
-
-def test_audit_counts_python_functions() -> None:
-    module = """(component (import "count" (func $count (result u32)))
-      (core func $c (canon lower (func $count)))
-      (core module $m (import "" "c" (func $c (result i32)))
-        (func (export "f") (drop (call $c)) (drop (call $c))))
-      (core instance $i (instantiate $m (with "" (instance (export "c" (func $c))))))
-      (func (export "wizer-initialize") (canon lift (core func $i "f"))))"""
-    assert audit(module, {"count": lambda: 1}).calls == {("", "count"): 2}
-
-
 def test_a_python_function_may_be_lent_two_handles() -> None:
     """With its tasks, the engine loses count of these."""
     from wasmtime.component import ResourceHost, ResourceType
@@ -268,21 +232,3 @@ def test_a_python_function_may_be_lent_two_handles() -> None:
     make = {"make": lambda: ResourceHost.own(7, 1), "same": same, "thing": ResourceType.host(1)}
     with Session(module, imports={"host": make}) as session:
         assert session.call("f") is True
-
-
-def test_audit_names_what_it_does_not_observe() -> None:
-    leaves = """(component
-      (import "wasi:cli/exit@0.2.3" (instance $exit (export "exit" (func (param "status" (result))))))
-      (core module $m (func (export "f"))) (core instance $i (instantiate $m))
-      (func (export "wizer-initialize") (canon lift (core func $i "f"))))"""
-    found = audit(leaves, wasi=Wasi(), unknown_imports="error")
-    assert [name for _, name in found.unobserved] == ["exit"]
-
-
-def test_the_command_audits_components(folders: list[Path], tmp_path: Path) -> None:
-    (tmp_path / "in.wat").write_text(component())
-    line: list[str | Path] = ["audit", "--allow-wasi", "--dir", folders[0], "-f", "list", tmp_path / "in.wat"]
-    run = wizer(*line)
-    assert run.returncode == 3, run.stderr
-    assert "[method]directory-entry-stream.read-directory-entry 5" in run.stdout.decode()
-    assert wizer(*line, "--allow", "files").returncode == 0

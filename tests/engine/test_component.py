@@ -9,13 +9,12 @@ import wasmtime
 import wasmtime.component as wc
 from wasmtime import _ffi as ffi
 
+from support.components import COUNTER, Running, counter, frozen
+from support.engine import binary
 from wizer.component.freeze import ComponentInstrumented
 from wizer.component.session import ComponentSession
 from wizer.engine.config import EngineConfig
 from wizer.errors import OptionError, TrapError
-
-from .test_structure import COUNTER, counter
-from .tools import Running, binary, frozen
 
 WAT = f"""(component {COUNTER} (core instance $a (instantiate $m)) (core instance $b (instantiate $m))
     {counter("a", "a")} {counter("b", "b")})"""

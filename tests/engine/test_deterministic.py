@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from support.command import wizer
+from support.observer import OBSERVER
 from wizer import EngineConfig, ExitError, OptionError, Session, TrapError, Wasi, Wizer, wizen
 from wizer.engine.deterministic import Deterministic, World
-
-from .guest import OBSERVER, wizer
 
 HOUR = 3600 * 10**9
 

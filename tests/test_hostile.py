@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from support.command import wizer
+from support.observer import OBSERVER
 from wizer import LimitError, Limits, ParseError, Session, TrapError, Wasi, wizen
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import parse_module
-
-from .guest import OBSERVER, wizer
 
 HEADER = b"\0asm\x01\0\0\0"
 MOST = encode_unsigned(0xFFFF_FFFF)

@@ -1,0 +1,85 @@
+"""What initialisation of a component saw is told apart and named, and its snapshot is checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.command import wizer
+from support.files import component, folder_of_files
+from support.observer import COMPONENT
+from wizer import Session, Wasi, audit
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return folder_of_files(tmp_path / "0")
+
+
+def test_audit_of_a_component() -> None:
+    found = audit(COMPONENT, wasi=Wasi(), unknown_imports="error")
+    assert found.frozen() == ("random", "clock")
+    spans = {s: [f.difference.span for f in found.findings if f.source == s] for s in ("random", "clock")}
+    assert (16, 24) in spans["random"]
+    assert (4096, 4101) in spans["random"]
+    assert all(start >= 48 for start, _ in (span for span in spans["clock"] if span))
+    assert found.calls["wasi:random/random@0.2.12", "get-random-u64"] == 1
+
+
+def test_verify_a_component() -> None:
+    from wizer.trust.verify import VerificationError, verify_session
+
+    with Session(COMPONENT, wasi=Wasi(), unknown_imports="error", deterministic=1) as session:
+        session.call("wizer-initialize")
+        snapshot = session.snapshot()
+        verify_session(session, snapshot)
+        session.call("wizer-initialize")
+        with pytest.raises(VerificationError, match=r"core instance 0 .*: memory 0 .* at 0x10"):
+            verify_session(session, snapshot)
+
+
+def test_audit_counts_calls_and_files(folder: Path) -> None:
+    found = audit(
+        component(),
+        init_func=("list", "open", "close", "read", "environment", "clock"),
+        wasi=Wasi(mapdirs={"/d": folder}, env={"MODE": "release"}),
+        unknown_imports="error",
+    )
+    calls = {name: count for (_, name), count in found.calls.items()}
+    assert calls["[method]directory-entry-stream.read-directory-entry"] == 5
+    assert calls["[method]descriptor.open-at"] == 2
+    assert calls["get-environment"] == calls["get-directories"] == 1
+    assert found.files == ("file", "file")
+    assert list(found.left_open.values()) == ["file"]
+    assert found.variables == ("MODE",)
+    assert found.frozen() == ("clock", "env", "files")
+    assert found.unobserved == ()
+
+
+def test_audit_counts_python_functions() -> None:
+    module = """(component (import "count" (func $count (result u32)))
+      (core func $c (canon lower (func $count)))
+      (core module $m (import "" "c" (func $c (result i32)))
+        (func (export "f") (drop (call $c)) (drop (call $c))))
+      (core instance $i (instantiate $m (with "" (instance (export "c" (func $c))))))
+      (func (export "wizer-initialize") (canon lift (core func $i "f"))))"""
+    assert audit(module, {"count": lambda: 1}).calls == {("", "count"): 2}
+
+
+def test_audit_names_what_it_does_not_observe() -> None:
+    leaves = """(component
+      (import "wasi:cli/exit@0.2.3" (instance $exit (export "exit" (func (param "status" (result))))))
+      (core module $m (func (export "f"))) (core instance $i (instantiate $m))
+      (func (export "wizer-initialize") (canon lift (core func $i "f"))))"""
+    found = audit(leaves, wasi=Wasi(), unknown_imports="error")
+    assert [name for _, name in found.unobserved] == ["exit"]
+
+
+def test_the_command_audits_components(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.wat").write_text(component())
+    line: list[str | Path] = ["audit", "--allow-wasi", "--dir", folder, "-f", "list", tmp_path / "in.wat"]
+    run = wizer(*line)
+    assert run.returncode == 3, run.stderr
+    assert "[method]directory-entry-stream.read-directory-entry 5" in run.stdout.decode()
+    assert wizer(*line, "--allow", "files").returncode == 0
