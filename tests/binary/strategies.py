@@ -13,8 +13,8 @@ from wizer.binary.externs import (
     FuncIndex,
     GlobalType,
     Import,
-    Limits,
     MemoryType,
+    SizeLimits,
     TableType,
 )
 from wizer.binary.reader import Reader
@@ -35,12 +35,12 @@ functypes = st.builds(
 
 
 @st.composite
-def limits(draw: st.DrawFn, *, shared: bool) -> Limits:
+def limits(draw: st.DrawFn, *, shared: bool) -> SizeLimits:
     """Limits, of a memory if they may be shared."""
     is64 = draw(st.booleans())
     size = u64 if is64 else u32
     maximum = draw(st.none() | size)
-    return Limits(draw(size), maximum, is64, shared and draw(st.booleans()))
+    return SizeLimits(draw(size), maximum, is64, shared and draw(st.booleans()))
 
 
 tabletypes = st.builds(TableType, reftypes, limits(shared=False))

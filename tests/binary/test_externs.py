@@ -62,13 +62,13 @@ def test_exports_read_back(value: externs.Export) -> None:
 
 
 def test_the_usual_page_size_is_not_spelled_out() -> None:
-    limits = externs.Limits(1)
+    limits = externs.SizeLimits(1)
     assert externs.encode_memorytype(externs.MemoryType(limits)) == b"\x00\x01"
     assert externs.encode_memorytype(externs.MemoryType(limits, 0)) == b"\x08\x01\x00"
 
 
 def test_limits_are_as_short_as_they_may_be() -> None:
-    assert externs.encode_tabletype(externs.TableType(FUNCREF, externs.Limits(200, 300, is64=True))) == (
+    assert externs.encode_tabletype(externs.TableType(FUNCREF, externs.SizeLimits(200, 300, is64=True))) == (
         b"\x70\x05\xc8\x01\xac\x02"
     )
 

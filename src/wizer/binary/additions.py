@@ -10,8 +10,8 @@ from wizer.binary.code import encode_body
 from wizer.binary.externs import (
     Export,
     ExternKind,
-    Limits,
     MemoryType,
+    SizeLimits,
     TableType,
     encode_export,
     encode_memorytype,
@@ -82,7 +82,7 @@ class Additions:
         """Return a memory of the module, or one made for zero-length copies, and whether it is 64-bit."""
         if self.module.memories:
             return 0, self.module.memories[0].limits.is64
-        self._memories = [encode_memorytype(MemoryType(Limits(0)))]
+        self._memories = [encode_memorytype(MemoryType(SizeLimits(0)))]
         return 0, False
 
     def assemble(self) -> list[Chunk]:

@@ -78,7 +78,7 @@ def _encode(section_id: int, contents: Sequence[Chunk] | None) -> list[Chunk]:
 def with_bodies(module: Module, bodies: Sequence[bytes]) -> list[Chunk]:
     """Return the contents of the code section with the bodies of ``module.funcs`` and more at its end."""
     section = module.section(sec.CODE)
-    count = len(module.funcs) - module.import_counts.get("func", 0)
+    count = len(module.funcs) - module.import_counts["func"]
     if section is None:
         return [encode_unsigned(len(bodies)), *bodies]
     reader = section.reader(module.wasm)

@@ -5,7 +5,7 @@ https://webassembly.github.io/spec/core/binary/instructions.html
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from wizer.binary.leb128 import encode_unsigned
@@ -61,174 +61,55 @@ def op(code: bytes, *immediates: int) -> bytes:
     return code + b"".join(map(encode_unsigned, immediates))
 
 
-def local_get(localidx: int) -> bytes:
-    """Encode ``local.get``."""
-    return op(b"\x20", localidx)
+def _with_index(opcode: bytes) -> Callable[[int], bytes]:
+    """Return what encodes an instruction whose only immediate is an index."""
+    return lambda index: opcode + encode_unsigned(index)
 
 
-def local_set(localidx: int) -> bytes:
-    """Encode ``local.set``."""
-    return op(b"\x21", localidx)
+def _with_indices(opcode: bytes) -> Callable[[int, int], bytes]:
+    """Return what encodes an instruction whose two immediates are indices, or an index and a length."""
+    return lambda first, second: opcode + encode_unsigned(first) + encode_unsigned(second)
 
 
-def local_tee(localidx: int) -> bytes:
-    """Encode ``local.tee``."""
-    return op(b"\x22", localidx)
+local_get: Final = _with_index(b"\x20")
+local_set: Final = _with_index(b"\x21")
+local_tee: Final = _with_index(b"\x22")
+global_get: Final = _with_index(b"\x23")
+global_set: Final = _with_index(b"\x24")
+table_get: Final = _with_index(b"\x25")
+table_set: Final = _with_index(b"\x26")
+table_size: Final = _with_index(b"\xfc\x10")
+table_fill: Final = _with_index(b"\xfc\x11")
+data_drop: Final = _with_index(b"\xfc\x09")
+elem_drop: Final = _with_index(b"\xfc\x0d")
+call: Final = _with_index(b"\x10")
+throw: Final = _with_index(b"\x08")
+br: Final = _with_index(b"\x0c")
+br_if: Final = _with_index(b"\x0d")
+struct_new: Final = _with_index(b"\xfb\x00")
+array_new: Final = _with_index(b"\xfb\x06")
+array_new_default: Final = _with_index(b"\xfb\x07")
+array_get: Final = _with_index(b"\xfb\x0b")
+array_get_s: Final = _with_index(b"\xfb\x0c")
+array_get_u: Final = _with_index(b"\xfb\x0d")
+array_set: Final = _with_index(b"\xfb\x0e")
+array_fill: Final = _with_index(b"\xfb\x10")
 
-
-def global_get(globalidx: int) -> bytes:
-    """Encode ``global.get``."""
-    return op(b"\x23", globalidx)
-
-
-def global_set(globalidx: int) -> bytes:
-    """Encode ``global.set``."""
-    return op(b"\x24", globalidx)
-
-
-def table_get(tableidx: int) -> bytes:
-    """Encode ``table.get``."""
-    return op(b"\x25", tableidx)
-
-
-def table_set(tableidx: int) -> bytes:
-    """Encode ``table.set``."""
-    return op(b"\x26", tableidx)
-
-
-def table_size(tableidx: int) -> bytes:
-    """Encode ``table.size``."""
-    return op(b"\xfc", 16, tableidx)
-
-
-def table_fill(tableidx: int) -> bytes:
-    """Encode ``table.fill``."""
-    return op(b"\xfc", 17, tableidx)
-
-
-def table_init(elemidx: int, tableidx: int) -> bytes:
-    """Encode ``table.init``."""
-    return op(b"\xfc", 12, elemidx, tableidx)
-
-
-def memory_init(dataidx: int, memidx: int) -> bytes:
-    """Encode ``memory.init``."""
-    return op(b"\xfc", 8, dataidx, memidx)
-
-
-def data_drop(dataidx: int) -> bytes:
-    """Encode ``data.drop``."""
-    return op(b"\xfc", 9, dataidx)
-
-
-def elem_drop(elemidx: int) -> bytes:
-    """Encode ``elem.drop``."""
-    return op(b"\xfc", 13, elemidx)
-
-
-def call(funcidx: int) -> bytes:
-    """Encode ``call``."""
-    return op(b"\x10", funcidx)
-
-
-def throw(tagidx: int) -> bytes:
-    """Encode ``throw``."""
-    return op(b"\x08", tagidx)
-
-
-def br(labelidx: int) -> bytes:
-    """Encode ``br``."""
-    return op(b"\x0c", labelidx)
-
-
-def br_if(labelidx: int) -> bytes:
-    """Encode ``br_if``."""
-    return op(b"\x0d", labelidx)
+table_init: Final = _with_indices(b"\xfc\x0c")  # elemidx, tableidx
+memory_init: Final = _with_indices(b"\xfc\x08")  # dataidx, memidx
+struct_get: Final = _with_indices(b"\xfb\x02")  # typeidx, fieldidx
+struct_get_u: Final = _with_indices(b"\xfb\x04")  # typeidx, fieldidx
+struct_set: Final = _with_indices(b"\xfb\x05")  # typeidx, fieldidx
+array_new_fixed: Final = _with_indices(b"\xfb\x08")  # typeidx, length
+array_new_data: Final = _with_indices(b"\xfb\x09")  # typeidx, dataidx
+array_new_elem: Final = _with_indices(b"\xfb\x0a")  # typeidx, elemidx
+array_init_data: Final = _with_indices(b"\xfb\x12")  # typeidx, dataidx
+array_init_elem: Final = _with_indices(b"\xfb\x13")  # typeidx, elemidx
 
 
 def br_table(labels: Sequence[int], default: int) -> bytes:
     """Encode ``br_table``."""
     return op(b"\x0e", len(labels), *labels, default)
-
-
-def struct_new(typeidx: int) -> bytes:
-    """Encode ``struct.new``."""
-    return op(b"\xfb\x00", typeidx)
-
-
-def struct_get(typeidx: int, fieldidx: int) -> bytes:
-    """Encode ``struct.get``."""
-    return op(b"\xfb\x02", typeidx, fieldidx)
-
-
-def struct_get_u(typeidx: int, fieldidx: int) -> bytes:
-    """Encode ``struct.get_u``."""
-    return op(b"\xfb\x04", typeidx, fieldidx)
-
-
-def struct_set(typeidx: int, fieldidx: int) -> bytes:
-    """Encode ``struct.set``."""
-    return op(b"\xfb\x05", typeidx, fieldidx)
-
-
-def array_new(typeidx: int) -> bytes:
-    """Encode ``array.new``."""
-    return op(b"\xfb\x06", typeidx)
-
-
-def array_new_default(typeidx: int) -> bytes:
-    """Encode ``array.new_default``."""
-    return op(b"\xfb\x07", typeidx)
-
-
-def array_new_fixed(typeidx: int, length: int) -> bytes:
-    """Encode ``array.new_fixed``."""
-    return op(b"\xfb\x08", typeidx, length)
-
-
-def array_new_data(typeidx: int, dataidx: int) -> bytes:
-    """Encode ``array.new_data``."""
-    return op(b"\xfb\x09", typeidx, dataidx)
-
-
-def array_new_elem(typeidx: int, elemidx: int) -> bytes:
-    """Encode ``array.new_elem``."""
-    return op(b"\xfb\x0a", typeidx, elemidx)
-
-
-def array_get(typeidx: int) -> bytes:
-    """Encode ``array.get``."""
-    return op(b"\xfb\x0b", typeidx)
-
-
-def array_get_s(typeidx: int) -> bytes:
-    """Encode ``array.get_s``."""
-    return op(b"\xfb\x0c", typeidx)
-
-
-def array_get_u(typeidx: int) -> bytes:
-    """Encode ``array.get_u``."""
-    return op(b"\xfb\x0d", typeidx)
-
-
-def array_set(typeidx: int) -> bytes:
-    """Encode ``array.set``."""
-    return op(b"\xfb\x0e", typeidx)
-
-
-def array_fill(typeidx: int) -> bytes:
-    """Encode ``array.fill``."""
-    return op(b"\xfb\x10", typeidx)
-
-
-def array_init_data(typeidx: int, dataidx: int) -> bytes:
-    """Encode ``array.init_data``."""
-    return op(b"\xfb\x12", typeidx, dataidx)
-
-
-def array_init_elem(typeidx: int, elemidx: int) -> bytes:
-    """Encode ``array.init_elem``."""
-    return op(b"\xfb\x13", typeidx, elemidx)
 
 
 def ref_test(heap: str | int) -> bytes:

@@ -30,6 +30,11 @@ class Expr:
     funcs: tuple[int, ...] = ()
     value: tuple[str, int | None] | None = None
 
+    @property
+    def integer(self) -> int | None:
+        """The integer, taken as unsigned, where it is a single ``i32.const`` or ``i64.const``."""
+        return self.value[1] if self.value is not None and self.value[0] in ("i32", "i64") else None
+
 
 def _skip(reader: Reader, opcode: int) -> tuple[str, int | None] | None:
     """Pass over the immediates of ``opcode``; return its value where `Expr` names one."""

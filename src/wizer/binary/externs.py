@@ -5,6 +5,8 @@ https://webassembly.github.io/spec/core/binary/types.html#external-types
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import Final, Literal, TypeAlias
 
 from wizer.binary.leb128 import encode_unsigned
@@ -17,6 +19,7 @@ from wizer.binary.types import (
     read_reftype,
     read_valtype,
 )
+from wizer.binary.values import BITS
 from wizer.records import record
 
 ExternKind: TypeAlias = Literal["func", "table", "memory", "global", "tag"]
@@ -27,14 +30,35 @@ INITIALIZE: Final = "_initialize"
 https://github.com/WebAssembly/WASI/blob/main/legacy/application-abi.md"""
 
 
+AddressType: TypeAlias = Literal["i32", "i64"]
+
+
+def address_type(is64: bool) -> AddressType:
+    """Return the type of the addresses of a memory, or of the indices of a table.
+
+    https://webassembly.github.io/spec/core/syntax/types.html#address-types
+    """
+    return "i64" if is64 else "i32"
+
+
 @record
-class Limits:
-    """The size range of a table in elements or of a memory in pages."""
+class SizeLimits:
+    """The specification's limits: the size range of a table in elements or of a memory in pages."""
 
     minimum: int
     maximum: int | None = None
     is64: bool = False
     shared: bool = False
+
+    @property
+    def address_type(self) -> AddressType:
+        """The type of its addresses."""
+        return address_type(self.is64)
+
+    @property
+    def address_mask(self) -> int:
+        """The highest address, whose bits are all set."""
+        return (1 << BITS[self.address_type]) - 1
 
 
 @record
@@ -42,14 +66,14 @@ class TableType:
     """A table type."""
 
     element: RefType
-    limits: Limits
+    limits: SizeLimits
 
 
 @record
 class MemoryType:
     """A memory type; a page is ``2 ** page_size_log2`` bytes."""
 
-    limits: Limits
+    limits: SizeLimits
     page_size_log2: int = 16
 
     @property
@@ -86,6 +110,14 @@ class Import:
     type: ExternType
 
 
+def numbered(imports: Iterable[Import]) -> Iterator[tuple[int, Import]]:
+    """Yield imports, each with its index in the index space of its kind."""
+    counts: Counter[ExternKind] = Counter()
+    for imported in imports:
+        yield counts[imported.kind], imported
+        counts[imported.kind] += 1
+
+
 @record
 class Export:
     """An export."""
@@ -95,7 +127,7 @@ class Export:
     index: int
 
 
-def _read_limits(reader: Reader, allowed: int) -> tuple[Limits, int]:
+def _read_limits(reader: Reader, allowed: int) -> tuple[SizeLimits, int]:
     start = reader.pos
     flags = reader.byte()
     if flags & ~allowed:
@@ -103,7 +135,7 @@ def _read_limits(reader: Reader, allowed: int) -> tuple[Limits, int]:
     integer = Reader.u64 if flags & 4 else Reader.u32
     minimum = integer(reader)
     maximum = integer(reader) if flags & 1 else None
-    return Limits(minimum, maximum, bool(flags & 4), bool(flags & 2)), flags
+    return SizeLimits(minimum, maximum, bool(flags & 4), bool(flags & 2)), flags
 
 
 def read_tabletype(reader: Reader) -> TableType:
@@ -177,7 +209,7 @@ def read_export(reader: Reader) -> Export:
     return Export(reader.name(), read_kind(reader), reader.u32())
 
 
-def _encode_limits(limits: Limits, extra_flags: int = 0) -> bytes:
+def _encode_limits(limits: SizeLimits, extra_flags: int = 0) -> bytes:
     flags = extra_flags | limits.is64 << 2 | limits.shared << 1 | (limits.maximum is not None)
     out = bytes((flags,)) + encode_unsigned(limits.minimum)
     return out if limits.maximum is None else out + encode_unsigned(limits.maximum)

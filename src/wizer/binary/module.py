@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from itertools import chain
+from typing import Any, Final, TypeVar
 
 from wizer.binary import sections as sec
 from wizer.binary.expr import Expr, read_expr
 from wizer.binary.externs import (
     Export,
     ExternKind,
+    ExternType,
     FuncIndex,
     GlobalType,
     Import,
     MemoryType,
     TableType,
+    numbered,
     read_export,
     read_globaltype,
     read_imports,
@@ -38,7 +42,9 @@ from wizer.binary.types import (
     read_type_section,
 )
 from wizer.errors import ParseError
-from wizer.records import field, record
+from wizer.records import record
+
+T = TypeVar("T")
 
 
 @record
@@ -73,7 +79,6 @@ class Module:
         start: the start function.
         elements, data: the segments.
         data_count: what the DataCount section says.
-        import_counts: how many items of each kind are imported.
     """
 
     wasm: bytes
@@ -90,7 +95,6 @@ class Module:
     elements: tuple[ElementSegment, ...] = ()
     data: tuple[DataSegment, ...] = ()
     data_count: int | None = None
-    import_counts: dict[ExternKind, int] = field(default_factory=dict)
 
     def section(self, section_id: int) -> Section | None:
         """Return the section with this id."""
@@ -98,7 +102,12 @@ class Module:
 
     def imported(self, kind: ExternKind, index: int) -> bool:
         """Whether the item is an import."""
-        return index < self.import_counts.get(kind, 0)
+        return index < self.import_counts[kind]
+
+    @cached_property
+    def import_counts(self) -> Counter[ExternKind]:
+        """How many items of each kind are imported."""
+        return Counter(imported.kind for imported in self.imports)
 
     def functype(self, funcidx: int) -> FuncType:
         """Return the type of a function."""
@@ -136,12 +145,7 @@ class Module:
     @cached_property
     def names(self) -> dict[tuple[ExternKind, int], str]:
         """The names that the name section, exports or imports give to items, in this order of preference."""
-        names: dict[tuple[ExternKind, int], str] = {}
-        counts: dict[ExternKind, int] = {}
-        for imported in self.imports:
-            index = counts.get(imported.kind, 0)
-            counts[imported.kind] = index + 1
-            names[imported.kind, index] = imported.name
+        names = {(imported.kind, index): imported.name for index, imported in numbered(self.imports)}
         for export in self.exports:
             names[export.kind, export.index] = export.name
         for section in self.sections:
@@ -171,121 +175,66 @@ def parse_module(wasm: bytes) -> Module:
         ParseError: with the byte offset of what is malformed. What is well-formed but invalid is left for
             the engine to find.
     """
-    parser = _Parser(wasm)
+    sections: list[Section] = []
+    found: dict[int, Any] = {}
     for section in split_sections(wasm):
-        parser.read(section)
-    return parser.finish()
+        sections.append(section)
+        if section.id != sec.CUSTOM:
+            found[section.id] = _read_contents(section, wasm)
+    imports: tuple[Import, ...] = tuple(chain.from_iterable(found.get(sec.IMPORT, ())))
 
+    def space(kind: ExternKind, section_id: int) -> tuple[Any, ...]:
+        """Return an index space: the imported items first, then the module's own."""
+        own = found.get(section_id, ())
+        return (*(_imported(imported.type) for imported in imports if imported.kind == kind), *own)
 
-class _Parser:
-    """Collects the contents of the sections."""
-
-    def __init__(self, wasm: bytes) -> None:
-        self.wasm = wasm
-        self.sections: list[Section] = []
-        self.types: tuple[SubType, ...] = ()
-        self.imports: tuple[Import, ...] = ()
-        self.funcs: list[int] = []
-        self.defined_funcs = 0
-        self.tables: list[Table] = []
-        self.memories: list[MemoryType] = []
-        self.globals: list[Global] = []
-        self.tags: list[int] = []
-        self.exports: tuple[Export, ...] = ()
-        self.start: int | None = None
-        self.elements: tuple[ElementSegment, ...] = ()
-        self.data: tuple[DataSegment, ...] = ()
-        self.data_count: int | None = None
-        self.bodies = 0
-
-    def read(self, section: Section) -> None:
-        """Read one section."""
-        self.sections.append(section)
-        if section.id == sec.CUSTOM:
-            return
-        reader = section.reader(self.wasm)
-        self._read_contents(section.id, reader)
-        if section.id != sec.CODE and not reader.at_end:
-            raise reader.fail(f"unexpected bytes at the end of the {sec.TITLES[section.id]} section")
-
-    def _read_contents(self, section_id: int, reader: Reader) -> None:
-        match section_id:
-            case sec.TYPE:
-                self.types = read_type_section(reader)
-            case sec.IMPORT:
-                self.imports = tuple(chain.from_iterable(reader.vector(read_imports)))
-                self._add_imports(self.imports)
-            case sec.FUNCTION:
-                defined = reader.u32s()
-                self.defined_funcs = len(defined)
-                self.funcs.extend(defined)
-            case sec.TABLE:
-                self.tables.extend(reader.vector(_read_table))
-            case sec.MEMORY:
-                self.memories.extend(reader.vector(read_memorytype))
-            case sec.TAG:
-                self.tags.extend(tag.typeidx for tag in reader.vector(read_tagtype))
-            case sec.GLOBAL:
-                self.globals.extend(reader.vector(_read_global))
-            case sec.EXPORT:
-                self.exports = reader.vector(read_export)
-            case sec.START:
-                self.start = reader.u32()
-            case sec.ELEMENT:
-                self.elements = reader.vector(read_element)
-            case sec.DATA_COUNT:
-                self.data_count = reader.u32()
-            case sec.CODE:
-                self.bodies = reader.count()
-            case sec.DATA:
-                self.data = reader.vector(read_data)
-
-    def _add_imports(self, imports: Sequence[Import]) -> None:
-        for imported in imports:
-            match imported.type:
-                case FuncIndex():
-                    space = self.tags if imported.kind == "tag" else self.funcs
-                    space.append(imported.type.typeidx)
-                case TableType():
-                    self.tables.append(Table(imported.type))
-                case MemoryType():
-                    self.memories.append(imported.type)
-                case GlobalType():
-                    self.globals.append(Global(imported.type))
-
-    def finish(self) -> Module:
-        """Check what sections say of each other, and return the module."""
-        if self.defined_funcs != self.bodies:
-            raise ParseError(
-                f"{self.defined_funcs} functions are declared and {self.bodies} have bodies", len(self.wasm)
-            )
-        if self.data_count not in (None, len(self.data)):
-            raise ParseError(
-                f"the data count section announces {self.data_count} segments, there are {len(self.data)}",
-                len(self.wasm),
-            )
-        counts: dict[ExternKind, int] = {}
-        for imported in self.imports:
-            counts[imported.kind] = counts.get(imported.kind, 0) + 1
-        module = Module(
-            self.wasm,
-            tuple(self.sections),
-            self.types,
-            self.imports,
-            tuple(self.funcs),
-            tuple(self.tables),
-            tuple(self.memories),
-            tuple(self.globals),
-            tuple(self.tags),
-            self.exports,
-            self.start,
-            self.elements,
-            self.data,
-            self.data_count,
-            counts,
+    module = Module(
+        wasm,
+        tuple(sections),
+        types=found.get(sec.TYPE, ()),
+        imports=imports,
+        funcs=space("func", sec.FUNCTION),
+        tables=space("table", sec.TABLE),
+        memories=space("memory", sec.MEMORY),
+        globals=space("global", sec.GLOBAL),
+        tags=space("tag", sec.TAG),
+        exports=found.get(sec.EXPORT, ()),
+        start=found.get(sec.START),
+        elements=found.get(sec.ELEMENT, ()),
+        data=found.get(sec.DATA, ()),
+        data_count=found.get(sec.DATA_COUNT),
+    )
+    declared, bodies = len(found.get(sec.FUNCTION, ())), found.get(sec.CODE, 0)
+    if declared != bodies:
+        raise ParseError(f"{declared} functions are declared and {bodies} have bodies", len(wasm))
+    if module.data_count not in (None, len(module.data)):
+        raise ParseError(
+            f"the data count section announces {module.data_count} segments, there are {len(module.data)}",
+            len(wasm),
         )
-        _check_indices(module)
-        return module
+    _check_indices(module)
+    return module
+
+
+def _read_contents(section: Section, wasm: bytes) -> Any:
+    """Read a section up to its end, but for the code section: only how many bodies it has."""
+    reader = section.reader(wasm)
+    contents = _READERS[section.id](reader)
+    if section.id != sec.CODE and not reader.at_end:
+        raise reader.fail(f"unexpected bytes at the end of the {sec.TITLES[section.id]} section")
+    return contents
+
+
+def _imported(type_: ExternType) -> int | Table | MemoryType | Global:
+    """Return what an import is in its index space."""
+    match type_:
+        case FuncIndex(typeidx):
+            return typeidx
+        case TableType():
+            return Table(type_)
+        case GlobalType():
+            return Global(type_)
+    return type_
 
 
 def _check_indices(module: Module) -> None:
@@ -347,3 +296,24 @@ def _read_table(reader: Reader) -> Table:
 
 def _read_global(reader: Reader) -> Global:
     return Global(read_globaltype(reader), read_expr(reader))
+
+
+def _vector(item: Callable[[Reader], T]) -> Callable[[Reader], tuple[T, ...]]:
+    return lambda reader: reader.vector(item)
+
+
+_READERS: Final[Mapping[int, Callable[[Reader], Any]]] = {
+    sec.TYPE: read_type_section,
+    sec.IMPORT: _vector(read_imports),
+    sec.FUNCTION: Reader.u32s,
+    sec.TABLE: _vector(_read_table),
+    sec.MEMORY: _vector(read_memorytype),
+    sec.TAG: _vector(lambda reader: read_tagtype(reader).typeidx),
+    sec.GLOBAL: _vector(_read_global),
+    sec.EXPORT: _vector(read_export),
+    sec.START: Reader.u32,
+    sec.ELEMENT: _vector(read_element),
+    sec.DATA_COUNT: Reader.u32,
+    sec.CODE: Reader.count,
+    sec.DATA: _vector(read_data),
+}

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Literal, TypeAlias, cast
 
 from wizer.binary.expr import END, Expr, encode_const, read_expr
+from wizer.binary.externs import address_type
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.reader import Reader
 from wizer.binary.types import FUNCREF, FUNCREF_NON_NULL, RefType, encode_valtype, read_reftype
@@ -37,6 +38,11 @@ class ElementSegment:
     tableidx: int
     offset: Expr | None
     code: bytes
+
+    @property
+    def constant_offset(self) -> int | None:
+        """Where an active segment goes; None where only a run tells."""
+        return None if self.offset is None else self.offset.integer
 
     @property
     def indices(self) -> tuple[int, ...] | None:
@@ -75,6 +81,11 @@ class DataSegment:
     end: int
     code_start: int
 
+    @property
+    def constant_offset(self) -> int | None:
+        """Where an active segment goes; None where only a run tells."""
+        return None if self.offset is None else self.offset.integer
+
 
 def read_element(reader: Reader) -> ElementSegment:
     """Read an element segment in any of its eight forms."""
@@ -112,7 +123,7 @@ def read_data(reader: Reader) -> DataSegment:
 
 def encode_offset(offset: int, is64: bool) -> bytes:
     """Encode an offset, in bytes or elements, as a constant expression."""
-    return encode_const("i64" if is64 else "i32", offset) + END
+    return encode_const(address_type(is64), offset) + END
 
 
 def encode_data_header(memidx: int, offset: int, length: int, is64: bool) -> bytes:

@@ -8,16 +8,19 @@ tables through which `wit-component` ties its knots are filled by the last modul
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 
 from wizer.binary.externs import ExternKind
 from wizer.binary.types import hierarchy
 from wizer.component.instances import CoreInstance, Entity, Instances
 from wizer.component.instrument import InstrumentedComponent
 from wizer.component.objects import Holders, WatchedLive
-from wizer.core.capture import capture, initial_element
-from wizer.core.instrument import BATCH, Accessors
+from wizer.core.accessors import LiveTable, function_words
+from wizer.core.capture import capture
+from wizer.core.instrument import Accessors
 from wizer.core.live import Live
 from wizer.core.state import NULL, FuncRef, Ref, State, TableState
+from wizer.core.tables import initial_element, written_elements
 from wizer.errors import StateError
 from wizer.records import replace
 
@@ -59,14 +62,13 @@ class _CoreReader:
         self.core = core
         self.accessors = accessors
         self.live = WatchedLive(live, accessors)
-        self._identities: dict[int, Identity] | None = None
 
     def state(self, tables: Mapping[int, TableState | None]) -> State:
         """Return the state, with that of shared tables given; None stands for what others write."""
         module = self.core.module
         kept: set[tuple[ExternKind, int]] = {("table", tableidx) for tableidx in tables}
         for kind in ("memory", "table", "global"):
-            kept |= {(kind, index) for index in range(module.import_counts.get(kind, 0))}
+            kept |= {(kind, index) for index in range(module.import_counts[kind])}
         try:
             state = capture(module, self.accessors, self.live, frozenset(kept))
         except StateError as error:
@@ -75,37 +77,24 @@ class _CoreReader:
         kept -= {("table", tableidx) for tableidx in written}
         return replace(state, tables={**state.tables, **written}, kept=frozenset(kept))
 
-    @property
+    @cached_property
     def identities(self) -> Mapping[int, Identity]:
         """What each function that the instance can refer to is."""
-        if self._identities is None:
-            self._identities = {}
-            for number, batch in enumerate(self.accessors.functions):
-                call = self.live.accessor(f"{self.accessors.prefix}functions{number}", len(batch))
-                call()
-                for slot, funcidx in enumerate(batch):
-                    self._identities[funcidx] = self.live.identity(call.buffer[2 * slot])
-        return self._identities
+        return {
+            funcidx: self.live.identity(word) for funcidx, word in function_words(self.accessors, self.live)
+        }
 
-    def table_words(self, tableidx: int) -> Iterator[int]:
-        """Yield the references in a table, as the engine has them."""
-        prefix = f"{self.accessors.prefix}table{tableidx}"
-        mask = (1 << (64 if self.core.module.tables[tableidx].type.limits.is64 else 32)) - 1
-        size = self.live.accessor(f"{prefix}.size", 1)
-        size()
-        count = size.buffer[0] & mask
-        read = self.live.accessor(f"{prefix}.read", BATCH)
-        for start in range(0, count, BATCH):
-            read.buffer[0] = start
-            read()
-            yield from read.buffer[: 2 * min(BATCH, count - start) : 2]
+    def table(self, tableidx: int) -> list[Identity | None]:
+        """Return what the elements of a table of functions are, None where they are null."""
+        table = LiveTable(self.core.module, self.accessors, self.live, tableidx)
+        return [self.live.identity(word) if word else None for word in table.all_words()]
 
 
 def _shared_tables(cores: Sequence[CoreInstance]) -> dict[Entity, list[tuple[int, int]]]:
     """Return the tables of functions that are imported, and the core instances and indices that use them."""
     users: dict[Entity, list[tuple[int, int]]] = {}
     for core in cores:
-        for tableidx in range(core.module.import_counts.get("table", 0)):
+        for tableidx in range(core.module.import_counts["table"]):
             owner = core.entity("table", tableidx)
             reftype = core.module.tables[tableidx].type.element
             if owner is not None and hierarchy(reftype.heap, core.module.types) == "func":
@@ -126,11 +115,9 @@ class _SharedTable:
         self.readers = readers
         self.owner = owner
         self.users = users
-        reader = readers[owner.owner]
-        self.module = reader.core.module
+        self.module = readers[owner.owner].core.module
         self.tableidx = owner.index
-        identity = reader.live.identity
-        self.elements = [identity(word) if word else None for word in reader.table_words(owner.index)]
+        self.elements = readers[owner.owner].table(owner.index)
 
     def states(self) -> Iterator[tuple[tuple[int, int], TableState | None]]:
         """Yield what each user's module has to say of the table; None where it is nothing."""
@@ -154,18 +141,11 @@ class _SharedTable:
             return None
         initial = [self._identity(self.owner.owner, default)] * size
         for number, tableidx in self.users:
-            for element in self.readers[number].core.module.elements:
-                if element.mode != "active" or element.tableidx != tableidx:
-                    continue
-                offset = element.offset.value if element.offset else None
-                if offset is None or offset[0] not in ("i32", "i64") or offset[1] is None:
-                    return None
-                for position, item in enumerate(element.items, offset[1]):
-                    value = ("func", item) if isinstance(item, int) else item.value
-                    if value is None or value[0] not in ("func", "null") or position >= size:
-                        return None
-                    ref = FuncRef(value[1]) if value[0] == "func" and value[1] is not None else NULL
-                    initial[position] = self._identity(number, ref)
+            written = written_elements(self.readers[number].core.module, tableidx)
+            if written is None or max(written, default=-1) >= size:
+                return None
+            for position, ref in written.items():
+                initial[position] = self._identity(number, ref)
         return initial
 
     def _identity(self, number: int, ref: Ref) -> Identity | None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final, TypeAlias
 
-from wizer.binary.externs import ExternKind
+from wizer.binary.externs import ExternKind, numbered
 from wizer.binary.module import Module, parse_module
 from wizer.component import items as it
 from wizer.component.items import Component, Item, Sort, Use
@@ -300,10 +300,7 @@ def _exported(instance: Value | None, name: str) -> Value | None:
 
 def _link(instance: CoreInstance, args: Mapping[str, Value | None]) -> None:
     """Find what is behind the imports of a core instance."""
-    counts: dict[ExternKind, int] = {}
-    for imported in instance.module.imports:
-        index = counts.get(imported.kind, 0)
-        counts[imported.kind] = index + 1
+    for index, imported in numbered(instance.module.imports):
         entity = _exported(args.get(imported.module), imported.name)
         if isinstance(entity, Entity):
             instance.imports[imported.kind, index] = entity

@@ -9,16 +9,17 @@ Engine-free: the instance is behind the protocol `Live`, which calls the accesso
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import count
+from collections.abc import Iterable, Iterator
 
 from wizer.binary.externs import ExternKind
 from wizer.binary.module import Module
-from wizer.binary.types import RefType, hierarchy
+from wizer.binary.types import hierarchy
 from wizer.binary.values import Number
+from wizer.core.accessors import LiveTable
 from wizer.core.instrument import BATCH, Accessors
 from wizer.core.live import Live
-from wizer.core.state import NULL, FuncRef, MemoryState, Ref, State, TableState, Value
+from wizer.core.state import NULL, MemoryState, Ref, State, TableState, Value
+from wizer.core.tables import initial_element, initial_elements
 from wizer.core.walk import Functions, HeapWalk, InexpressibleError, Place, describe, raw_bits
 from wizer.errors import StateError
 
@@ -128,14 +129,42 @@ class _Capture:
         )
 
     def _table(self, tableidx: int) -> TableState:
-        reader = _TableReader(self, tableidx)
-        table = self.module.tables[tableidx]
+        table = LiveTable(self.module, self.accessors, self.live, tableidx)
         default = initial_element(self.module, tableidx)
-        elements = reader.non_null() if default == NULL else reader.other_than(default)
+        elements = self._table_elements(tableidx, table, default)
         expected = initial_elements(self.module, tableidx, self.functions.by_index)
-        if reader.size == table.type.limits.minimum and default is not None and elements == expected:
-            return TableState(reader.size)
-        return TableState(reader.size, elements)
+        minimum = self.module.tables[tableidx].type.limits.minimum
+        if table.size == minimum and default is not None and elements == expected:
+            return TableState(table.size)
+        return TableState(table.size, elements)
+
+    def _table_elements(self, tableidx: int, table: LiveTable, default: Ref | None) -> dict[int, Ref]:
+        """Return the elements that are not ``default``; None: all.
+
+        Where the default is null, the guest itself passes over runs of null.
+        """
+        top = hierarchy(self.module.tables[tableidx].type.element.heap, self.module.types)
+        skips_null = nulls_follow = default == NULL
+        elements: dict[int, Ref] = {}
+        position = 0
+        while position < table.size:
+            if nulls_follow:
+                position = table.next(position)
+                if position >= table.size:
+                    break
+                if top == "cont":  # which is never null here, and has no accessor that reads it
+                    self.ref(0, top, ("table", tableidx, position))
+            words = table.words(position)
+            refs = self.heap.known(words, top) or [
+                self.ref(word, top, ("table", tableidx, place)) for place, word in enumerate(words, position)
+            ]
+            nulls_follow = skips_null and 0 in words
+            if default is None or (skips_null and not nulls_follow):
+                elements.update(zip(range(position, position + len(refs)), refs, strict=True))
+            else:
+                elements.update((place, ref) for place, ref in enumerate(refs, position) if ref != default)
+            position += len(refs)
+        return elements
 
     def _elements(self, elemidx: int) -> Iterator[Ref]:
         """Yield the elements of a passive segment."""
@@ -148,124 +177,3 @@ class _Capture:
             top = hierarchy(element.reftype.heap, self.module.types)
             for position, word in enumerate(call.buffer[: 2 * length : 2], start):
                 yield self.ref(word, top, ("element segment", elemidx, position))
-
-
-class _TableReader:
-    """Reads one table, many elements at a time."""
-
-    def __init__(self, capture_: _Capture, tableidx: int) -> None:
-        self._capture = capture_
-        self.tableidx = tableidx
-        self.reftype: RefType = capture_.module.tables[tableidx].type.element
-        self.hierarchy = hierarchy(self.reftype.heap, capture_.module.types)
-        self._live = capture_.live
-        self._name = f"{capture_.accessors.prefix}table{tableidx}"
-        self._mask = (1 << (64 if capture_.module.tables[tableidx].type.limits.is64 else 32)) - 1
-        size = self._live.accessor(f"{self._name}.size", 1)
-        size()
-        self.size = size.buffer[0] & self._mask
-
-    def non_null(self) -> dict[int, Ref]:
-        """Return the elements that are not null; runs of null are passed over by the guest itself."""
-        following = self._live.accessor(f"{self._name}.next", 1)
-        elements: dict[int, Ref] = {}
-        position, nulls = 0, True
-        while position < self.size:
-            if nulls:
-                following.buffer[0] = position
-                following()
-                position = following.buffer[0] & self._mask
-                if position >= self.size:
-                    break
-            if self.hierarchy == "cont":
-                self._capture.ref(0, "cont", ("table", self.tableidx, position))
-            words = self._words(position)
-            refs = self._refs(words, position)
-            nulls = 0 in words
-            if nulls:
-                elements.update((i, ref) for i, ref in enumerate(refs, position) if ref != NULL)
-            else:
-                elements.update(zip(range(position, position + len(refs)), refs, strict=True))
-            position += len(refs)
-        return elements
-
-    def other_than(self, default: Ref | None) -> dict[int, Ref]:
-        """Return the elements that are not ``default``; None: all."""
-        return {
-            position: ref
-            for start in range(0, self.size, BATCH)
-            for position, ref in enumerate(self._refs(self._words(start), start), start)
-            if default is None or ref != default
-        }
-
-    def _words(self, start: int) -> list[int]:
-        """Return the raw values of the next elements, `BATCH` of them unless the table ends before."""
-        call = self._live.accessor(f"{self._name}.read", BATCH)
-        call.buffer[0] = start
-        call()
-        return call.buffer[: 2 * min(BATCH, self.size - start) : 2]
-
-    def _refs(self, words: Sequence[int], start: int) -> Sequence[Ref]:
-        known = self._capture.heap.known(words, self.hierarchy)
-        if known is not None:
-            return known
-        return [
-            self._capture.ref(word, self.hierarchy, ("table", self.tableidx, position))
-            for position, word in enumerate(words, start)
-        ]
-
-
-def initial_element(module: Module, tableidx: int) -> Ref | None:
-    """Return what the elements of a new table are: null, a function, or None where only a run tells."""
-    init = module.tables[tableidx].init
-    if init is None:
-        return NULL
-    return _constant(init.value)
-
-
-def _constant(value: tuple[str, int | None] | None) -> Ref | None:
-    match value:
-        case ("null", _):
-            return NULL
-        case ("func", int(funcidx)):
-            return FuncRef(funcidx)
-    return None
-
-
-class _FuncRefs(dict[int, FuncRef]):
-    """References to functions by index, each made once: the same objects are equal at a glance."""
-
-    def __missing__(self, funcidx: int) -> FuncRef:
-        self[funcidx] = made = FuncRef(funcidx)
-        return made
-
-
-def initial_elements(
-    module: Module, tableidx: int, known: Mapping[int, FuncRef] | None = None
-) -> Mapping[int, Ref] | None:
-    """Return the elements that active segments give a table, or None where only a run tells.
-
-    ``known``: references to use, by function.
-    """
-    default = initial_element(module, tableidx)
-    funcs = _FuncRefs(known or {})
-    elements: dict[int, Ref] = {}
-    others = default != NULL
-    for element in module.elements:
-        if element.mode != "active" or element.tableidx != tableidx:
-            continue
-        value = element.offset.value if element.offset else None
-        if value is None or value[0] not in ("i32", "i64") or value[1] is None:
-            return None
-        if (indices := element.indices) is not None:
-            elements.update(zip(count(value[1]), map(funcs.__getitem__, indices), strict=False))
-            continue
-        others = True
-        for position, item in enumerate(element.items, value[1]):
-            ref = FuncRef(item) if isinstance(item, int) else _constant(item.value)
-            if ref is None:
-                return None
-            elements[position] = ref
-    if not others:
-        return elements
-    return {position: ref for position, ref in elements.items() if ref != default}

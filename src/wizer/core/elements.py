@@ -21,9 +21,9 @@ from wizer.binary.segments import (
     encode_passive_elements,
 )
 from wizer.binary.types import FUNCREF, FUNCREF_NON_NULL, RefType, matches
-from wizer.core.capture import initial_element
 from wizer.core.heap.encode import References
 from wizer.core.state import FuncRef, Ref, State
+from wizer.core.tables import initial_element
 from wizer.records import record
 
 # What refers to segments: table.init, elem.drop; array.new_elem, array.init_elem.

@@ -35,7 +35,7 @@ from wizer.binary import code
 from wizer.binary import sections as sec
 from wizer.binary.additions import Additions
 from wizer.binary.expr import encode_const, encode_ref_func
-from wizer.binary.externs import Limits, TableType
+from wizer.binary.externs import SizeLimits, TableType
 from wizer.binary.leb128 import any_unsigned
 from wizer.binary.module import Module
 from wizer.binary.segments import ElementSegment
@@ -210,7 +210,7 @@ def _add_functions(additions: Additions) -> tuple[tuple[int, ...], ...]:
     module = additions.module
     if not holds(module, "func"):
         return ()
-    imported = range(module.import_counts.get("func", 0))
+    imported = range(module.import_counts["func"])
     additions.declared = tuple(sorted(set(imported) - module.refs))
     batches = _batches(sorted(module.refs | set(imported)))
     for number, batch in enumerate(batches):
@@ -287,7 +287,7 @@ def _add_data_probes(additions: Additions) -> tuple[int, ...]:
 def _scratch_table(additions: Additions, reftype: RefType) -> int:
     """Return a table of `BATCH` elements for copies from passive segments."""
     nullable = RefType(nullable=True, heap=reftype.heap)
-    return additions.table(TableType(nullable, Limits(BATCH)))
+    return additions.table(TableType(nullable, SizeLimits(BATCH)))
 
 
 def _add_element_probes(additions: Additions) -> tuple[int, ...]:

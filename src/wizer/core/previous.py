@@ -112,9 +112,9 @@ def _fits(module: Module, appended: Appended) -> bool:
     imported = module.import_counts
     return (
         module.start == len(module.funcs) - 1
-        and 0 < appended.funcs <= len(module.funcs) - imported.get("func", 0)
-        and appended.tables <= len(module.tables) - imported.get("table", 0)
-        and appended.globals <= len(module.globals) - imported.get("global", 0)
+        and 0 < appended.funcs <= len(module.funcs) - imported["func"]
+        and appended.tables <= len(module.tables) - imported["table"]
+        and appended.globals <= len(module.globals) - imported["global"]
         and appended.first_element + appended.elements <= len(module.elements)
         and appended.first_data + appended.data <= len(module.data)
     )

@@ -32,14 +32,15 @@ from wizer.binary.expr import END
 from wizer.binary.externs import (
     Export,
     Import,
-    Limits,
     MemoryType,
+    SizeLimits,
     TableType,
     encode_export,
     encode_globaltype,
     encode_import,
     encode_memorytype,
     encode_tabletype,
+    numbered,
 )
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import Module
@@ -119,19 +120,14 @@ def _vector(items: Sequence[bytes]) -> list[Chunk] | None:
     return [encode_unsigned(len(items)), *items] if items else None
 
 
-def _grown(limits: Limits, size: int) -> Limits:
+def _grown(limits: SizeLimits, size: int) -> SizeLimits:
     """Return limits whose minimum is what initialisation left: a size in pages or elements."""
     return replace(limits, minimum=size)
 
 
 def _imports(module: Module, state: State) -> dict[int, list[Chunk] | None]:
     """Raise the minimum of captured imports, which are written to up to their present size."""
-    counts: dict[str, int] = {}
-    imports = []
-    for imported in module.imports:
-        index = counts.get(imported.kind, 0)
-        counts[imported.kind] = index + 1
-        imports.append(_captured(imported, index, state))
+    imports = [_captured(imported, index, state) for index, imported in numbered(module.imports)]
     if imports == list(module.imports):
         return {}
     return {sec.IMPORT: _vector([encode_import(imported) for imported in imports])}
@@ -195,7 +191,7 @@ def _functions(
             calls = b"".join(code.call(first + number) for number in range(len(parts)))
             parts.append(Function(typeidx, (), calls))
         functions += parts
-    defined = module.funcs[module.import_counts.get("func", 0) :]
+    defined = module.funcs[module.import_counts["func"] :]
     typeidxs = [*defined, *(function.typeidx for function in functions)]
     contents: dict[int, Sequence[Chunk] | None] = {
         sec.FUNCTION: _vector([encode_unsigned(typeidx) for typeidx in typeidxs]),
@@ -213,7 +209,7 @@ def _marker(module: Module, references: References, contents: Mapping[int, Seque
     functions, bodies = contents[sec.FUNCTION], contents[sec.CODE]
     assert functions is not None
     assert bodies is not None
-    defined = len(module.funcs) - module.import_counts.get("func", 0)
+    defined = len(module.funcs) - module.import_counts["func"]
     appended = Appended(
         funcs=len(functions) - 1 - defined,
         tables=len(references.appended_tables()),

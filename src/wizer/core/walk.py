@@ -7,7 +7,8 @@ from typing import TypeAlias, cast
 
 from wizer.binary.module import Module
 from wizer.binary.types import ArrayType, HeapType, RefType, StorageType, StructType, hierarchy
-from wizer.binary.values import Number
+from wizer.binary.values import BITS, Number
+from wizer.core.accessors import function_words
 from wizer.core.instrument import (
     BATCH,
     FIRST_TAG,
@@ -32,9 +33,6 @@ from wizer.core.state import (
 )
 from wizer.errors import StateError
 
-_BITS = {"i8": 8, "i16": 16, "i32": 32, "i64": 64, "f32": 32, "f64": 64, "v128": 128}
-
-
 # Where a value sits, for messages: ("global", 3, None) or ("table", 2, 7), with the element.
 Place: TypeAlias = "tuple[str, int, int | None]"
 
@@ -56,7 +54,7 @@ def raw_bits(raw: Sequence[int], slot: int, storage: StorageType) -> int:
     low = raw[2 * slot]
     if storage == "v128":
         return low | raw[2 * slot + 1] << 64
-    return low & ((1 << _BITS[storage]) - 1)
+    return low & ((1 << BITS[storage]) - 1)
 
 
 class Functions:
@@ -70,11 +68,8 @@ class Functions:
         self._live = live
         self.by_index: dict[int, FuncRef] = {}
         self._by_address: dict[int, FuncRef | GlobalRef] = {}
-        for number, batch in enumerate(accessors.functions):
-            call = live.accessor(f"{accessors.prefix}functions{number}", len(batch))
-            call()
-            for funcidx, address in zip(batch, call.buffer[: 2 * len(batch) : 2], strict=True):
-                self.by_index[funcidx] = self._by_address[address] = FuncRef(funcidx)
+        for funcidx, address in function_words(accessors, live):
+            self.by_index[funcidx] = self._by_address[address] = FuncRef(funcidx)
         self._by_identity: dict[tuple[int, int], FuncRef | GlobalRef] | None = None
 
     def name(self, address: int, ref: GlobalRef) -> None:
@@ -259,7 +254,7 @@ class HeapWalk:
             call()
             count = min(BATCH, length - start)
             if isinstance(storage, str):
-                data += _packed(call.buffer, count, _BITS[storage] // 8)
+                data += _packed(call.buffer, count, BITS[storage] // 8)
             else:
                 raw = call.buffer[: 2 * count : 2]
                 elements += [self.ref(word, top, place) for word in raw]

@@ -22,6 +22,7 @@ from wizer.binary.externs import (
     encode_globaltype,
     encode_memorytype,
     encode_tabletype,
+    numbered,
 )
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import Module
@@ -93,11 +94,8 @@ class Linker:
         """
         externs: list[capi.Extern | None] = []
         missing: dict[Item, Import] = {}
-        counts: dict[ExternKind, int] = {}
         wasi = None if self.wasi is None else self.wasi.guest()
-        for number, imported in enumerate(module.imports):
-            index = counts.get(imported.kind, 0)
-            counts[imported.kind] = index + 1
+        for number, (index, imported) in enumerate(numbered(module.imports)):
             extern = self._find(module, compiled, number, imported, wasi)
             if extern is None:
                 missing[imported.kind, index] = imported

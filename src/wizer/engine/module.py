@@ -185,7 +185,7 @@ class RunningModule:
 def _kept_imports(module: Module, linked: Linked) -> Iterator[Item]:
     kinds: tuple[ExternKind, ...] = ("memory", "table", "global")
     for kind in kinds:
-        for index in range(module.import_counts.get(kind, 0)):
+        for index in range(module.import_counts[kind]):
             if (kind, index) not in linked.made:
                 yield kind, index
 

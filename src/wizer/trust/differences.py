@@ -20,7 +20,6 @@ from typing import TypeAlias
 
 from wizer.binary.module import Module
 from wizer.binary.values import Number
-from wizer.core.capture import initial_element, initial_elements
 from wizer.core.state import (
     I31,
     NULL,
@@ -37,6 +36,7 @@ from wizer.core.state import (
     Struct,
     Value,
 )
+from wizer.core.tables import initial_element, initial_elements
 from wizer.records import record
 
 _PIECE = 1 << 20  # bytes of memory compared at once

@@ -117,7 +117,7 @@ def _definitions(original: Module, snapshot: Module) -> Iterator[Difference]:
 
 
 def _bodies(original: Module, snapshot: Module) -> Iterator[Difference]:
-    first = original.import_counts.get("func", 0)
+    first = original.import_counts["func"]
     count = len(original.funcs) - first
     pairs = zip(_code(original, count), _code(snapshot, count), strict=False)
     for number, (body, other) in enumerate(pairs):

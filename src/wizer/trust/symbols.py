@@ -15,6 +15,7 @@ from collections.abc import Iterator
 
 from wizer.binary import sections as sec
 from wizer.binary.module import Module
+from wizer.binary.names import name_map, subsections
 from wizer.binary.reader import Reader
 from wizer.errors import ParseError
 
@@ -77,10 +78,10 @@ def _segments(module: Module) -> Iterator[tuple[int, int, int, str]]:
     """Yield memory, start, end and name of the active data segments whose place is a constant."""
     names = dict(_data_names(module))
     for dataidx, segment in enumerate(module.data):
-        value = segment.offset.value if segment.offset else None
-        if value is not None and value[0] in ("i32", "i64") and value[1] is not None:
-            end = value[1] + segment.end - segment.start
-            yield segment.memidx, value[1], end, names.get(dataidx, f"data segment {dataidx}")
+        start = segment.constant_offset
+        if start is not None:
+            end = start + segment.end - segment.start
+            yield segment.memidx, start, end, names.get(dataidx, f"data segment {dataidx}")
 
 
 def _constants(module: Module) -> Iterator[tuple[tuple[str, bool], int]]:
@@ -89,9 +90,8 @@ def _constants(module: Module) -> Iterator[tuple[tuple[str, bool], int]]:
     named += [(export.index, export.name) for export in module.exports if export.kind == "global"]
     for index, name in named:
         global_ = module.globals[index] if index < len(module.globals) else None
-        value = global_.init.value if global_ is not None and global_.init is not None else None
-        if global_ is not None and value is not None and value[0] in ("i32", "i64") and value[1] is not None:
-            yield (name, global_.type.mutable), value[1]
+        if global_ is not None and global_.init is not None and global_.init.integer is not None:
+            yield (name, global_.type.mutable), global_.init.integer
 
 
 def _custom(module: Module, name: str) -> Reader | None:
@@ -99,21 +99,13 @@ def _custom(module: Module, name: str) -> Reader | None:
     return None if section is None else section.reader(module.wasm)
 
 
-def _subsection(reader: Reader, wanted: int) -> Iterator[Reader]:
-    while not reader.at_end:
-        subsection, size = reader.byte(), reader.u32()
-        if subsection == wanted:
-            yield Reader(reader.wasm, reader.pos, min(reader.pos + size, reader.end))
-        reader.skip(size)
-
-
 def _data_names(module: Module) -> Iterator[tuple[int, str]]:
     """Yield the names of data segments; a malformed section yields what stands before the fault."""
     reader = _custom(module, "name")
     try:
-        for contents in _subsection(reader, _DATA_NAMES) if reader else ():
-            for _ in range(contents.count()):
-                yield contents.u32(), contents.name()
+        for subsection, contents in subsections(reader) if reader else ():
+            if subsection == _DATA_NAMES:
+                yield from name_map(contents)
     except ParseError:
         return
 
@@ -121,16 +113,14 @@ def _data_names(module: Module) -> Iterator[tuple[int, str]]:
 def _linked(module: Module, segments: list[tuple[int, int, int, str]]) -> Iterator[tuple[int, int, str]]:
     """Yield start, end and name of the data symbols of a linking section whose segments stay in place."""
     reader = _custom(module, "linking")
-    starts = [
-        segment.offset.value[1] if segment.offset is not None and segment.offset.value is not None else None
-        for segment in module.data
-    ]
+    starts = [segment.constant_offset for segment in module.data]
     try:
         if reader is None or not segments or reader.u32() != 2:
             return
-        for contents in _subsection(reader, _SYMBOL_TABLE):
-            for _ in range(contents.count()):
-                yield from _data_symbol(contents, starts)
+        for subsection, contents in subsections(reader):
+            if subsection == _SYMBOL_TABLE:
+                for _ in range(contents.count()):
+                    yield from _data_symbol(contents, starts)
     except ParseError:
         return
 

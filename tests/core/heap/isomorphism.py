@@ -10,9 +10,10 @@ import wasmtime
 from support.engine import engine
 from wizer.binary.expr import Expr
 from wizer.binary.module import Module, parse_module
-from wizer.core.capture import capture, initial_element, initial_elements
+from wizer.core.capture import capture
 from wizer.core.instrument import instrument
 from wizer.core.state import NULL, Array, FuncRef, HeapObject, ObjectRef, Ref, State, Value
+from wizer.core.tables import initial_element, initial_elements
 from wizer.engine import capi
 from wizer.engine.reader import LiveInstance
 

@@ -27,7 +27,7 @@ from typing import Final
 
 from wizer.binary import code
 from wizer.binary.expr import encode_const, encode_null, encode_ref_func
-from wizer.binary.externs import Limits, TableType, encode_tabletype
+from wizer.binary.externs import SizeLimits, TableType, encode_tabletype
 from wizer.binary.segments import encode_expr_elements
 from wizer.binary.types import FUNCREF, FieldType, RefType
 from wizer.core.heap.appended import AppendedTypes, Function
@@ -204,7 +204,7 @@ class Bulk:
         codes, scalars = self.values.codes(tabletype.element, [elements[i] for i in positions])
         decode = self.values.decoded(tabletype.element, scalars)
         stretches = Stretches(positions, codes)
-        address = "i64" if tabletype.limits.is64 else "i32"
+        address = tabletype.limits.address_type
         pieces = [
             encode_const(address, start)
             + encode_const("i32", number)
@@ -267,7 +267,7 @@ class Bulk:
         """Return the tables to append."""
         if not self.values.funcs:
             return []
-        return [encode_tabletype(TableType(FUNCREF, Limits(len(self.values.funcs) + 1)))]
+        return [encode_tabletype(TableType(FUNCREF, SizeLimits(len(self.values.funcs) + 1)))]
 
     def func_segment(self) -> bytes | None:
         """Return the segment that writes the table of functions."""

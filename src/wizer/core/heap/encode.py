@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from wizer.binary import code
 from wizer.binary.expr import END, encode_const, encode_null, encode_ref_func
-from wizer.binary.externs import GlobalType, Limits, TableType, encode_globaltype, encode_tabletype
+from wizer.binary.externs import GlobalType, SizeLimits, TableType, encode_globaltype, encode_tabletype
 from wizer.binary.module import Module
 from wizer.binary.segments import encode_passive_data, encode_passive_elements
 from wizer.binary.types import RefType, StorageType, ValType, matches, unpacked
@@ -140,7 +140,7 @@ class References:
             return self._bulk.tables()
         if all(self._graph.is_exception(node) for node in self._placement.late):
             return []
-        return [encode_tabletype(TableType(ANYREF, Limits(len(self._placement.late))))]
+        return [encode_tabletype(TableType(ANYREF, SizeLimits(len(self._placement.late))))]
 
     def in_segments(self, tableidx: int, changed: Mapping[int, Ref]) -> Mapping[int, Ref]:
         """Return those of the elements of a table that segments write; the restore function does the rest."""
@@ -204,7 +204,7 @@ class References:
             if globalidx in self._placement.patched_globals or self._module.imported("global", globalidx):
                 pieces.append(self._value(value, global_.type.valtype) + code.global_set(globalidx))
         for tableidx, element, ref in self._table_sets:
-            index = "i64" if self._module.tables[tableidx].type.limits.is64 else "i32"
+            index = self._module.tables[tableidx].type.limits.address_type
             value_code = self._value(ref, self._module.tables[tableidx].type.element)
             pieces.append(encode_const(index, element) + value_code + code.table_set(tableidx))
         return pieces

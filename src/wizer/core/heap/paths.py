@@ -80,7 +80,7 @@ class Paths:
                 return code.global_get(globalidx), self._global_type(globalidx)
             case InTable(tableidx, element):
                 tabletype = module.tables[tableidx].type
-                index = encode_const("i64" if tabletype.limits.is64 else "i32", element)
+                index = encode_const(tabletype.limits.address_type, element)
                 return index + code.table_get(tableidx), tabletype.element
             case Late(number):
                 index = encode_const("i32", number)

@@ -1,0 +1,78 @@
+"""What the tables of a module hold once it is instantiated and before anything has run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import count
+
+from wizer.binary.module import Module
+from wizer.binary.segments import ElementSegment
+from wizer.core.state import NULL, FuncRef, Ref
+
+
+def initial_element(module: Module, tableidx: int) -> Ref | None:
+    """Return what the elements of a new table are: null, a function, or None where only a run tells."""
+    init = module.tables[tableidx].init
+    return NULL if init is None else _constant(init.value)
+
+
+def _constant(value: tuple[str, int | None] | None) -> Ref | None:
+    match value:
+        case ("null", _):
+            return NULL
+        case ("func", int(funcidx)):
+            return FuncRef(funcidx)
+    return None
+
+
+class _FuncRefs(dict[int, FuncRef]):
+    """References to functions by index, each made once: the same objects are equal at a glance."""
+
+    def __missing__(self, funcidx: int) -> FuncRef:
+        self[funcidx] = made = FuncRef(funcidx)
+        return made
+
+
+def _segments(module: Module, tableidx: int) -> Iterator[ElementSegment]:
+    for element in module.elements:
+        if element.mode == "active" and element.tableidx == tableidx:
+            yield element
+
+
+def written_elements(
+    module: Module, tableidx: int, known: Mapping[int, FuncRef] | None = None
+) -> dict[int, Ref] | None:
+    """Return the elements that active segments write to a table, or None where only a run tells.
+
+    ``known``: references to use, by function.
+    """
+    funcs = _FuncRefs(known or {})
+    elements: dict[int, Ref] = {}
+    for segment in _segments(module, tableidx):
+        offset = segment.constant_offset
+        if offset is None:
+            return None
+        if (indices := segment.indices) is not None:
+            elements.update(zip(count(offset), map(funcs.__getitem__, indices), strict=False))
+            continue
+        for position, item in enumerate(segment.items, offset):
+            ref = funcs[item] if isinstance(item, int) else _constant(item.value)
+            if ref is None:
+                return None
+            elements[position] = ref
+    return elements
+
+
+def initial_elements(
+    module: Module, tableidx: int, known: Mapping[int, FuncRef] | None = None
+) -> Mapping[int, Ref] | None:
+    """Return the elements that differ from `initial_element`, or None where only a run tells.
+
+    ``known``: references to use, by function.
+    """
+    default = initial_element(module, tableidx)
+    elements = written_elements(module, tableidx, known)
+    only_funcs = all(segment.indices is not None for segment in _segments(module, tableidx))
+    if elements is None or (default == NULL and only_funcs):
+        return elements
+    return {position: ref for position, ref in elements.items() if ref != default}
