@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from binary.strategies import names, offset_of_fault
-from wizer.binary.externs import encode_name
 from wizer.binary.reader import Reader
+from wizer.binary.vectors import encode_name
 from wizer.errors import ParseError
 
 Method = Callable[[Reader], object]

@@ -1,4 +1,4 @@
-"""Appending to a module: types, functions, tables, a memory, exports. Nothing is renumbered."""
+"""Appending to a module: types, functions, tables, a memory, globals, exports. Nothing is renumbered."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from wizer.binary import sections as sec
 from wizer.binary.assemble import Chunk, assemble, extended
 from wizer.binary.code import encode_body
+from wizer.binary.expr import encode_const
 from wizer.binary.externs import (
+    AddressType,
     Export,
     ExternKind,
+    GlobalType,
     MemoryType,
     SizeLimits,
     TableType,
@@ -18,7 +21,7 @@ from wizer.binary.externs import (
     encode_tabletype,
 )
 from wizer.binary.leb128 import encode_signed, encode_unsigned
-from wizer.binary.module import Module
+from wizer.binary.module import Module, encode_global
 from wizer.binary.segments import encode_declarative
 from wizer.binary.types import FuncType, ValType, encode_functype, encode_valtype
 
@@ -30,17 +33,20 @@ class Additions:
         module: the module.
         prefix: what the names of the exports to append begin with.
         declared: the functions to declare for ``ref.func``.
+        bodies: the entries of the module's code section in pieces, where others take their places.
     """
 
     def __init__(self, module: Module, prefix: str) -> None:
         self.module = module
         self.prefix = prefix
         self.declared: tuple[int, ...] = ()
+        self.bodies: Sequence[Chunk] | None = None
         self._types: dict[bytes, int] = {}
         self._functions: list[bytes] = []
         self._bodies: list[bytes] = []
         self._tables: dict[TableType, int] = {}
         self._memories: list[bytes] = []
+        self._globals: list[bytes] = []
         self._exports: list[bytes] = []
 
     def export(self, name: str, kind: ExternKind, index: int) -> None:
@@ -49,18 +55,19 @@ class Additions:
 
     def func(
         self,
-        name: str,
+        name: str | None,
         params: Sequence[ValType],
         results: Sequence[ValType],
         body: bytes,
         locals_: Sequence[ValType] = (),
     ) -> int:
-        """Add an exported function and return its index."""
+        """Add a function, exported under the prefix where it has a name; return its index."""
         typeidx = self._typeidx(FuncType(tuple(params), tuple(results)))
         funcidx = len(self.module.funcs) + len(self._functions)
         self._functions.append(encode_unsigned(typeidx))
         self._bodies.append(encode_body(body, locals_))
-        self.export(name, "func", funcidx)
+        if name is not None:
+            self.export(name, "func", funcidx)
         return funcidx
 
     def blocktype(self, results: Sequence[ValType]) -> bytes:
@@ -78,12 +85,19 @@ class Additions:
         """Add a table unless there is one of this type, and return its index."""
         return self._tables.setdefault(tabletype, len(self.module.tables) + len(self._tables))
 
-    def any_memory(self) -> tuple[int, bool]:
-        """Return a memory of the module, or one made for zero-length copies, and whether it is 64-bit."""
+    def any_memory(self) -> tuple[int, AddressType]:
+        """Return a memory of the module, or one made for zero-length copies, and its address type."""
         if self.module.memories:
-            return 0, self.module.memories[0].limits.is64
+            return 0, self.module.memories[0].limits.address_type
         self._memories = [encode_memorytype(MemoryType(SizeLimits(0)))]
-        return 0, False
+        return 0, "i32"
+
+    def exported_i32(self, name: str, bits: int, *, mutable: bool = False) -> int:
+        """Add a global that begins as ``bits`` and is exported under the prefix; return its index."""
+        globalidx = len(self.module.globals) + len(self._globals)
+        self._globals.append(encode_global(GlobalType("i32", mutable), encode_const("i32", bits)))
+        self.export(name, "global", globalidx)
+        return globalidx
 
     def assemble(self) -> list[Chunk]:
         """Return the chunks of the module with all that was added."""
@@ -92,9 +106,13 @@ class Additions:
             sec.FUNCTION: self._functions,
             sec.TABLE: list(map(encode_tabletype, self._tables)),
             sec.MEMORY: self._memories,
+            sec.GLOBAL: self._globals,
             sec.EXPORT: self._exports,
             sec.ELEMENT: [encode_declarative(self.declared)] if self.declared else [],
             sec.CODE: self._bodies,
         }
         contents = {id_: extended(self.module, id_, items) for id_, items in added.items() if items}
+        if self.bodies is not None:
+            count = len(self.module.funcs) - self.module.import_counts["func"] + len(self._bodies)
+            contents[sec.CODE] = [encode_unsigned(count), *self.bodies, *self._bodies]
         return assemble(self.module, contents)

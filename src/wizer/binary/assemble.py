@@ -8,7 +8,7 @@ from typing import TypeAlias
 from wizer.binary import sections as sec
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import Module
-from wizer.binary.sections import MAGIC, MODULE_VERSION, Section, section_header
+from wizer.binary.sections import MAGIC, MODULE_VERSION, Section, encode_vector_section, section_header
 
 Chunk: TypeAlias = "bytes | memoryview"
 
@@ -34,20 +34,19 @@ def assemble(
     for number, section in enumerate(module.sections):
         while missing and after[missing[0]] < number:
             section_id = missing.pop(0)
-            chunks.extend(_encode(section_id, contents[section_id]))
+            chunks.extend(encode_section(section_id, contents[section_id]))
         if section.id in contents:
-            chunks.extend(_encode(section.id, contents[section.id]))
+            chunks.extend(encode_section(section.id, contents[section.id]))
         elif section.id != sec.CUSTOM or keep_custom(section):
             chunks.append(_whole(wasm, module, number))
     for section_id in missing:
-        chunks.extend(_encode(section_id, contents[section_id]))
+        chunks.extend(encode_section(section_id, contents[section_id]))
     return chunks
 
 
 def from_items(items: Mapping[int, Sequence[bytes]]) -> bytes:
     """Return a module made of sections that are vectors: the items of each by its id, in order."""
-    sections = (_encode(number, [encode_unsigned(len(each)), *each]) for number, each in items.items())
-    return MAGIC + MODULE_VERSION + b"".join(chunk for section in sections for chunk in section)
+    return MAGIC + MODULE_VERSION + b"".join(encode_vector_section(*each) for each in items.items())
 
 
 def _neighbour(module: Module, section_id: int) -> int:
@@ -69,7 +68,8 @@ def _whole(wasm: memoryview, module: Module, number: int) -> memoryview:
     return wasm[start : module.sections[number].end]
 
 
-def _encode(section_id: int, contents: Sequence[Chunk] | None) -> list[Chunk]:
+def encode_section(section_id: int, contents: Sequence[Chunk] | None) -> list[Chunk]:
+    """Encode a section, of a module or component, with these contents; nothing where there are none."""
     if contents is None:
         return []
     return [section_header(section_id, sum(map(len, contents))), *contents]

@@ -5,13 +5,15 @@ https://webassembly.github.io/spec/core/binary/instructions.html
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from wizer.binary import expr
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.types import ValType, encode_heaptype, encode_valtype
+from wizer.binary.vectors import encode_bytes, encode_vector
 
-END: Final = b"\x0b"
+END: Final = expr.END
 UNREACHABLE: Final = b"\x00"
 RETURN: Final = b"\x0f"
 DROP: Final = b"\x1a"
@@ -34,6 +36,9 @@ I32_LT_U: Final = b"\x49"
 I64_LT_U: Final = b"\x54"
 I32_GE_U: Final = b"\x4f"
 I64_GE_U: Final = b"\x5a"
+ADD: Final[Mapping[str, bytes]] = {"i32": I32_ADD, "i64": I64_ADD}
+LT_U: Final[Mapping[str, bytes]] = {"i32": I32_LT_U, "i64": I64_LT_U}
+GE_U: Final[Mapping[str, bytes]] = {"i32": I32_GE_U, "i64": I64_GE_U}
 I64_EXTEND_I32_S: Final = b"\xac"
 I64_EXTEND_I32_U: Final = b"\xad"
 F32_REINTERPRET_I32: Final = b"\xbe"
@@ -124,6 +129,5 @@ def ref_cast(heap: str | int, *, nullable: bool = False) -> bytes:
 
 def encode_body(code: bytes, locals_: Sequence[ValType] = ()) -> bytes:
     """Encode an entry of the code section, ``code`` given without its ``end``."""
-    declared = encode_unsigned(len(locals_)) + b"".join(b"\x01" + encode_valtype(t) for t in locals_)
-    body = declared + code + END
-    return encode_unsigned(len(body)) + body
+    declared = encode_vector([b"\x01" + encode_valtype(valtype) for valtype in locals_])
+    return encode_bytes(declared + code + END)

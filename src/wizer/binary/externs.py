@@ -20,6 +20,7 @@ from wizer.binary.types import (
     read_valtype,
 )
 from wizer.binary.values import BITS
+from wizer.binary.vectors import encode_name
 from wizer.records import record
 
 ExternKind: TypeAlias = Literal["func", "table", "memory", "global", "tag"]
@@ -230,12 +231,6 @@ def encode_memorytype(memorytype: MemoryType) -> bytes:
 def encode_globaltype(globaltype: GlobalType) -> bytes:
     """Encode a global type."""
     return encode_valtype(globaltype.valtype) + bytes((globaltype.mutable,))
-
-
-def encode_name(name: str) -> bytes:
-    """Encode a name."""
-    utf8 = name.encode("utf-8")
-    return encode_unsigned(len(utf8)) + utf8
 
 
 def encode_import(imported: Import) -> bytes:

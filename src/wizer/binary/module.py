@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, Final, TypeVar
 
 from wizer.binary import sections as sec
-from wizer.binary.expr import Expr, read_expr
+from wizer.binary.expr import END, Expr, read_expr
 from wizer.binary.externs import (
     Export,
     ExternKind,
@@ -19,6 +19,7 @@ from wizer.binary.externs import (
     Import,
     MemoryType,
     TableType,
+    encode_globaltype,
     numbered,
     read_export,
     read_globaltype,
@@ -296,6 +297,11 @@ def _read_table(reader: Reader) -> Table:
 
 def _read_global(reader: Reader) -> Global:
     return Global(read_globaltype(reader), read_expr(reader))
+
+
+def encode_global(globaltype: GlobalType, init: bytes) -> bytes:
+    """Encode an entry of the global section, its initialiser given without its ``end``."""
+    return encode_globaltype(globaltype) + init + END
 
 
 def _vector(item: Callable[[Reader], T]) -> Callable[[Reader], tuple[T, ...]]:

@@ -5,11 +5,12 @@ https://webassembly.github.io/spec/core/binary/modules.html#sections
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.reader import Reader
+from wizer.binary.vectors import encode_bytes, encode_vector
 from wizer.errors import ParseError
 from wizer.records import record
 
@@ -111,9 +112,6 @@ def section_header(section_id: int, size: int) -> bytes:
     return bytes((section_id,)) + encode_unsigned(size)
 
 
-def encode_vector_section(section_id: int, items: list[bytes]) -> bytes:
+def encode_vector_section(section_id: int, items: Sequence[bytes]) -> bytes:
     """Encode a section that is a vector; nothing where the vector is empty."""
-    if not items:
-        return b""
-    contents = encode_unsigned(len(items)) + b"".join(items)
-    return section_header(section_id, len(contents)) + contents
+    return bytes((section_id,)) + encode_bytes(encode_vector(items)) if items else b""

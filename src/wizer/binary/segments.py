@@ -14,6 +14,7 @@ from wizer.binary.externs import address_type
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.reader import Reader
 from wizer.binary.types import FUNCREF, FUNCREF_NON_NULL, RefType, encode_valtype, read_reftype
+from wizer.binary.vectors import encode_bytes, encode_vector
 from wizer.records import record
 
 Mode: TypeAlias = Literal["active", "passive", "declarative"]
@@ -134,7 +135,7 @@ def encode_data_header(memidx: int, offset: int, length: int, is64: bool) -> byt
 
 def encode_passive_data(data: bytes) -> bytes:
     """Encode a passive data segment."""
-    return b"\x01" + encode_unsigned(len(data)) + data
+    return b"\x01" + encode_bytes(data)
 
 
 def encode_func_elements(tableidx: int, offset: int, funcs: Sequence[int], is64: bool) -> bytes:
@@ -142,8 +143,7 @@ def encode_func_elements(tableidx: int, offset: int, funcs: Sequence[int], is64:
     head = b"\x00" if tableidx == 0 else b"\x02" + encode_unsigned(tableidx)
     kind = b"" if tableidx == 0 else b"\x00"
     codes = {funcidx: encode_unsigned(funcidx) for funcidx in set(funcs)}
-    body = encode_unsigned(len(funcs)) + b"".join(map(codes.__getitem__, funcs))
-    return head + encode_offset(offset, is64) + kind + body
+    return head + encode_offset(offset, is64) + kind + encode_vector([codes[funcidx] for funcidx in funcs])
 
 
 def encode_expr_elements(
@@ -163,7 +163,7 @@ def encode_passive_elements(reftype: RefType, items: Sequence[bytes]) -> bytes:
 
 def encode_declarative(funcs: Sequence[int]) -> bytes:
     """Encode a declarative element segment: the functions may be referred to by ``ref.func``."""
-    return b"\x03\x00" + encode_unsigned(len(funcs)) + b"".join(map(encode_unsigned, funcs))
+    return b"\x03\x00" + encode_vector(list(map(encode_unsigned, funcs)))
 
 
 def encode_empty(element: ElementSegment, mode: Literal["passive", "declarative"]) -> bytes:
@@ -174,4 +174,4 @@ def encode_empty(element: ElementSegment, mode: Literal["passive", "declarative"
 
 
 def _encode_items(items: Sequence[bytes]) -> bytes:
-    return encode_unsigned(len(items)) + b"".join(item + END for item in items)
+    return encode_vector([item + END for item in items])

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from wizer.binary.leb128 import encode_signed, encode_unsigned
+from wizer.binary.leb128 import encode_signed
 from wizer.binary.reader import Reader
+from wizer.binary.vectors import encode_vector
 from wizer.records import record
 
 HeapType: TypeAlias = "str | int"
@@ -276,7 +277,5 @@ def encode_valtype(valtype: ValType) -> bytes:
 
 def encode_functype(functype: FuncType) -> bytes:
     """Encode a function type, a recursion group of its own."""
-    return b"\x60" + b"".join(
-        encode_unsigned(len(side)) + b"".join(map(encode_valtype, side))
-        for side in (functype.params, functype.results)
-    )
+    params, results = (list(map(encode_valtype, side)) for side in (functype.params, functype.results))
+    return b"\x60" + encode_vector(params) + encode_vector(results)

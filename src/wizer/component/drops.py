@@ -15,67 +15,61 @@ After::
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from wizer.binary import code
 from wizer.binary import sections as sec
-from wizer.binary.assemble import Chunk, assemble, extended
-from wizer.binary.expr import END, encode_const
-from wizer.binary.externs import Export, GlobalType, encode_export, encode_globaltype
+from wizer.binary.additions import Additions
+from wizer.binary.expr import encode_const
 from wizer.binary.instructions import bodies, skip_immediates, skip_locals
-from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import Module
 from wizer.binary.reader import Reader
-from wizer.binary.types import FuncType, encode_functype
+from wizer.binary.vectors import encode_bytes
 from wizer.core.instrument import DROPS, Accessors
+from wizer.records import record
 
 # `data.drop` and `elem.drop`.
 _OPCODES: Final = {9: "data", 13: "element"}
 
-_GLOBAL: Final = encode_globaltype(GlobalType("i32", True)) + encode_const("i32", 0) + END
+
+@record
+class _Drop:
+    """An instruction that drops a segment: where it stands in the input, and the segment."""
+
+    start: int
+    end: int
+    segment: tuple[str, int]
 
 
-def note_drops(module: Module, accessors: Accessors) -> bytes:
-    """Return an instrumented module that notes which of its passive segments it drops.
+def note_drops(additions: Additions, accessors: Accessors) -> None:
+    """Have the instrumented module note which of its passive segments it drops.
 
     Those that some instruction drops are exported as globals ``data{i}.dropped`` and ``element{i}.dropped``.
     """
+    module = additions.module
     probed = {("data", i) for i in accessors.data_drops} | {("element", i) for i in accessors.element_drops}
-    found = {}
-    for start, end in _module_bodies(module):
+    found: dict[int, list[_Drop]] = {}
+    for start, end in _bodies(module) if probed else ():
         if DROPS.search(module.wasm, start, end):
-            drops = [drop for drop in _drops(module.wasm, start, end) if drop[2:] in probed]
-            if drops:
-                found[start] = drops
-    dropped = sorted({(kind, index) for drops in found.values() for *_, kind, index in drops})
-    if not dropped:
-        return module.wasm
-    helpers = {segment: len(module.funcs) + number for number, segment in enumerate(dropped)}
-    flags = {segment: len(module.globals) + number for number, segment in enumerate(dropped)}
-    exports = [
-        Export(f"{accessors.prefix}{kind}{index}.dropped", "global", globalidx)
-        for (kind, index), globalidx in flags.items()
-    ]
-    typeidx = encode_unsigned(len(module.types))
-    contents = {
-        sec.TYPE: extended(module, sec.TYPE, [encode_functype(FuncType((), ()))]),
-        sec.FUNCTION: extended(module, sec.FUNCTION, [typeidx] * len(dropped)),
-        sec.GLOBAL: extended(module, sec.GLOBAL, [_GLOBAL] * len(dropped)),
-        sec.EXPORT: extended(module, sec.EXPORT, [encode_export(export) for export in exports]),
-        sec.CODE: _code(module, found, helpers, [_helper(segment, flags[segment]) for segment in dropped]),
-    }
-    return b"".join(assemble(module, contents))
+            found[start] = [drop for drop in _drops(module.wasm, start, end) if drop.segment in probed]
+    dropped = sorted({drop.segment for drops in found.values() for drop in drops})
+    if dropped:
+        helpers = {segment: _add_helper(additions, *segment) for segment in dropped}
+        additions.bodies = [
+            encode_bytes(_rewritten(module.wasm, start, end, found.get(start, ()), helpers))
+            for start, end in _bodies(module)
+        ]
 
 
-def _module_bodies(module: Module) -> Iterator[tuple[int, int]]:
+def _bodies(module: Module) -> Iterator[tuple[int, int]]:
     """Yield where the bodies stand."""
     section = module.section(sec.CODE)
     return bodies(section.reader(module.wasm)) if section else iter(())
 
 
-def _drops(wasm: bytes, start: int, end: int) -> Iterator[tuple[int, int, str, int]]:
-    """Yield the drops in a body: where the instruction stands, what it drops."""
+def _drops(wasm: bytes, start: int, end: int) -> Iterator[_Drop]:
+    """Yield the drops in a body."""
     reader = Reader(wasm, start, end)
     skip_locals(reader)
     while not reader.at_end:
@@ -84,32 +78,24 @@ def _drops(wasm: bytes, start: int, end: int) -> Iterator[tuple[int, int, str, i
         if opcode == 0xFC and (kind := _OPCODES.get(Reader(wasm, reader.pos, end).u32())):
             reader.u32()
             index = reader.u32()
-            yield position, reader.pos, kind, index
+            yield _Drop(position, reader.pos, (kind, index))
         else:
             skip_immediates(reader, opcode)
 
 
-def _helper(segment: tuple[str, int], globalidx: int) -> bytes:
-    kind, index = segment
+def _add_helper(additions: Additions, kind: str, index: int) -> int:
+    """Add the function that drops a segment and notes it; return its index."""
     drop = code.data_drop(index) if kind == "data" else code.elem_drop(index)
-    return code.encode_body(drop + encode_const("i32", 1) + code.global_set(globalidx))
+    noted = additions.exported_i32(f"{kind}{index}.dropped", 0, mutable=True)
+    return additions.func(None, (), (), drop + encode_const("i32", 1) + code.global_set(noted))
 
 
-def _code(
-    module: Module,
-    found: Mapping[int, list[tuple[int, int, str, int]]],
-    helpers: Mapping[tuple[str, int], int],
-    appended: list[bytes],
-) -> list[Chunk]:
-    """Return the contents of the code section, drops replaced by calls."""
-    chunks: list[Chunk] = []
-    count = 0
-    for start, end in _module_bodies(module):
-        body, position = bytearray(), start
-        for at, after, kind, index in found.get(start, ()):
-            body += module.wasm[position:at] + code.call(helpers[kind, index])
-            position = after
-        body += module.wasm[position:end]
-        chunks += [encode_unsigned(len(body)), bytes(body)]
-        count += 1
-    return [encode_unsigned(count + len(appended)), *chunks, *appended]
+def _rewritten(
+    wasm: bytes, start: int, end: int, drops: Sequence[_Drop], helpers: Mapping[tuple[str, int], int]
+) -> bytes:
+    """Return a body with calls in the place of drops."""
+    body = bytearray()
+    for drop in drops:
+        body += wasm[start : drop.start] + code.call(helpers[drop.segment])
+        start = drop.end
+    return bytes(body + wasm[start:end])

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TypeAlias
 
-from wizer.binary.externs import encode_name
+from wizer.binary.assemble import Chunk, encode_section
 from wizer.binary.leb128 import encode_unsigned
+from wizer.binary.sections import encode_vector_section
+from wizer.binary.vectors import encode_name, encode_vector
 from wizer.component import items as it
 from wizer.component.items import Component, Item, Section, Sort, Use
 from wizer.errors import ParseError
-
-Chunk: TypeAlias = "bytes | memoryview"
 
 
 class Scope:
@@ -85,16 +84,6 @@ def _unknown(use: Use) -> int:
     raise ParseError(f"unknown {use.sort} {use.index}", use.start)
 
 
-def section(section_id: int, contents: Sequence[Chunk]) -> list[Chunk]:
-    """Encode a section."""
-    return [bytes((section_id,)) + encode_unsigned(sum(map(len, contents))), *contents]
-
-
-def vector_section(section_id: int, items: Sequence[bytes]) -> list[Chunk]:
-    """Encode a section that is a vector."""
-    return section(section_id, [encode_unsigned(len(items)), *items])
-
-
 def whole(component: Component, old: Section) -> memoryview:
     """Return a section as it stands in the input, its header included."""
     return memoryview(component.wasm)[old.header : old.end]
@@ -142,7 +131,7 @@ def renumbered(
         component.wasm[item.start : item.end] if new is None else new
         for item, new in zip(left, kept, strict=True)
     ]
-    return vector_section(old.id, encoded) if encoded else []
+    return [encode_vector_section(old.id, encoded)]
 
 
 def _spliced(wasm: bytes, item: Item, uses: Iterable[tuple[Use, int]]) -> bytes:
@@ -161,12 +150,12 @@ def _shrunk(definition: it.InlineExports, new: Sequence[int], removed: Collectio
         for (name, use), index in zip(definition.exports, new, strict=True)
         if use.start not in removed
     ]
-    return b"\x01" + encode_unsigned(len(left)) + b"".join(left)
+    return b"\x01" + encode_vector(left)
 
 
 def with_modules(
     component: Component,
-    module: Callable[[Item], Chunk | None],
+    module: Callable[[Item], Sequence[Chunk] | None],
     appended: Callable[[Component], Sequence[Chunk]],
 ) -> list[Chunk]:
     """Return the chunks of a component with other core modules, at any depth, and more sections.
@@ -181,13 +170,12 @@ def with_modules(
     view = memoryview(component.wasm)
     chunks: list[Chunk] = [view[component.start : component.start + 8]]
     for old in component.sections:
-        new: list[Chunk] | None = None
+        new: Sequence[Chunk] | None = None
         if old.id == it.CORE_MODULE:
-            replacement = module(old.items[0])
-            new = None if replacement is None else [replacement]
+            new = module(old.items[0])
         elif old.id == it.COMPONENT:
             definition = old.items[0].definition
             assert isinstance(definition, it.ComponentDefinition)
             new = with_modules(definition.component, module, appended)
-        chunks += [whole(component, old)] if new is None else section(old.id, new)
+        chunks += [whole(component, old)] if new is None else encode_section(old.id, new)
     return [*chunks, *appended(component)]

@@ -33,13 +33,13 @@ from wizer.binary.externs import (
     GlobalType,
     Import,
     encode_export,
-    encode_globaltype,
     encode_import,
 )
 from wizer.binary.leb128 import encode_unsigned
+from wizer.binary.module import encode_global
 from wizer.binary.types import FuncType, ValType, encode_functype
 from wizer.component import items as it
-from wizer.component.append import Appended
+from wizer.component.additions import ComponentAdditions
 from wizer.component.instances import CoreInstance, Frame
 from wizer.component.items import Component
 from wizer.core.live import Live
@@ -70,14 +70,14 @@ def may_hold_handles(component: Component) -> bool:
     return False
 
 
-def add_probe(component: Component, appended: Appended) -> None:
+def add_probe(component: Component, additions: ComponentAdditions) -> None:
     """Append the probe to a component, where it can hold handles."""
     if not may_hold_handles(component):
         return
-    resource = appended.type(b"\x3f\x7f\x00")
-    functions = {name: appended.canonical(opcode, resource) for name, opcode in _CANONICAL.items()}
-    given = appended.core_functions(functions)
-    appended.core_instance(appended.core_module(_probe_module()), {"": given})
+    resource = additions.type(b"\x3f\x7f\x00")
+    functions = {name: additions.canonical(opcode, resource) for name, opcode in _CANONICAL.items()}
+    given = additions.core_functions(functions)
+    additions.core_instance(additions.core_module(_probe_module()), {"": given})
 
 
 _CANONICAL: Final = {"new": 0x02, "drop": 0x03, "rep": 0x04}
@@ -107,7 +107,7 @@ def _probe_module() -> bytes:
             sec.TYPE: [encode_functype(functype) for functype in types],
             sec.IMPORT: [encode_import(Import("", name, "func", of)) for name, of in imported.items()],
             sec.FUNCTION: [encode_unsigned(2), encode_unsigned(1)],
-            sec.GLOBAL: [encode_globaltype(GlobalType("i32", False)) + encode_const("i32", 0) + END],
+            sec.GLOBAL: [encode_global(GlobalType("i32", False), encode_const("i32", 0))],
             sec.EXPORT: [encode_export(export) for export in exports],
             sec.CODE: [
                 code.encode_body(_probe_body(), one * 4),

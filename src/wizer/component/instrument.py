@@ -31,22 +31,24 @@ from typing import Final
 
 from wizer.binary import code
 from wizer.binary import sections as sec
-from wizer.binary.assemble import assemble, extended, from_items
-from wizer.binary.expr import END, encode_const
-from wizer.binary.externs import Export, GlobalType, encode_export, encode_globaltype
-from wizer.binary.module import parse_module
+from wizer.binary.additions import Additions
+from wizer.binary.assemble import Chunk, from_items
+from wizer.binary.expr import encode_const
+from wizer.binary.externs import Export, GlobalType, encode_export
+from wizer.binary.module import encode_global
 from wizer.binary.types import FuncType, encode_functype
 from wizer.component import items as it
-from wizer.component.append import Appended
+from wizer.component.additions import ComponentAdditions
 from wizer.component.drops import note_drops
-from wizer.component.encode import Chunk, with_modules
+from wizer.component.encode import with_modules
 from wizer.component.handles import add_probe
 from wizer.component.instances import Instances
 from wizer.component.items import Component, Item
-from wizer.core.instrument import Accessors, instrument
+from wizer.core.instrument import Accessors, add_accessors, unused_prefix
 from wizer.records import record
 
 INSTANCE_MARKER: Final = "wizer:mark"
+_MODULE_MARKER: Final = "module"
 
 
 @record
@@ -69,26 +71,27 @@ class InstrumentedComponent:
 def instrument_component(instances: Instances) -> InstrumentedComponent:
     """Instrument every module of which the component has an instance."""
     accessors: dict[int, Accessors] = {}
-    modules: dict[int, bytes] = {}
+    modules: dict[int, list[Chunk]] = {}
     markers = {start: number for number, start in enumerate(sorted(instances.modules))}
     for start, module in instances.modules.items():
-        wasm, accessors[start] = instrument(module)
-        if accessors[start].data_drops or accessors[start].element_drops:
-            wasm = note_drops(parse_module(wasm), accessors[start])
-        modules[start] = _marked(wasm, accessors[start].prefix, markers[start])
+        additions = Additions(module, unused_prefix(module))
+        accessors[start] = add_accessors(additions)
+        note_drops(additions, accessors[start])
+        additions.exported_i32(_MODULE_MARKER, markers[start])
+        modules[start] = additions.assemble()
 
-    def replacement(item: Item) -> bytes | None:
+    def replacement(item: Item) -> list[Chunk] | None:
         return modules.get(item.start)
 
     root = instances.root.component
     mark = _unused_name(root)
 
     def appended(component: Component) -> list[Chunk]:
-        sections = Appended(component)
-        add_probe(component, sections)
+        additions = ComponentAdditions(component)
+        add_probe(component, additions)
         if component is root:
-            _add_marker(mark, sections)
-        return sections.chunks
+            _add_marker(mark, additions)
+        return additions.chunks
 
     chunks = with_modules(root, replacement, appended)
     return InstrumentedComponent(b"".join(chunks), accessors, markers, mark)
@@ -96,19 +99,7 @@ def instrument_component(instances: Instances) -> InstrumentedComponent:
 
 def marker_name(accessors: Accessors) -> str:
     """Return the name under which a module exports its number."""
-    return accessors.prefix + "module"
-
-
-def _marked(wasm: bytes, prefix: str, number: int) -> bytes:
-    """Add a global that holds ``number``, exported."""
-    module = parse_module(wasm)
-    global_ = encode_globaltype(GlobalType("i32", False)) + encode_const("i32", number) + END
-    export = encode_export(Export(prefix + "module", "global", len(module.globals)))
-    contents = {
-        sec.GLOBAL: extended(module, sec.GLOBAL, [global_]),
-        sec.EXPORT: extended(module, sec.EXPORT, [export]),
-    }
-    return b"".join(assemble(module, contents))
+    return accessors.prefix + _MODULE_MARKER
 
 
 def _export_names(component: Component) -> Iterable[str]:
@@ -127,11 +118,11 @@ def _unused_name(component: Component) -> str:
     return name
 
 
-def _add_marker(name: str, appended: Appended) -> None:
+def _add_marker(name: str, additions: ComponentAdditions) -> None:
     """Append what defines and exports the function that leaves the trace."""
-    instance = appended.core_instance(appended.core_module(_marker_module()), {})
-    mark = appended.lift(appended.core_function(instance, "mark"), appended.type(b"\x40\x00\x01\x00"))
-    appended.export_function(name, mark)
+    instance = additions.core_instance(additions.core_module(_marker_module()), {})
+    mark = additions.lift(additions.core_function(instance, "mark"), additions.type(b"\x40\x00\x01\x00"))
+    additions.export_function(name, mark)
 
 
 def _marker_module() -> bytes:
@@ -140,7 +131,7 @@ def _marker_module() -> bytes:
         {
             sec.TYPE: [encode_functype(FuncType((), ()))],
             sec.FUNCTION: [b"\x00"],
-            sec.GLOBAL: [encode_globaltype(GlobalType("i32", True)) + encode_const("i32", 0) + END],
+            sec.GLOBAL: [encode_global(GlobalType("i32", True), encode_const("i32", 0))],
             sec.EXPORT: [
                 encode_export(Export(INSTANCE_MARKER, "global", 0)),
                 encode_export(Export("mark", "func", 0)),

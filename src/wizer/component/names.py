@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from wizer.binary.externs import encode_name
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.reader import Reader
+from wizer.binary.vectors import encode_bytes, encode_name, encode_vector
 from wizer.component.items import CORE_SORTS, CUSTOM, SORT_CODES, SORTS, Component, Section, Sort
 from wizer.errors import ParseError
 
@@ -79,6 +79,5 @@ def renumber_names(
 
 
 def _encode(sort: Sort, entries: list[tuple[int, str]]) -> bytes:
-    contents = SORT_CODES[sort] + encode_unsigned(len(entries))
-    contents += b"".join(encode_unsigned(index) + encode_name(name) for index, name in entries)
-    return b"\x01" + encode_unsigned(len(contents)) + contents
+    names = [encode_unsigned(index) + encode_name(name) for index, name in entries]
+    return b"\x01" + encode_bytes(SORT_CODES[sort] + encode_vector(names))

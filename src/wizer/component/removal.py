@@ -21,10 +21,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import TypeAlias
 
-from wizer.binary.externs import encode_name
+from wizer.binary.assemble import Chunk
 from wizer.binary.leb128 import encode_unsigned
+from wizer.binary.sections import encode_vector_section
+from wizer.binary.vectors import encode_name, encode_vector
 from wizer.component import items as it
-from wizer.component.encode import Chunk, Scope, vector_section
+from wizer.component.encode import Scope
 from wizer.component.instances import Exports, Frame, Site, escaping, frames, site_key
 from wizer.component.items import Component, Item, Sort
 from wizer.errors import OptionError
@@ -149,10 +151,10 @@ def _smaller_instance(
         code = it.SORT_CODES[sort]
         aliases.append(code + b"\x00" + instance + encode_name(item))
         exports.append(b"\x00" + encode_name(item) + code + encode_unsigned(scope.add(sort)))
-    inline = b"\x01" + encode_unsigned(len(exports)) + b"".join(exports)
+    inline = b"\x01" + encode_vector(exports)
     smaller = encode_unsigned(scope.add("instance"))
     return [
-        *vector_section(it.ALIAS, aliases),
-        *vector_section(it.INSTANCE, [inline]),
-        *vector_section(it.EXPORT, [b"\x00" + encode_name(name) + b"\x05" + smaller + b"\x00"]),
+        encode_vector_section(it.ALIAS, aliases),
+        encode_vector_section(it.INSTANCE, [inline]),
+        encode_vector_section(it.EXPORT, [b"\x00" + encode_name(name) + b"\x05" + smaller + b"\x00"]),
     ]

@@ -29,9 +29,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from wizer.binary.assemble import Chunk, encode_section
 from wizer.binary.leb128 import encode_unsigned
+from wizer.binary.sections import encode_vector_section
 from wizer.component import items as it
-from wizer.component.encode import Chunk, Scope, renumbered, section, vector_section, whole
+from wizer.component.encode import Scope, renumbered, whole
 from wizer.component.instances import (
     CoreInstance,
     Frame,
@@ -160,7 +162,7 @@ class _Rewriter:
     def _module(self, component: Component, frame: Frame | None, old: Section) -> list[Chunk]:
         core = self._in_place(frame, old.items[0])
         if isinstance(core, CoreInstance):
-            return section(it.CORE_MODULE, self.modules[core.number])
+            return encode_section(it.CORE_MODULE, self.modules[core.number])
         return [whole(component, old)]
 
     def _in_place(self, frame: Frame | None, item: Item) -> CoreInstance | Frame | None:
@@ -172,10 +174,12 @@ class _Rewriter:
         assert isinstance(item.definition, it.ComponentDefinition)
         nested = item.definition.component
         own = self._in_place(frame, item)
-        chunks = section(it.COMPONENT, self.component(nested, own if isinstance(own, Frame) else None, scope))
+        chunks = encode_section(
+            it.COMPONENT, self.component(nested, own if isinstance(own, Frame) else None, scope)
+        )
         scope.keep("component")
         for child in self.placement.copies.get((id(frame), item.start), ()) if frame else ():
-            chunks += section(it.COMPONENT, self.component(nested, child, scope))
+            chunks += encode_section(it.COMPONENT, self.component(nested, child, scope))
             assert frame is not None
             self.copy_index[id(child)] = frame, scope.add("component")
         return chunks
@@ -204,7 +208,7 @@ class _Rewriter:
         for item in old.items:
             core = frame.cores.get(item.start)
             if core is not None and self.placement.in_place.get(site_key(core.site)) is not core:
-                chunks += section(it.CORE_MODULE, self.modules[core.number])
+                chunks += encode_section(it.CORE_MODULE, self.modules[core.number])
                 replaced[item.start] = scope.add("core module")
         return chunks, replaced
 
@@ -225,7 +229,7 @@ class _Rewriter:
                     levels = _levels(frame, home)
                     assert levels is not None
                     alias = b"\x04\x02" + encode_unsigned(levels) + encode_unsigned(index)
-                    chunks += vector_section(it.ALIAS, [alias])
+                    chunks.append(encode_vector_section(it.ALIAS, [alias]))
                     index = scope.add("component")
                 replaced[item.start] = index
         return chunks, replaced
@@ -238,7 +242,7 @@ class _Rewriter:
                 "too. It would need a copy, but refers to what is around the original: define in it what it "
                 "needs, or pass the component to one instantiation only"
             )
-        return section(it.COMPONENT, self.component(child.component, child, scope))
+        return encode_section(it.COMPONENT, self.component(child.component, child, scope))
 
 
 def _levels(frame: Frame, home: Frame, moved: Collection[int] = ()) -> int | None:
@@ -258,4 +262,4 @@ def _names(component: Component, old: Section, scope: Scope) -> list[Chunk]:
     if not scope.moved:
         return [whole(component, old)]
     contents = renumber_names(component.wasm, old, scope.moved_name, frozenset(scope.moved))
-    return [] if contents is None else section(it.CUSTOM, [contents])
+    return [] if contents is None else encode_section(it.CUSTOM, [contents])

@@ -35,7 +35,7 @@ from wizer.binary import code
 from wizer.binary import sections as sec
 from wizer.binary.additions import Additions
 from wizer.binary.expr import encode_const, encode_ref_func
-from wizer.binary.externs import SizeLimits, TableType
+from wizer.binary.externs import AddressType, SizeLimits, TableType
 from wizer.binary.leb128 import any_unsigned
 from wizer.binary.module import Module
 from wizer.binary.segments import ElementSegment
@@ -103,7 +103,13 @@ class Accessors:
 
 def instrument(module: Module) -> tuple[bytes, Accessors]:
     """Return ``module`` with accessors appended, and what they are."""
-    additions = Additions(module, _unused_prefix(module))
+    additions = Additions(module, unused_prefix(module))
+    accessors = add_accessors(additions)
+    return b"".join(additions.assemble()), accessors
+
+
+def add_accessors(additions: Additions) -> Accessors:
+    """Append accessors, and return what they are."""
     accessors = Accessors(
         additions.prefix,
         globals=_add_globals(additions),
@@ -115,12 +121,13 @@ def instrument(module: Module) -> tuple[bytes, Accessors]:
         heap=_add_heap(additions),
         exceptions=_add_exceptions(additions),
     )
-    for memidx in range(len(module.memories)):
+    for memidx in range(len(additions.module.memories)):
         additions.export(f"memory{memidx}", "memory", memidx)
-    return b"".join(additions.assemble()), accessors
+    return accessors
 
 
-def _unused_prefix(module: Module) -> str:
+def unused_prefix(module: Module) -> str:
+    """Return a prefix that no export of ``module`` has."""
     prefix = "wizer:"
     while any(export.name.startswith(prefix) for export in module.exports):
         prefix = "wizer" + prefix
@@ -221,40 +228,38 @@ def _add_functions(additions: Additions) -> tuple[tuple[int, ...], ...]:
 
 def _add_tables(additions: Additions) -> tuple[int, ...]:
     for tableidx, table in enumerate(additions.module.tables):
-        is64 = table.type.limits.is64
-        index = "i64" if is64 else "i32"
+        limits = table.type.limits
+        index = limits.address_type
         name = f"table{tableidx}"
         additions.func(f"{name}.size", (), [index], code.table_size(tableidx))
-        additions.func(f"{name}.next", [index], [index], _next_body(tableidx, is64))
+        additions.func(f"{name}.next", [index], [index], _next_body(tableidx, index))
         if _readable(additions.module, table.type.element):
-            minus_one = encode_const(index, (1 << (64 if is64 else 32)) - 1)
-            last = code.table_size(tableidx) + minus_one + (code.I64_ADD if is64 else code.I32_ADD)
+            last = code.table_size(tableidx) + encode_const(index, limits.address_mask) + code.ADD[index]
             body = last + code.local_set(1)
-            body += b"".join(_clamped(0, i, 1, 2, is64) + code.table_get(tableidx) for i in range(BATCH))
+            body += b"".join(_clamped(0, i, 1, 2, index) + code.table_get(tableidx) for i in range(BATCH))
             additions.func(f"{name}.read", [index], [table.type.element] * BATCH, body, [index, index])
     return tuple(range(len(additions.module.tables)))
 
 
-def _plus(localidx: int, constant: int, is64: bool) -> bytes:
-    """Encode the value of a local, an index, plus a constant."""
+def _plus(localidx: int, constant: int, address: AddressType) -> bytes:
+    """Encode the value of a local, an address, plus a constant."""
     if constant == 0:
         return code.local_get(localidx)
-    add = code.I64_ADD if is64 else code.I32_ADD
-    return code.local_get(localidx) + encode_const("i64" if is64 else "i32", constant) + add
+    return code.local_get(localidx) + encode_const(address, constant) + code.ADD[address]
 
 
-def _clamped(base: int, constant: int, last: int, spare: int, is64: bool) -> bytes:
-    """Encode an index, the local ``base`` plus a constant, but at most the local ``last``."""
-    index = _plus(base, constant, is64) + code.local_tee(spare) + code.local_get(last)
-    less = code.local_get(spare) + code.local_get(last) + (code.I64_LT_U if is64 else code.I32_LT_U)
+def _clamped(base: int, constant: int, last: int, spare: int, address: AddressType) -> bytes:
+    """Encode an address, the local ``base`` plus a constant, but at most the local ``last``."""
+    index = _plus(base, constant, address) + code.local_tee(spare) + code.local_get(last)
+    less = code.local_get(spare) + code.local_get(last) + code.LT_U[address]
     return index + less + code.SELECT
 
 
-def _next_body(tableidx: int, is64: bool) -> bytes:
+def _next_body(tableidx: int, address: AddressType) -> bytes:
     """Encode a loop that returns the first place from local 0 on whose element is not null, or the size."""
-    at_end = code.local_get(0) + code.table_size(tableidx) + (code.I64_GE_U if is64 else code.I32_GE_U)
+    at_end = code.local_get(0) + code.table_size(tableidx) + code.GE_U[address]
     found = code.local_get(0) + code.table_get(tableidx) + code.REF_IS_NULL + code.I32_EQZ
-    step = _plus(0, 1, is64) + code.local_set(0) + code.br(0)
+    step = _plus(0, 1, address) + code.local_set(0) + code.br(0)
     body = code.BLOCK + code.LOOP + at_end + code.br_if(1) + found + code.br_if(1) + step
     body += code.END + code.END
     return body + code.local_get(0)
@@ -266,9 +271,9 @@ def _may_drop(module: Module) -> bool:
     return section is not None and DROPS.search(module.wasm, section.start, section.end) is not None
 
 
-def _probe_operands(is64: bool) -> bytes:
+def _probe_operands(address: AddressType) -> bytes:
     """Encode destination 0, source 1, length 0: this traps exactly where the source is empty."""
-    return encode_const("i64" if is64 else "i32", 0) + encode_const("i32", 1) + encode_const("i32", 0)
+    return encode_const(address, 0) + encode_const("i32", 1) + encode_const("i32", 0)
 
 
 def _add_data_probes(additions: Additions) -> tuple[int, ...]:
@@ -277,9 +282,9 @@ def _add_data_probes(additions: Additions) -> tuple[int, ...]:
         return ()  # without a DataCount section, no code refers to a segment
     probed = [i for i, data in enumerate(module.data) if data.mode == "passive" and data.end > data.start]
     for dataidx in probed:
-        memidx, is64 = additions.any_memory()
+        memidx, address = additions.any_memory()
         additions.func(
-            f"data{dataidx}.probe", (), (), _probe_operands(is64) + code.memory_init(dataidx, memidx)
+            f"data{dataidx}.probe", (), (), _probe_operands(address) + code.memory_init(dataidx, memidx)
         )
     return tuple(probed)
 
@@ -298,7 +303,7 @@ def _add_element_probes(additions: Additions) -> tuple[int, ...]:
     for elemidx in probed:
         tableidx = _scratch_table(additions, module.elements[elemidx].reftype)
         additions.func(
-            f"element{elemidx}.probe", (), (), _probe_operands(False) + code.table_init(elemidx, tableidx)
+            f"element{elemidx}.probe", (), (), _probe_operands("i32") + code.table_init(elemidx, tableidx)
         )
     return tuple(probed)
 
@@ -388,7 +393,7 @@ def _add_array(additions: Additions, typeidx: int, comp: ArrayType) -> None:
     get = (code.array_get_u if storage in PACKED_CODES else code.array_get)(typeidx) + convert
     last = code.local_get(2) + code.ARRAY_LEN + encode_const("i32", 0xFFFF_FFFF) + code.I32_ADD
     body = code.local_get(0) + code.ref_cast(typeidx) + code.local_set(2) + last + code.local_set(3)
-    body += b"".join(code.local_get(2) + _clamped(1, i, 3, 4, False) + get for i in range(BATCH))
+    body += b"".join(code.local_get(2) + _clamped(1, i, 3, 4, "i32") + get for i in range(BATCH))
     own = RefType(nullable=True, heap=typeidx)
     additions.func(f"array{typeidx}.read", [_ANYREF, "i32"], [valtype] * BATCH, body, [own, "i32", "i32"])
 

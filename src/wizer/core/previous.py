@@ -13,10 +13,10 @@ from typing import Final
 
 from wizer.binary import sections as sec
 from wizer.binary.assemble import Chunk
-from wizer.binary.externs import encode_name
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import Module
 from wizer.binary.sections import Section, section_header
+from wizer.binary.vectors import encode_name
 from wizer.core.state import State
 from wizer.errors import ParseError
 from wizer.records import field_names, record, replace

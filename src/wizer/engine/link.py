@@ -9,7 +9,7 @@ import wasmtime
 
 from wizer.binary import sections as sec
 from wizer.binary.assemble import Chunk
-from wizer.binary.expr import END, encode_default
+from wizer.binary.expr import encode_default
 from wizer.binary.externs import (
     Export,
     ExternKind,
@@ -19,13 +19,12 @@ from wizer.binary.externs import (
     MemoryType,
     TableType,
     encode_export,
-    encode_globaltype,
     encode_memorytype,
     encode_tabletype,
     numbered,
 )
 from wizer.binary.leb128 import encode_unsigned
-from wizer.binary.module import Module
+from wizer.binary.module import Module, encode_global
 from wizer.binary.sections import MAGIC, MODULE_VERSION, encode_vector_section, section_header
 from wizer.binary.types import RefType
 from wizer.engine import capi
@@ -224,6 +223,6 @@ def _definition(imported: Import) -> bytes:
         case MemoryType():
             return encode_memorytype(imported.type)
         case GlobalType():
-            return encode_globaltype(imported.type) + encode_default(imported.type.valtype) + END
+            return encode_global(imported.type, encode_default(imported.type.valtype))
         case FuncIndex():
             return b"\x00" + encode_unsigned(imported.type.typeidx)
