@@ -3,51 +3,37 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, Self, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeAlias, Unpack
 
 from wizer.binary.assemble import Chunk
 from wizer.binary.sections import is_component
-from wizer.engine.config import EngineConfig, check_word
-from wizer.engine.deterministic import Deterministic, DeterministicOption, as_deterministic
+from wizer.core.calls import parse_call
 from wizer.engine.text import Wasm, to_binary
-from wizer.engine.wasi import Wasi
-from wizer.engine.watchdog import Limits
 from wizer.errors import LimitError, OptionError
+from wizer.options import (
+    ExportChanges,
+    Imports,
+    Options,
+    SessionOptions,
+    check_changes,
+    explains,
+    session_options,
+)
 from wizer.output import write_path, write_stream
 from wizer.records import replace
 
 if TYPE_CHECKING:
-    import wasmtime
-
     from wizer.binary.module import Module
-    from wizer.component.session import ComponentSession
-    from wizer.core.session import ModuleSession
+    from wizer.core.guest import CoreStates, Guest, Results
     from wizer.core.state import State
-    from wizer.engine.trace import Trace
+    from wizer.engine.types import Store
 
-Imports: TypeAlias = "Mapping[str, Any]"
-UnknownImports: TypeAlias = Literal["trap", "error", "default"]
-OpenHandles: TypeAlias = Literal["error", "drop"]
-
-DEFAULT_LIMITS: Final = Limits(
-    timeout=600,
-    max_memory=1 << 34,
-    max_table_elements=10_000_000,
-    max_instances=10_000,
-    max_tables=10_000,
-    max_memories=10_000,
-)
-"""The bounds of a run that is given none: what a browser allows a module with a 64-bit memory, ten minutes,
-and as many instances, tables and memories as the engine allows a store.
-https://webassembly.github.io/spec/js-api/#limits"""
-
-MAX_OUTPUT: Final = 1 << 30
-"""Bytes of output by default. No browser loads a larger module:
-https://webassembly.github.io/spec/js-api/#limits"""
+Initialize: TypeAlias = "Callable[[Session], object]"
 
 
+@explains(SessionOptions)
 class Session:
     """A live instance of a module or component that can be called, written to, and frozen at any moment.
 
@@ -61,23 +47,7 @@ class Session:
             ``wasmtime`` externs of `store`, or another module, which is instantiated. What a memory, table
             or global given here holds stays with its owner; what nobody gives is made by Wizer, and its
             state is frozen. For a component, by name, Python functions, or for an instance a mapping of them.
-        wasi: what the guest may see of the host through WASI (preview 1 for modules, 0.2 for components);
-            None: nothing.
-        preload: modules to instantiate first, by the name that they are imported under.
-        unknown_imports: functions that nobody gives "trap" when they are called, are an "error" at once, or
-            return the "default" values of their types.
-        limits: bounds on time, fuel and memory; None: ten minutes, 16 GiB of memory, ten million
-            elements of tables. ``Limits()`` has none.
-        engine: how to compile.
-        max_data_segments: how many data segments a module in the snapshot may have.
-        max_output: how many bytes a snapshot may have; None: as many as it takes.
-        open_handles: for a component, whether handles (to streams, files and other resources) that are open
-            when it is frozen are an "error", or the snapshot does without them ("drop").
-        hard_exit: ends the process when a limit is met inside a host function, where no guest code runs.
-        deterministic: what WASI shows of chance and time is made up, the same on every run: a seed, True for
-            the default one, or a `Deterministic`; relaxed vector instructions are deterministic too.
-        trace: is told of every imported function that is called.
-        initialize: whether ``_initialize`` runs.
+        options: as follows.
 
     Raises:
         ParseError, InvalidError: the input is malformed or invalid.
@@ -90,87 +60,58 @@ class Session:
         results: the calls made so far, ``_initialize`` included, and their results.
     """
 
+    results: Results
+
     def __init__(
-        self,
-        wasm: Wasm,
-        *,
-        imports: Imports | None = None,
-        wasi: Wasi | None = None,
-        preload: Mapping[str, Wasm] | None = None,
-        unknown_imports: UnknownImports = "trap",
-        limits: Limits | None = None,
-        engine: EngineConfig | None = None,
-        max_data_segments: int = 10_000,
-        max_output: int | None = MAX_OUTPUT,
-        open_handles: OpenHandles = "error",
-        hard_exit: Callable[[BaseException], None] | None = None,
-        deterministic: DeterministicOption = False,
-        trace: Trace | None = None,
-        initialize: bool = True,
+        self, wasm: Wasm, *, imports: Imports | None = None, **options: Unpack[SessionOptions]
     ) -> None:
-        check_word("unknown_imports", unknown_imports, get_args(UnknownImports))
-        check_word("open_handles", open_handles, get_args(OpenHandles))
-        binary = to_binary(wasm)
-        world = as_deterministic(deterministic)
-        if world is not None:
-            engine = replace(
-                engine or EngineConfig(), nan_canonicalization=True, relaxed_simd_deterministic=True
-            )
-        options: dict[str, Any] = {
-            "imports": imports,
-            "wasi": wasi,
-            "preload": preload,
-            "unknown_imports": unknown_imports,
-            "limits": DEFAULT_LIMITS if limits is None else limits,
-            "engine": engine,
-            "max_data_segments": max_data_segments,
-            "hard_exit": hard_exit,
-        }
-        self._max_output = max_output
-        self._options: dict[str, Any] = {
-            **options,
-            "deterministic": deterministic,
-            "max_output": max_output,
-            "open_handles": open_handles,
-        }
-        self._opened: ModuleSession | ComponentSession | None = _open(
-            binary, options, world, trace, initialize=initialize, open_handles=open_handles
-        )
-        self.results: list[tuple[str, tuple[Any, ...]]] = self._opened.results
+        self._open(wasm, session_options(options, imports))
+
+    @classmethod
+    def of(cls, wasm: Wasm, options: Options) -> Self:
+        """Open a session with options that are a record."""
+        session = cls.__new__(cls)
+        session._open(wasm, options)
+        return session
+
+    def _open(self, wasm: Wasm, options: Options) -> None:
+        self._options = options
+        self._opened: Guest | None = _guest(to_binary(wasm), options)
+        self.results = self._opened.results
 
     def beside(self, snapshot: bytes) -> Session:
         """Open a snapshot of this session with the same options, except that it prints nothing.
 
         What initialises is not run: the snapshot is initialised.
         """
-        options = dict(self._options)
-        if isinstance(wasi := options["wasi"], Wasi):
-            options["wasi"] = replace(wasi, stdin="null", stdout="null", stderr="null")
-        return Session(snapshot, initialize=False, **options)
+        wasi = self._options.wasi
+        if wasi is not None:
+            wasi = replace(wasi, stdin="null", stdout="null", stderr="null")
+        return Session.of(snapshot, self._options.changed(wasi=wasi, trace=None, initialize=False))
+
+    def initialize(self, calls: Iterable[str]) -> None:
+        """Make calls that initialise, given as text.
+
+        ``_initialize`` has run when the session was opened, and does not run again.
+        """
+        for text in calls:
+            if not self.has_run(text):
+                self.call_text(text)
 
     @property
-    def store(self) -> wasmtime.Store:
+    def store(self) -> Store:
         """The ``wasmtime.Store`` that everything lives in."""
         return self._guest.store
 
     @property
     def module(self) -> Module:
         """The parsed module; raises `OptionError` for a component."""
-        return self._module_session("parsed module").module
+        return self._guest.module
 
     @property
     def is_component(self) -> bool:
         """Whether this is a component's session, and no module's."""
-        from wizer.core.session import ModuleSession
-
-        return not isinstance(self._guest, ModuleSession)
-
-    def _module_session(self, what: str) -> ModuleSession:
-        from wizer.core.session import ModuleSession
-
-        if not isinstance(self._guest, ModuleSession):
-            raise OptionError(f"a component has no {what} to get at from outside")
-        return self._guest
+        return self._guest.is_component
 
     def __enter__(self) -> Self:
         return self
@@ -181,7 +122,7 @@ class Session:
         self.close()
 
     @property
-    def _guest(self) -> ModuleSession | ComponentSession:
+    def _guest(self) -> Guest:
         if self._opened is None:
             raise OptionError("the session is closed")
         return self._opened
@@ -232,15 +173,10 @@ class Session:
 
     def state(self) -> State:
         """Return the state of a module as it is now; its memories are views, good until the next call."""
-        return self._module_session("state of a module").state()
+        return self._guest.state()
 
-    def states(self) -> list[tuple[str, Module, State]]:
+    def states(self) -> CoreStates:
         """Return the state of a module, or of each core instance of a component with what to call it."""
-        if not self.is_component:
-            return [("", self.module, self.state())]
-        from wizer.component.session import ComponentSession
-
-        assert isinstance(self._guest, ComponentSession)
         return self._guest.states()
 
     def memory(self, name: str | None = None) -> memoryview:
@@ -251,28 +187,22 @@ class Session:
         Raises:
             OptionError: there is no such memory, or this is a component.
         """
-        return self._module_session("memory").memory(name)
+        return self._guest.memory(name)
 
     @property
     def globals(self) -> MutableMapping[str, Any]:
         """The exported globals of a module, by name; mutable ones can be set."""
-        return self._module_session("globals").globals
+        return self._guest.globals
 
-    def snapshot(
-        self,
-        *,
-        rename: Mapping[str, str] | None = None,
-        remove: Collection[str] = (),
-        keep: Collection[str] = (),
-    ) -> bytes:
+    def snapshot(self, **changes: Unpack[ExportChanges]) -> bytes:
         """Freeze the instance as it is now; the session goes on.
 
         Custom sections stay, but for `linking` and `reloc.…`, which describe a relocatable object.
 
         Args:
-            rename: new export name to old export name; not for components.
-            remove: exports that the snapshot does not have; a module's ``_initialize`` is one of them.
-            keep: exports that it has all the same.
+            changes: ``rename``, new export name to old export name, not for components; ``remove``, exports
+                that the snapshot does not have (a module's ``_initialize`` is one of them); ``keep``,
+                exports that it has all the same.
 
         Returns:
             The module or component in the binary format.
@@ -282,37 +212,52 @@ class Session:
             LimitError: the snapshot is larger than it may be.
             StateError: the instance holds what no module can express.
         """
-        return b"".join(self.chunks(rename=rename, remove=remove, keep=keep))
+        return b"".join(self.chunks(**changes))
 
-    def write(
-        self,
-        output: str | os.PathLike[str] | BinaryIO,
-        *,
-        rename: Mapping[str, str] | None = None,
-        remove: Collection[str] = (),
-        keep: Collection[str] = (),
-    ) -> int:
+    def write(self, output: str | os.PathLike[str] | BinaryIO, **changes: Unpack[ExportChanges]) -> int:
         """Freeze the instance into a file or stream, without a copy of its memory; return the bytes written.
+
+        Args:
+            output: the file's path, or the stream.
+            changes: as for `snapshot`.
 
         Raises:
             OutputError: the file could not be written; an old one is untouched.
             OptionError, LimitError, StateError: as for `snapshot`.
         """
-        return write_chunks(self.chunks(rename=rename, remove=remove, keep=keep), output)
+        return write_chunks(self.chunks(**changes), output)
 
-    def chunks(
-        self,
-        *,
-        rename: Mapping[str, str] | None = None,
-        remove: Collection[str] = (),
-        keep: Collection[str] = (),
-    ) -> list[Chunk]:
+    def chunks(self, **changes: Unpack[ExportChanges]) -> list[Chunk]:
         """Return the snapshot in pieces; those of memory contents are views on the live memory."""
-        chunks = self._guest.chunks(rename=rename, remove=remove, keep=keep)
-        size = sum(map(len, chunks))
-        if self._max_output is not None and size > self._max_output:
-            raise LimitError(f"the output of {size} bytes exceeds the limit of {self._max_output} bytes")
+        check_changes(changes)
+        chunks = self._guest.chunks(**changes)
+        size, most = sum(map(len, chunks)), self._options.max_output
+        if most is not None and size > most:
+            raise LimitError(f"the output of {size} bytes exceeds the limit of {most} bytes")
         return chunks
+
+
+def initialized(wasm: Wasm, options: Options, initialize: Initialize | None = None) -> Session:
+    """Open a session and initialise in it: with what ``options`` name, unless a function does it."""
+    session = Session.of(wasm, options)
+    try:
+        if initialize is None:
+            session.initialize(options.init_funcs)
+        else:
+            initialize(session)
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def export_changes(options: Options) -> ExportChanges:
+    """Return how the exports change in the snapshot of a session that was initialised by ``options``."""
+    rename = options.rename or {}
+    names = {parse_call(text).name for text in options.init_funcs} - set(rename.values())
+    if options.keep_init_func:
+        return {"rename": rename, "keep": names}
+    return {"rename": rename, "remove": names}
 
 
 def write_chunks(chunks: Iterable[Chunk], output: str | os.PathLike[str] | BinaryIO) -> int:
@@ -322,20 +267,12 @@ def write_chunks(chunks: Iterable[Chunk], output: str | os.PathLike[str] | Binar
     return write_stream(chunks, output)
 
 
-def _open(
-    binary: bytes,
-    options: Mapping[str, Any],
-    world: Deterministic | None,
-    trace: Trace | None,
-    *,
-    initialize: bool,
-    open_handles: OpenHandles,
-) -> ModuleSession | ComponentSession:
+def _guest(binary: bytes, options: Options) -> Guest:
     """Open what drives a binary; what components need is only imported for them."""
-    if not is_component(binary):
-        from wizer.core.session import ModuleSession
+    if is_component(binary):
+        from wizer.component.session import ComponentSession
 
-        return ModuleSession(binary, deterministic=world, trace=trace, initialize=initialize, **options)
-    from wizer.component.session import ComponentSession
+        return ComponentSession(binary, options)
+    from wizer.core.session import ModuleSession
 
-    return ComponentSession(binary, open_handles=open_handles, deterministic=world, trace=trace, **options)
+    return ModuleSession(binary, options)

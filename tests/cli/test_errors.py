@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.command import Tool
-from wizer.cli.flagkeys import LETTERS
-from wizer.cli.flags import from_settings
+from wizer.cli.flags import LETTERS, from_settings
 from wizer.errors import OptionError
 
 from . import modules

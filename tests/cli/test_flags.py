@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from support.tools import wasmtime_program
-from wizer.cli.flagkeys import KEYS, LETTERS
-from wizer.cli.flags import Flags, describe, from_settings, split
+from wizer.cli.flagkeys import KEYS
+from wizer.cli.flags import LETTERS, Flags, describe, from_settings, split
 from wizer.engine.config import EngineConfig
 from wizer.engine.wasi import Wasi
 from wizer.engine.watchdog import Limits

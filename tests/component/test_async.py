@@ -10,7 +10,7 @@ import wizer
 from support.components import frozen, frozen_by_rust
 from support.engine import binary
 from support.tools import wasmtime_program
-from wizer.component.session import ComponentSession
+from wizer import Session
 from wizer.engine.watchdog import Limits
 from wizer.errors import InvalidError, LimitError, StateError, TrapError
 
@@ -55,7 +55,7 @@ RETURNS = "(global.set $n (i32.const 8)) (call $return) (i32.const 0)"
 )
 def test_asynchronous_initialisation(init: str, callback: str) -> None:
     snapshot = frozen(asynchronous(init, callback), imports={"host": lambda: 8})
-    with ComponentSession(snapshot) as session:
+    with Session(snapshot) as session:
         assert session.call("get") == 8
 
 
@@ -64,7 +64,7 @@ def test_asynchronous_initialisation_beside_rust(tmp_path: Path) -> None:
     wasm = asynchronous(RETURNS)
     theirs = frozen_by_rust(wasm, tmp_path, "-W", "unknown-imports-trap=y")
     assert isinstance(theirs, bytes), theirs
-    with ComponentSession(theirs) as session:
+    with Session(theirs) as session:
         assert session.call("get") == 8
     assert len(frozen(wasm)) <= len(theirs)
 
@@ -85,7 +85,7 @@ def test_asynchronous_initialisation_that_does_not_return(
 ) -> None:
     wasm = asynchronous(init, f"(i32.const {YIELD})")
     with (
-        ComponentSession(wasm, imports={"host": lambda: 1 // 0}, limits=Limits(timeout=0.3)) as session,
+        Session(wasm, imports={"host": lambda: 1 // 0}, limits=Limits(timeout=0.3)) as session,
         pytest.raises(error, match=message),
     ):
         session.call("wizer-initialize")
@@ -153,4 +153,4 @@ def test_types_of_streams_futures_and_maps_are_kept() -> None:
 )
 def test_what_the_engine_does_not_know(definition: str, feature: str) -> None:
     with pytest.raises(InvalidError, match=f"requires? the component model {feature}|{feature} feature"):
-        ComponentSession(binary(f"(component {definition})"))
+        Session(binary(f"(component {definition})"))

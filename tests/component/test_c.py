@@ -10,7 +10,7 @@ import pytest
 from support.compiled import Written, build, needs_adapter, needs_tools
 from support.components import Running, frozen, frozen_by_rust, validate
 from support.tools import wasmtime_program
-from wizer.component.session import ComponentSession
+from wizer import Session
 from wizer.engine.wasi import Wasi
 from wizer.errors import TrapError
 
@@ -161,12 +161,12 @@ def test_wasi_during_initialisation(tmp_path: Path) -> None:
     (tmp_path / "data" / "hello.txt").write_text("hi there\n")
     written = Written()
     wasi = Wasi(env={"HOME_OF_GUEST": "/home"}, mapdirs={"data": tmp_path / "data"}, stdout=written.add)
-    with ComponentSession(wasm, wasi=wasi) as session:
+    with Session(wasm, wasi=wasi) as session:
         session.call("boot")
         written.wait_for(b"booting\n")
         snapshot = session.snapshot(remove=["boot"])
     validate(snapshot)
-    with ComponentSession(snapshot, wasi=Wasi(stdout=written.add)) as session:
+    with Session(snapshot, wasi=Wasi(stdout=written.add)) as session:
         assert session.call("ok") == 1
         session.call("speak")
         written.wait_for(b"booting\nstill here\n")
@@ -179,7 +179,7 @@ def test_rust_keeps_handles_of_the_adapter_that_are_gone(tmp_path: Path) -> None
     theirs = frozen_by_rust(wasm, tmp_path, "-S", "cli", "-f", "my:guest/setup.boot()")
     assert isinstance(theirs, bytes), theirs
     with (
-        ComponentSession(theirs, wasi=Wasi(stdout="null")) as session,
+        Session(theirs, wasi=Wasi(stdout="null")) as session,
         pytest.raises(TrapError, match="unknown handle index"),
     ):
         session.call("speak")

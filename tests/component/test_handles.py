@@ -15,11 +15,11 @@ import wizer
 from support.components import COUNTER, Running, counter, frozen, frozen_by_rust
 from support.engine import binary, engine
 from support.tools import wasmtime_program
+from wizer import Session
 from wizer.component.handles import PROBE, RUN
 from wizer.component.instances import evaluate
 from wizer.component.instrument import instrument_component
 from wizer.component.parse import parse_component
-from wizer.component.session import ComponentSession
 from wizer.engine.wasi import Wasi
 from wizer.engine.watchdog import Limits
 from wizer.errors import StateError, TrapError
@@ -45,7 +45,7 @@ HOLDER = """(component
     (func (export "close") (param "h" u32) (canon lift (core func $i "close"))))"""
 
 
-def found(session: ComponentSession) -> set[int]:
+def found(session: Session) -> set[int]:
     """The open handles that an error names."""
     try:
         session.snapshot()
@@ -60,7 +60,7 @@ def test_exactly_the_open_handles_are_found(seed: int) -> None:
     """Whatever the order in which they were opened and closed; and looking changes nothing for the guest."""
     wasm, dice = binary(HOLDER), random.Random(seed)
     plain, handles = Running(wasm), set[int]()
-    with ComponentSession(wasm) as session:
+    with Session(wasm) as session:
         for _ in range(60):
             if handles and (len(handles) == 8 or dice.random() < 0.5):
                 handle = dice.choice(sorted(handles))
@@ -77,7 +77,7 @@ def test_exactly_the_open_handles_are_found(seed: int) -> None:
 
 def test_an_open_handle_behind_many_closed_ones() -> None:
     """The free places are handed out in ascending order, as if the table grew; the last one is not free."""
-    with ComponentSession(binary(HOLDER)) as session:
+    with Session(binary(HOLDER)) as session:
         session.call("open-many", RUN)
         session.call("close-down-from", RUN - 1)
         assert found(session) == {RUN}
@@ -86,7 +86,7 @@ def test_an_open_handle_behind_many_closed_ones() -> None:
 
 
 def test_looking_takes_none_of_the_fuel_of_the_guest() -> None:
-    with ComponentSession(binary(HOLDER), limits=Limits(fuel=100)) as session:
+    with Session(binary(HOLDER), limits=Limits(fuel=100)) as session:
         handle = session.call("open")
         left = session.store.get_fuel()
         assert found(session) == {handle}
@@ -99,7 +99,7 @@ def test_looking_takes_none_of_the_fuel_of_the_guest() -> None:
 
 
 def test_the_message_counts_them() -> None:
-    with ComponentSession(binary(HOLDER)) as session:
+    with Session(binary(HOLDER)) as session:
         session.call("open-many", 20)
         with pytest.raises(StateError) as caught:
             session.snapshot()
@@ -109,7 +109,7 @@ def test_the_message_counts_them() -> None:
 
 def test_frozen_without_them() -> None:
     wasm = binary(HOLDER)
-    with ComponentSession(wasm, open_handles="drop") as session:
+    with Session(wasm, open_handles="drop") as session:
         assert session.call("open") == 1
         snapshot = session.snapshot()
         assert session.call("open") == 2
@@ -171,7 +171,7 @@ def test_handles_of_nested_components() -> None:
           (instance $second (instantiate $user (with "maker" (instance $maker))))
           (export "first" (instance $first)) (export "second" (instance $second)))"""
     )
-    with ComponentSession(wasm) as session:
+    with Session(wasm) as session:
         assert session.snapshot()
         assert session.call("second.take") == 1
         with pytest.raises(StateError, match=r'instance 2 \("second"\) holds 1 open handle \(1\)'):
@@ -265,14 +265,14 @@ PRINTING = r"""(component
 def test_stream_of_the_host() -> None:
     written = bytearray()
     wasi = Wasi(stdout=written.extend)
-    with ComponentSession(binary(PRINTING), wasi=wasi) as session:
+    with Session(binary(PRINTING), wasi=wasi) as session:
         session.call("print")
         with pytest.raises(StateError, match=r"the component holds 1 open handle \(1\)"):
             session.snapshot()
         session.call("print")  # looking at it did not close it
         session.call("close")
         snapshot = session.snapshot()
-    with ComponentSession(snapshot, wasi=wasi) as session:
+    with Session(snapshot, wasi=wasi) as session:
         session.call("print")
     assert bytes(written) == b"hello\n" * 3
 
@@ -282,7 +282,7 @@ def test_rust_drops_it_silently_and_the_guest_traps(tmp_path: Path) -> None:
     theirs = frozen_by_rust(binary(PRINTING), tmp_path, "-S", "cli", "-f", "print")
     assert isinstance(theirs, bytes), theirs
     with (
-        ComponentSession(theirs, wasi=Wasi(stdout="null")) as session,
+        Session(theirs, wasi=Wasi(stdout="null")) as session,
         pytest.raises(TrapError, match="unknown handle index 1"),
     ):
         session.call("close")

@@ -8,9 +8,9 @@ import pytest
 
 from support.components import MANY, frozen
 from support.engine import binary
+from wizer import Session
 from wizer.component.instances import evaluate
 from wizer.component.parse import parse_component
-from wizer.component.session import ComponentSession
 from wizer.engine.watchdog import Limits
 from wizer.errors import (
     InvalidError,
@@ -43,7 +43,7 @@ ALIASED_MODULE = """(component (import "pkg" (instance $p (export "m" (core modu
 )
 def test_imported_code(wat: str, message: str) -> None:
     with pytest.raises(StateError, match=message):
-        ComponentSession(binary(wat))
+        Session(binary(wat))
 
 
 def test_imported_module_that_nobody_instantiates() -> None:
@@ -115,7 +115,7 @@ def test_malformed_module_inside() -> None:
 )
 def test_indices_that_go_nowhere(wasm: bytes) -> None:
     with pytest.raises(WizerError):
-        ComponentSession(wasm)
+        Session(wasm)
 
 
 def test_nesting_without_end() -> None:
@@ -168,7 +168,7 @@ LIFTED = """(component (core module $m %s) (core instance $i (instantiate $m))
 def test_renames() -> None:
     wasm = binary(LIFTED % ('(func (export "init"))', ""))
     with (
-        ComponentSession(wasm) as session,
+        Session(wasm) as session,
         pytest.raises(OptionError, match="do not support renaming functions"),
     ):
         session.snapshot(rename={"a": "wizer-initialize"})
@@ -176,7 +176,7 @@ def test_renames() -> None:
 
 def test_missing_function() -> None:
     wasm = binary(LIFTED % ('(func (export "init"))', ""))
-    with ComponentSession(wasm) as session:
+    with Session(wasm) as session:
         with pytest.raises(OptionError, match="does not export a function `nope`; it exports: `wizer-init"):
             session.call_text("nope")
         with pytest.raises(OptionError, match="does not export a function `nope`"):
@@ -185,7 +185,7 @@ def test_missing_function() -> None:
 
 def test_wrong_arguments() -> None:
     wasm = binary(LIFTED % ('(func (export "init") (param i32))', '(param "n" u32)'))
-    with ComponentSession(wasm) as session:
+    with Session(wasm) as session:
         with pytest.raises(OptionError, match="the argument `n` is missing"):
             session.call_text("wizer-initialize")
         with pytest.raises(OptionError, match="takes 1 arguments, not 0"):
@@ -197,7 +197,7 @@ def test_wrong_arguments() -> None:
 
 def test_trap() -> None:
     wasm = binary(LIFTED % ('(func $boom (export "init") unreachable)', ""))
-    with ComponentSession(wasm) as session, pytest.raises(TrapError) as caught:
+    with Session(wasm) as session, pytest.raises(TrapError) as caught:
         session.call("wizer-initialize")
     assert caught.value.message == "the `wizer-initialize` function trapped"
     assert "unreachable" in str(caught.value)
@@ -207,7 +207,7 @@ def test_trap() -> None:
 def test_time_limit() -> None:
     wasm = binary(LIFTED % ('(func (export "init") (loop (br 0)))', ""))
     with (
-        ComponentSession(wasm, limits=Limits(timeout=0.2)) as session,
+        Session(wasm, limits=Limits(timeout=0.2)) as session,
         pytest.raises(LimitError, match="longer"),
     ):
         session.call("wizer-initialize")
@@ -216,14 +216,14 @@ def test_time_limit() -> None:
 def test_memory_limit() -> None:
     wasm = binary(LIFTED % ('(memory 100) (func (export "init"))', ""))
     with pytest.raises(LimitError, match="exceeds the limit"):
-        ComponentSession(wasm, limits=Limits(max_memory=1 << 20))
+        Session(wasm, limits=Limits(max_memory=1 << 20))
 
 
 def test_instance_limit() -> None:
     wasm = binary(LIFTED % ('(func (export "init"))', ""))
-    ComponentSession(wasm, limits=Limits(max_instances=1)).close()
+    Session(wasm, limits=Limits(max_instances=1)).close()
     with pytest.raises(LimitError, match="instances"):
-        ComponentSession(wasm, limits=Limits(max_instances=0))
+        Session(wasm, limits=Limits(max_instances=0))
 
 
 def test_unknown_imports() -> None:
@@ -234,14 +234,14 @@ def test_unknown_imports() -> None:
           (core instance $i (instantiate $m (with "" (instance (export "w" (func $w))))))
           (func (export "wizer-initialize") (canon lift (core func $i "init"))))"""
     )
-    with ComponentSession(wasm) as session, pytest.raises(TrapError, match=r"my:host/log@1\.0\.0#write"):
+    with Session(wasm) as session, pytest.raises(TrapError, match=r"my:host/log@1\.0\.0#write"):
         session.call("wizer-initialize")
     with pytest.raises(LinkError, match="failed to instantiate"):
-        ComponentSession(wasm, unknown_imports="error")
+        Session(wasm, unknown_imports="error")
     with pytest.raises(OptionError, match="cannot return default values"):
-        ComponentSession(wasm, unknown_imports="default")
+        Session(wasm, unknown_imports="default")
     with pytest.raises(OptionError, match="preloading"):
-        ComponentSession(wasm, preload={"x": b""})
+        Session(wasm, preload={"x": b""})
     written: list[int] = []
     frozen(wasm, imports={"my:host/log@1.0.0": {"write": lambda: written.append(1)}})
     assert written == [1]
@@ -250,4 +250,4 @@ def test_unknown_imports() -> None:
 def test_invalid_component() -> None:
     wasm = binary(LIFTED % ('(func (export "init"))', "")).replace(b"init", b"tini", 1)
     with pytest.raises(InvalidError, match="the component does not compile"):
-        ComponentSession(wasm)
+        Session(wasm)

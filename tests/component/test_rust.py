@@ -12,7 +12,7 @@ import pytest
 from support.compiled import Written, componentize, needs_adapter, needs_tools
 from support.components import frozen_by_rust, validate
 from support.tools import wasmtime_program
-from wizer.component.session import ComponentSession
+from wizer import Session
 from wizer.engine.wasi import Wasi
 from wizer.errors import TrapError
 
@@ -95,11 +95,11 @@ def guest(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @pytest.mark.parametrize("keep", [False, True])
 def test_rust_component(guest: bytes, keep: bool) -> None:
     written = Written()
-    with ComponentSession(guest, wasi=Wasi(stdout=written.add)) as session:
+    with Session(guest, wasi=Wasi(stdout=written.add)) as session:
         session.call("wizer-initialize")
         snapshot = session.snapshot(remove=[] if keep else ["wizer-initialize"])
     validate(snapshot)
-    with ComponentSession(snapshot, wasi=Wasi(stdout=written.add)) as session:
+    with Session(snapshot, wasi=Wasi(stdout=written.add)) as session:
         assert session.call("find", "fox") == 3
         assert session.call("greet") == "good morning"
         written.wait_for(b"ready\nlooking for fox\n")
@@ -117,7 +117,7 @@ def test_rust_component_in_the_rust_tool(guest: bytes, tmp_path: Path) -> None:
     kept = frozen_by_rust(guest, tmp_path, "-S", "cli", "--keep-init-func=true")
     assert isinstance(kept, bytes), kept
     with (
-        ComponentSession(kept, wasi=Wasi(stdout="null")) as session,
+        Session(kept, wasi=Wasi(stdout="null")) as session,
         pytest.raises(TrapError, match="unknown handle index"),
     ):
         session.call("find", "fox")

@@ -6,7 +6,7 @@ import pytest
 
 from support.components import Running, frozen, validate
 from support.engine import binary
-from wizer.component.session import ComponentSession
+from wizer import Session
 from wizer.errors import StateError
 
 
@@ -277,7 +277,7 @@ def test_function_that_nobody_can_name() -> None:
           (core instance $j (instantiate $b (with "a" (instance $i))))
           (func (export "wizer-initialize") (canon lift (core func $j "init"))))"""
     )
-    with ComponentSession(wasm) as session:
+    with Session(wasm) as session:
         session.call("wizer-initialize")
         with pytest.raises(
             StateError, match=r'core instance 1 \("j"\): table 0 .*element 1 holds a function'
@@ -300,7 +300,7 @@ def test_object_that_two_instances_hold() -> None:
           (func (export "take") (canon lift (core func $j "take"))))"""
     )
     frozen(wasm, "make", keep=True)
-    with ComponentSession(wasm) as session:
+    with Session(wasm) as session:
         session.call("make")
         session.call("take")
         with pytest.raises(
@@ -362,7 +362,7 @@ def test_dropped_segments() -> None:
         DROPPING,
         extra='(func (export "data") (param "which" u32) (result u32) (canon lift (core func $i "data")))',
     )
-    with ComponentSession(wasm) as session:
+    with Session(wasm) as session:
         session.call("wizer-initialize")
         first = session.snapshot()
         session.call("data", 0)  # looking for dropped segments did not close the component

@@ -7,7 +7,7 @@ import pytest
 from support.components import COUNTER, MANY, SHIMMED, Running, counter, frozen
 from support.engine import binary
 from support.tools import printed, wasm_tools
-from wizer.component.session import ComponentSession
+from wizer import Session
 from wizer.errors import OptionError, StateError
 
 
@@ -161,7 +161,7 @@ def test_imported_component_that_refers_to_what_is_around_it(around: str, inside
         f"""(component {LIBRARY % (around, inside)} {USER}
           (instance $u (instantiate $user (with "c" (component $c)))) {TWO})"""
     )
-    with ComponentSession(wasm) as session:
+    with Session(wasm) as session:
         session.call("a.x-add", 5)
         with pytest.raises(StateError, match=r'instance 1 \("b"\) is made of a component that is passed by'):
             session.snapshot()
@@ -202,7 +202,7 @@ def test_module_that_nobody_instantiates_is_kept() -> None:
 
 def test_component_without_modules() -> None:
     wasm = binary('(component (component $c) (instance $i (instantiate $c)) (export "i" (instance $i)))')
-    with ComponentSession(wasm) as session:
+    with Session(wasm) as session:
         assert session.snapshot() == wasm
 
 
@@ -225,7 +225,7 @@ def test_names_follow_the_indices() -> None:
 
 def test_everything_is_kept_where_nothing_moves() -> None:
     wasm = binary(MANY)
-    with ComponentSession(wasm) as session:
+    with Session(wasm) as session:
         assert session.snapshot() == wasm
 
 
@@ -240,7 +240,7 @@ def test_function_of_an_instance_made_of_exports_goes() -> None:
     snapshot = frozen(wasm, "my:pkg/setup@1.0.0.boot(8)")
     run = Running(snapshot)
     assert run("my:pkg/setup@1.0.0|get") == 8
-    with ComponentSession(snapshot) as session, pytest.raises(OptionError, match="does not export"):
+    with Session(snapshot) as session, pytest.raises(OptionError, match="does not export"):
         session.call("my:pkg/setup.boot", 1)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from support.engine import binary
-from wizer.component.session import ComponentSession
+from wizer import Session
 from wizer.component.wave import format_value, parse_value, split_call
 from wizer.engine import component_types as cv
 from wizer.engine.component_types import Primitive, ValueType
@@ -154,7 +154,7 @@ def test_call_with_values_of_every_shape() -> None:
             "params": '(param "greeting" string) (param "numbers" $list) (param "more" $rec)',
         }
     )
-    with ComponentSession(wasm) as session:
+    with Session(wasm) as session:
         session.call_text('echo("hello", [1, 2], {name: "x", tags: some(["a"])})')
         [(name, results)] = session.results
         assert session.shown(name, results) == '("hello", [1, 2], {name: "x", tags: some(["a"])})'
@@ -175,7 +175,7 @@ def test_result_and_variant_come_back() -> None:
           (func (export "half") (param "n" u32) (result $r)
             (canon lift (core func $i "half") (memory (core memory $i "memory")))))"""
     )
-    with ComponentSession(wasm) as session:
+    with Session(wasm) as session:
         session.call_text("half(6)")
         session.call_text("half(7)")
         assert [session.shown(*entry) for entry in session.results] == ["ok(3)", "err(3)"]

@@ -13,6 +13,7 @@ from support.tools import assembled
 from wizer import EngineConfig, ExitError, InvalidError, LinkError, Session, TrapError, Wasi, Wizer, wizen
 from wizer.binary import sections as sec
 from wizer.binary.module import parse_module
+from wizer.engine.text import Wasm
 
 LIB = """(module (global $n (mut i32) (i32.const 0)) (memory (export "memory") 1)
     (func (export "_initialize") (global.set $n (i32.const 40)))
@@ -146,9 +147,12 @@ def test_externs_of_the_engine() -> None:
 @pytest.mark.parametrize("way", ["imports", "preload"])
 def test_another_module(form: str, way: str, tmp_path: Path) -> None:
     (tmp_path / "lib.wat").write_text(LIB)
-    lib = {"text": LIB, "bytes": binary(LIB), "path": tmp_path / "lib.wat"}[form]
-    given = {way: {"lib": lib}}
-    snapshot = wizen(USER, init_func="init", **given)
+    forms: dict[str, Wasm] = {"text": LIB, "bytes": binary(LIB), "path": tmp_path / "lib.wat"}
+    given = {"lib": forms[form]}
+    if way == "imports":
+        snapshot = wizen(USER, given, init_func="init")
+    else:
+        snapshot = wizen(USER, preload=given, init_func="init")
     provider = Guest(binary(LIB))
     guest = Guest(snapshot, {"lib": {"next": provider.export("next")}}, provider.store)
     assert guest("g") == 41, "its `_initialize` ran"

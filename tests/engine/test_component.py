@@ -11,8 +11,7 @@ from wasmtime import _ffi as ffi
 
 from support.components import COUNTER, Running, counter, frozen
 from support.engine import binary
-from wizer.component.freeze import ComponentInstrumented
-from wizer.component.session import ComponentSession
+from wizer import Instrumented, Session
 from wizer.engine.config import EngineConfig
 from wizer.errors import OptionError, TrapError
 
@@ -40,7 +39,7 @@ def call(store: wasmtime.Store, instance: wc.Instance, name: str, *args: int) ->
 
 
 def test_two_instances_of_a_component_in_one_store() -> None:
-    instrumented = ComponentInstrumented(binary(WAT))
+    instrumented = Instrumented(binary(WAT))
     store = wasmtime.Store()
     component = wc.Component(store.engine, instrumented.wasm)
     wasmtime.Instance(store, wasmtime.Module(store.engine, "(module (memory 1))"), [])
@@ -80,7 +79,7 @@ def test_component_that_exports_our_function_itself() -> None:
 
 
 def test_instance_of_something_else() -> None:
-    instrumented = ComponentInstrumented(binary(WAT))
+    instrumented = Instrumented(binary(WAT))
     store = wasmtime.Store()
     instance = wc.Linker(store.engine).instantiate(store, wc.Component(store.engine, binary(WAT)))
     with pytest.raises(OptionError, match="instantiate the `wasm` that `instrument` returned"):
@@ -92,13 +91,13 @@ def test_both_compilers(compiler: str) -> None:
     if compiler == "winch" and sys.platform != "linux":
         pytest.skip("Winch is not for this machine")
     config = EngineConfig(compiler="winch" if compiler == "winch" else "cranelift", cache=False)
-    with ComponentSession(binary(WAT), engine=config) as session:
+    with Session(binary(WAT), engine=config) as session:
         session.call("a-add", 3)
         assert Running(session.snapshot())("a-get") == 3
 
 
 def test_session_goes_on_after_a_snapshot() -> None:
-    with ComponentSession(binary(WAT)) as session:
+    with Session(binary(WAT)) as session:
         session.call("a-add", 3)
         first = session.snapshot()
         session.call("a-add", 4)
@@ -120,7 +119,7 @@ IMPORTING = """(component
 
 
 def test_python_function_as_import() -> None:
-    with ComponentSession(binary(IMPORTING), imports={"ask": lambda n: n * 100}) as session:
+    with Session(binary(IMPORTING), imports={"ask": lambda n: n * 100}) as session:
         session.call("wizer-initialize")
         snapshot = session.snapshot(remove=["wizer-initialize"])
     assert Running(snapshot)("get") == 500
@@ -130,7 +129,7 @@ def test_python_function_that_raises() -> None:
     def ask(_n: int) -> int:
         raise KeyError("answer")
 
-    with ComponentSession(binary(IMPORTING), imports={"ask": ask}) as session:
+    with Session(binary(IMPORTING), imports={"ask": ask}) as session:
         with pytest.raises(TrapError) as caught:
             session.call("wizer-initialize")
         assert isinstance(caught.value.__cause__, KeyError)
@@ -139,7 +138,7 @@ def test_python_function_that_raises() -> None:
 
 def test_python_function_that_returns_nonsense() -> None:
     with (
-        ComponentSession(binary(IMPORTING), imports={"ask": lambda _n: "many"}) as session,
+        Session(binary(IMPORTING), imports={"ask": lambda _n: "many"}) as session,
         pytest.raises(TrapError, match="expected int"),
     ):
         session.call("wizer-initialize")
@@ -150,7 +149,7 @@ def test_python_function_that_is_interrupted() -> None:
         raise KeyboardInterrupt
 
     with (
-        ComponentSession(binary(IMPORTING), imports={"ask": ask}) as session,
+        Session(binary(IMPORTING), imports={"ask": ask}) as session,
         pytest.raises(KeyboardInterrupt),
     ):
         session.call("wizer-initialize")

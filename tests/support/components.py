@@ -12,7 +12,7 @@ import wasmtime.component as wc
 
 from support.engine import engine
 from support.tools import complaint, wasm_tools, wasmtime_program
-from wizer.component.session import ComponentSession
+from wizer import Session
 
 INIT = "wizer-initialize"
 
@@ -105,13 +105,13 @@ def frozen(
 ) -> bytes:
     """Freeze a component after ``init``; check that it is valid, and that a second snapshot adds nothing."""
     names = [init] if isinstance(init, str) else list(init)
-    with ComponentSession(wasm, imports=imports, **options) as session:
+    with Session(wasm, imports=imports, **options) as session:
         for name in names:
             session.call_text(name)
         removed = [] if keep else [name.partition("(")[0] for name in names]
         snapshot = session.snapshot(remove=removed)
     validate(snapshot)
-    with ComponentSession(snapshot, **options) as session:
+    with Session(snapshot, **options) as session:
         again = session.snapshot()
     assert again == snapshot, "a snapshot of the snapshot differs"
     return snapshot

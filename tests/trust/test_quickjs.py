@@ -6,13 +6,15 @@ import hashlib
 import subprocess
 import sys
 from pathlib import Path
+from typing import Unpack
 
 import pytest
 
 from support.command import environment
-from wizer import OptionError, Session, Wasi, Wizer
+from wizer import OptionError, Session, Wasi
 from wizer.demo.quickjs import QuickJS, load
 from wizer.engine.deterministic import Deterministic
+from wizer.options import Options, SessionOptions
 from wizer.trust.audit import audit_with
 from wizer.trust.verify import verify_session
 
@@ -26,13 +28,11 @@ globalThis.layout = () => JSON.stringify(slots.map(slot => slot.length));
 0"""
 
 
-class Application(Wizer):
-    """Boots QuickJS with the application."""
-
-    def initialize(self, session: Session) -> None:
-        javascript = QuickJS(session)
-        javascript.boot()
-        javascript.evaluate(APPLICATION)
+def boot(session: Session) -> None:
+    """Boot QuickJS with the application."""
+    javascript = QuickJS(session)
+    javascript.boot()
+    javascript.evaluate(APPLICATION)
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +43,10 @@ def quickjs() -> bytes:
         pytest.skip(str(missing))
 
 
-def freeze(quickjs: bytes, **options: object) -> bytes:
-    application = Application(init_func=(), wasi=Wasi(), **options)  # type: ignore[arg-type]
-    with application.session(quickjs) as session:
-        application.initialize(session)
+def freeze(quickjs: bytes, **options: Unpack[SessionOptions]) -> bytes:
+    options["wasi"] = Wasi()
+    with Session(quickjs, **options) as session:
+        boot(session)
         snapshot = session.snapshot()
         verify_session(session, snapshot)
     with Session(snapshot, wasi=Wasi()) as frozen:
@@ -60,7 +60,7 @@ def test_two_ordinary_runs_differ(quickjs: bytes) -> None:
 
 def test_audit_names_the_ranges_and_the_source(quickjs: bytes) -> None:
     """QuickJS seeds Math.random with the clock."""
-    found = audit_with(Application(init_func=(), wasi=Wasi()), quickjs)
+    found = audit_with(Options(wasi=Wasi()), quickjs, initialize=boot)
     assert found.frozen() == ("clock",)
     assert found.calls["wasi_snapshot_preview1", "clock_time_get"] >= 2
     ranges = [finding for finding in found.findings if finding.difference.span is not None]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from wizer.cli.options import run_options
 from wizer.cli.parse import Arguments, UsageError, parse
 from wizer.cli.report import harmless, show
-from wizer.cli.run import fail_at_once, make_flags, make_wasi, make_wizer, read
+from wizer.cli.run import make_flags, make_options, make_wasi, read
 from wizer.cli.signals import watched
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
 
     with watched():
         wasm = read(options.input, "failed to open input file")
-        audit = audit_with(make_wizer(options, flags, wasi), wasm, hard_exit=fail_at_once)
+        audit = audit_with(make_options(options, flags, wasi), wasm)
     frozen = audit.frozen(allowed)
     if arguments.has("json"):
         print(json.dumps(_document(audit, frozen), indent=2))

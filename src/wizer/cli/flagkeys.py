@@ -10,10 +10,6 @@ from typing import Any
 from wizer.engine.config import FEATURES
 from wizer.records import record
 
-LETTERS: Mapping[str, str] = MappingProxyType(
-    {"codegen": "C", "optimize": "O", "wasm": "W", "wasi": "S", "debug": "D"}
-)
-
 
 @record
 class Key:

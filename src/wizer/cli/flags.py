@@ -9,14 +9,22 @@ Importing this module does not import the engine.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
 
-from wizer.cli.flagkeys import KEYS, LETTERS, Key
 from wizer.engine.config import FEATURES, EngineConfig
 from wizer.engine.wasi import Wasi
 from wizer.engine.watchdog import Limits
 from wizer.errors import OptionError
 from wizer.records import record, replace
+
+if TYPE_CHECKING:
+    from wizer.cli.flagkeys import Key
+
+LETTERS: Mapping[str, str] = MappingProxyType(
+    {"codegen": "C", "optimize": "O", "wasm": "W", "wasi": "S", "debug": "D"}
+)
+"""The sections, which are the long names of the options, and the short ones."""
 
 Setting = tuple[str, str, str | None]
 """A section ("codegen", "optimize", "wasm", "wasi" or "debug"), a key, and a value or None."""
@@ -76,6 +84,8 @@ def from_settings(
 
 def _read(section: str, name: str, text: str | None) -> tuple[Key, Any]:
     """Find a key and read its value."""
+    from wizer.cli.flagkeys import KEYS, Key
+
     option = f"-{LETTERS[section]} / --{section} option"
     spelling = name.replace("_", "-")
     if section == "codegen" and spelling.startswith("cranelift-") and spelling not in KEYS[section]:
@@ -142,4 +152,6 @@ def _unknown_imports(run: Mapping[str, Any]) -> Literal["trap", "default", "erro
 
 def describe(section: str) -> list[tuple[str, str]]:
     """Return the keys of a section that can be honoured, as they are written, and what they do."""
+    from wizer.cli.flagkeys import KEYS
+
     return [(f"{key.name}{key.form}", key.help) for key in KEYS[section].values() if key.target != "fixed"]

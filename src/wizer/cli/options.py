@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Literal, TypeVar
 
-from wizer.cli.flags import Setting
+from wizer.cli.flags import LETTERS, Setting, split
 from wizer.cli.parse import Arguments, UsageError
-from wizer.cli.settings import collect
 from wizer.cli.spec import AUDIT_ONLY, BY_NAME, UNSUPPORTED
 from wizer.cli.values import boolean, number, open_handles, seconds, size
 from wizer.core.calls import parse_call
@@ -127,7 +127,7 @@ def run_options(arguments: Arguments, *, audit: bool = False) -> RunOptions:
         open_handles=_last(arguments, "open-handles", open_handles) or "error",
         features=_features(arguments),
         relaxed_simd_deterministic=_last(arguments, "relaxed-simd-deterministic", boolean),
-        settings=tuple(collect(arguments)),
+        settings=tuple(_settings(arguments)),
         warnings=warnings,
     )
 
@@ -227,6 +227,19 @@ def _features(arguments: Arguments) -> dict[str, bool]:
     names = ("multi-memory", "multi-value", "bulk-memory", "simd", "relaxed-simd", "reference-types")
     given = {name: _last(arguments, f"wasm-{name}", boolean) for name in names}
     return {name: on for name, on in given.items() if on is not None}
+
+
+def _settings(arguments: Arguments) -> list[Setting]:
+    """Return all settings, those of the TOML file first: a later one takes precedence."""
+    settings = list[Setting]()
+    if (file := arguments.last("config")) is not None:
+        from wizer.cli.settings import read_config
+
+        settings += read_config(Path(file))
+    for option, value in arguments.given:
+        if option.name in LETTERS and value is not None:
+            settings += split(option.name, [value])
+    return settings
 
 
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}

@@ -8,23 +8,21 @@ import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from wizer.cli.flags import Flags, from_settings
+from wizer.cli.flags import LETTERS, Flags, from_settings
 from wizer.cli.options import STDIO, RunOptions, run_options
 from wizer.cli.parse import Arguments, UsageError
 from wizer.cli.report import say, worded
-from wizer.cli.settings import asked_for_help, render_keys
 from wizer.cli.signals import ignore, watched
 from wizer.engine.config import EngineConfig
 from wizer.engine.wasi import Wasi
 from wizer.errors import OptionError, OutputError, WizerError
+from wizer.options import DEFAULT_LIMITS, Changes, ExportChanges, Options
 from wizer.output import write_path, write_stream
 from wizer.records import replace
-from wizer.session import DEFAULT_LIMITS
 
 if TYPE_CHECKING:
-    from wizer.api import Wizer
     from wizer.binary.assemble import Chunk
     from wizer.session import Session
 
@@ -36,9 +34,12 @@ def main(arguments: Arguments) -> int:
         UsageError: the command line makes no sense.
         WizerError: the run failed; nothing is written.
     """
-    if section := asked_for_help(arguments):
-        print(render_keys(section), end="")
-        return 0
+    for section in LETTERS:
+        if arguments.last(section) == "help":
+            from wizer.cli.settings import render_keys
+
+            print(render_keys(section), end="")
+            return 0
     options = run_options(arguments)
     flags = make_flags(options)
     _check_terminals(options)
@@ -104,18 +105,16 @@ def make_wasi(options: RunOptions, flags: Flags) -> Wasi | None:
     return wasi
 
 
-def make_wizer(options: RunOptions, flags: Flags, wasi: Wasi | None) -> Wizer:
-    """Return the pre-initialiser that a command line asks for."""
-    from wizer.api import Wizer
-
-    rest: dict[str, Any] = {}
+def make_options(options: RunOptions, flags: Flags, wasi: Wasi | None) -> Options:
+    """Return the library's options for what a command line asks for."""
+    rest: Changes = {}
     if options.max_data_segments is not None:
         rest["max_data_segments"] = options.max_data_segments
     if options.max_output is not None:
         rest["max_output"] = options.max_output
     if flags.unknown_imports is not None:
         rest["unknown_imports"] = flags.unknown_imports
-    return Wizer(
+    return Options(
         init_func=options.init_funcs,
         keep_init_func=options.keep_init_func,
         rename=options.rename,
@@ -126,32 +125,44 @@ def make_wizer(options: RunOptions, flags: Flags, wasi: Wasi | None) -> Wizer:
         deterministic=options.deterministic,
         verify=options.verify,
         open_handles=options.open_handles,
-        **rest,
-    )
+        hard_exit=fail_at_once,
+    ).changed(**rest)
 
 
-def _run(options: RunOptions, flags: Flags, wasi: Wasi | None, wasm: bytes) -> None:
+def _run(given: RunOptions, flags: Flags, wasi: Wasi | None, wasm: bytes) -> None:
     """Initialise ``wasm`` and write the snapshot."""
-    wizer = make_wizer(options, flags, wasi)
-    with wizer.session(wasm, hard_exit=fail_at_once) as session:
-        changes = {**wizer.export_changes(), "rename": known_renames(options.rename, session)}
-        wizer.initialize(session)
-        chunks = wizer.freeze(session, changes)
-        if options.warn_frozen:
-            _warn_frozen(wizer, wasm)  # first: it takes its time, and what ends it leaves the old output
-        _write(chunks, options.output)
+    from wizer.session import Session, export_changes
+
+    options = make_options(given, flags, wasi)
+    with Session.of(wasm, options) as session:
+        changes = export_changes(options)
+        changes["rename"] = known_renames(given.rename, session)
+        session.initialize(options.init_funcs)
+        chunks = _chunks(session, options, changes)
+        if given.warn_frozen:
+            _warn_frozen(options, wasm)  # first: it takes its time, and what ends it leaves the old output
+        _write(chunks, given.output)
         _note_dropped_sections(session)
         for name, results in session.results:
             if results:
                 say(f"`{name}` returned {session.shown(name, results)}")
 
 
-def _warn_frozen(wizer: Wizer, wasm: bytes) -> None:
+def _chunks(session: Session, options: Options, changes: ExportChanges) -> list[Chunk]:
+    """Return the snapshot in pieces, verified where that is asked for."""
+    if not options.verify:
+        return session.chunks(**changes)
+    from wizer.trust.verify import verified
+
+    return [verified(session, **changes)]
+
+
+def _warn_frozen(options: Options, wasm: bytes) -> None:
     """Say in a line for each source what of it is in the output."""
     from wizer.cli.audit import warnings
     from wizer.trust.audit import audit_with
 
-    for warning in warnings(audit_with(wizer, wasm, quiet=True, hard_exit=fail_at_once)):
+    for warning in warnings(audit_with(options, wasm, quiet=True)):
         say(f"warning: {warning}")
 
 

@@ -1,4 +1,4 @@
-"""The settings of ``-W``, ``-S``, ``-C``, ``-O`` and ``-D``, from the command line and from a TOML file.
+"""The settings of ``-W``, ``-S``, ``-C``, ``-O`` and ``-D``: from a TOML file, and as a list for people.
 
 What the keys mean is decided in `wizer.cli.flags`.
 """
@@ -8,30 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from wizer.cli.flagkeys import LETTERS
-from wizer.cli.flags import Setting, describe, from_settings, split
-from wizer.cli.parse import Arguments
+from wizer.cli.flags import LETTERS, Setting, describe, from_settings
 from wizer.cli.report import worded
 from wizer.errors import OptionError
-
-
-def collect(arguments: Arguments) -> list[Setting]:
-    """Return all settings, those of the TOML file first: a later one takes precedence.
-
-    Raises:
-        OptionError: the file cannot be read or is not what it should be.
-    """
-    file = arguments.last("config")
-    settings = [] if file is None else read_config(Path(file))
-    for option, value in arguments.given:
-        if option.name in LETTERS and value is not None:
-            settings += split(option.name, [value])
-    return settings
-
-
-def asked_for_help(arguments: Arguments) -> str | None:
-    """Return the section whose keys ``-W help`` or the like asks for."""
-    return next((section for section in LETTERS if arguments.last(section) == "help"), None)
 
 
 def render_keys(section: str) -> str:

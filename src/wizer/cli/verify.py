@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from wizer.cli.options import run_options
 from wizer.cli.parse import UsageError, parse
 from wizer.cli.report import say
-from wizer.cli.run import fail_at_once, make_flags, make_wasi, make_wizer, read
+from wizer.cli.run import make_flags, make_options, make_wasi, read
 from wizer.cli.signals import watched
 from wizer.cli.spec import OPTIONS, Takes
 from wizer.records import replace
@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
     from wizer.binary.module import parse_module
     from wizer.binary.sections import is_component
     from wizer.engine.text import to_binary
-    from wizer.trust.verify import VerificationError
+    from wizer.trust.verify import VerificationError, verify_with
 
     with watched():
         original = to_binary(read(options.input, "failed to open input file"))
@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
             names = parse_module(original).exports_by_name
             options = replace(options, rename={d: s for d, s in options.rename.items() if s in names})
         try:
-            make_wizer(options, flags, wasi).check(original, snapshot, hard_exit=fail_at_once)
+            verify_with(make_options(options, flags, wasi), original, snapshot)
         except VerificationError as error:
             if not error.undecided:
                 raise

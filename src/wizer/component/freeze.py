@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Unpack
 
 from wizer.binary.assemble import Chunk
 from wizer.component.adapter import without_handles
@@ -17,10 +17,11 @@ from wizer.component.removal import Path
 from wizer.component.rewrite import rewrite_component
 from wizer.core.rewrite import rewrite
 from wizer.errors import OptionError
+from wizer.options import ExportChanges, Options
 
 if TYPE_CHECKING:
-    import wasmtime
-    from wasmtime.component import Instance
+    from wizer.binary.module import Module
+    from wizer.engine.types import ComponentInstance, Store
 
 
 def freeze(
@@ -28,8 +29,7 @@ def freeze(
     instrumented: InstrumentedComponent,
     live: LiveComponent,
     removed: Collection[Path],
-    max_data_segments: int,
-    open_handles: Literal["error", "drop"],
+    options: Options,
 ) -> list[Chunk]:
     """Return the chunks of the snapshot; those of memory contents are views on the live memory.
 
@@ -38,8 +38,7 @@ def freeze(
         instrumented: what was made of it.
         live: its core instances, live.
         removed: the exported functions that the snapshot does not have.
-        max_data_segments: how many data segments each module may have.
-        open_handles: whether handles that are open are an "error"; if not, the snapshot does without them.
+        options: say how many data segments each module may have, and what to do about open handles.
 
     Raises:
         OptionError: a function cannot be left out, or the limit of data segments is too small.
@@ -48,11 +47,11 @@ def freeze(
     captured = capture_component(instances, instrumented, live.cores)
     cores = instances.cores
     states = [without_handles(core.module, state) for core, state in zip(cores, captured, strict=True)]
-    if open_handles == "error":
+    if options.open_handles == "error":
         put_back = [core for core in cores if states[core.number] is not captured[core.number]]
         check_open_handles(live.probes, put_back)
     modules = [
-        rewrite(core.module, state, core.module.exports, max_data_segments)
+        rewrite(core.module, state, core.module.exports, options.max_data_segments)
         for core, state in zip(cores, states, strict=True)
     ]
     return rewrite_component(instances, modules, removed)
@@ -96,56 +95,42 @@ def _unversioned(path: Path) -> Path:
 
 
 class ComponentInstrumented:
-    """A component to instantiate in an engine of one's own, and to freeze at any moment.
+    """An instrumented component: the `InstrumentedGuest` of `wizer.Instrumented`.
 
     Attributes:
         wasm: the component to instantiate, in the binary format: the original with exports added.
         prefix: what the name of the added function begins with.
     """
 
-    def __init__(
-        self,
-        wasm: bytes,
-        *,
-        max_data_segments: int = 10_000,
-        open_handles: Literal["error", "drop"] = "error",
-    ) -> None:
+    def __init__(self, wasm: bytes, options: Options) -> None:
         self._instances = evaluate(parse_component(wasm))
         self._instrumented = instrument_component(self._instances)
-        self._max_data_segments = max_data_segments
-        self._open_handles = open_handles
+        self._options = options
         self.wasm = self._instrumented.wasm
         self.prefix = self._instrumented.mark
 
-    def snapshot(
+    @property
+    def module(self) -> Module:
+        """What only a module has: raises `OptionError`."""
+        raise OptionError("a component is not one module")
+
+    def chunks(
         self,
-        store: wasmtime.Store,
-        instance: Instance,
-        *,
-        rename: Mapping[str, str] | None = None,
-        remove: Collection[str] = (),
-        keep: Collection[str] = (),
-        capture_imports: Collection[object] = (),
-    ) -> bytes:
-        """Freeze ``instance``, an instance of `wasm` in ``store``.
+        store: Store,
+        instance: ComponentInstance,
+        capture_imports: Collection[object],
+        **changes: Unpack[ExportChanges],
+    ) -> list[Chunk]:
+        """Freeze an instance; see `wizer.Instrumented.snapshot`.
 
-        Args:
-            store: the store of the instance.
-            instance: the instance.
-            rename: must be empty.
-            remove: exported functions that the snapshot does not have.
-            keep: those that it has all the same, where they are there.
-            capture_imports: must be empty: what core instances hold is all inside.
-
-        Raises:
-            OptionError: the instance is not one of `wasm`, or a name is not an export.
-            StateError: a core instance inside holds what no module can express.
+        Names to keep may be missing; there is nothing to rename, and no import to capture: what core
+        instances hold is all inside.
         """
-        refuse_renames(rename)
+        refuse_renames(changes.get("rename"))
         if capture_imports:
             raise OptionError("components do not import memories, tables or globals to capture")
         paths = list(exported_functions(Exports(self._instances.root.exports)))
-        removed = {find_path(paths, name) for name in remove if name not in keep}
+        kept = changes.get("keep", ())
+        removed = {find_path(paths, name) for name in changes.get("remove", ()) if name not in kept}
         live = find_live(store, instance, self._instances, self._instrumented)
-        limit = self._max_data_segments
-        return b"".join(freeze(self._instances, self._instrumented, live, removed, limit, self._open_handles))
+        return freeze(self._instances, self._instrumented, live, removed, self._options)

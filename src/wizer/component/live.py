@@ -11,8 +11,7 @@ from wizer.engine.core_instances import LiveCoreInstance, live_core_instances
 from wizer.records import record
 
 if TYPE_CHECKING:
-    import wasmtime
-    from wasmtime.component import Instance
+    from wizer.engine.types import ComponentInstance, Store
 
 
 @record
@@ -38,7 +37,7 @@ def probed_frames(instances: Instances) -> list[Frame]:
 
 
 def find_live(
-    store: wasmtime.Store, instance: Instance, instances: Instances, instrumented: InstrumentedComponent
+    store: Store, instance: ComponentInstance, instances: Instances, instrumented: InstrumentedComponent
 ) -> LiveComponent:
     """Return the core instances inside ``instance``.
 

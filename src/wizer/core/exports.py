@@ -21,7 +21,11 @@ from wizer.errors import OptionError
 
 
 def final_exports(
-    module: Module, *, rename: Mapping[str, str], remove: Collection[str] = (), keep: Collection[str] = ()
+    module: Module,
+    *,
+    rename: Mapping[str, str] | None = None,
+    remove: Collection[str] = (),
+    keep: Collection[str] = (),
 ) -> tuple[Export, ...]:
     """Return the exports of the snapshot, in the order of the original.
 
@@ -34,6 +38,7 @@ def final_exports(
     Raises:
         OptionError: a name is not an export, or is renamed twice.
     """
+    rename = rename or {}
     for name in (*rename.values(), *remove, *keep):
         if name not in module.exports_by_name:
             raise OptionError(f"the Wasm module does not have a `{name}` export")

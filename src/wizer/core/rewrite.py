@@ -52,6 +52,7 @@ from wizer.core.heap.appended import Function
 from wizer.core.heap.encode import References
 from wizer.core.previous import Appended, is_marker, marker, without_previous
 from wizer.core.state import State
+from wizer.options import MAX_DATA_SEGMENTS
 from wizer.records import replace
 
 # Engines take bodies of up to 7,654,321 bytes, and compile several smaller ones in parallel.
@@ -59,7 +60,7 @@ _MAX_BODY = 1_000_000
 
 
 def rewrite(
-    module: Module, state: State, exports: Sequence[Export], max_data_segments: int = 10_000
+    module: Module, state: State, exports: Sequence[Export], max_data_segments: int = MAX_DATA_SEGMENTS
 ) -> list[Chunk]:
     """Return the chunks of the snapshot; those of memory contents are views on the live memory.
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
+from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from wizer.binary.assemble import Chunk
 from wizer.binary.externs import INITIALIZE, Export, ExternKind
@@ -15,25 +15,20 @@ from wizer.binary.types import FuncType
 from wizer.core.calls import Call, convert_args, parse_call
 from wizer.core.exports import final_exports
 from wizer.core.instrument import instrument, needs_cranelift
-from wizer.engine.config import EngineConfig
-from wizer.engine.deterministic import Deterministic
-from wizer.engine.link import UnknownImports
 from wizer.engine.module import RunningModule
 from wizer.engine.reader import LiveInstance
-from wizer.engine.text import Wasm, to_binary
-from wizer.engine.wasi import Wasi
-from wizer.engine.watchdog import Limits
+from wizer.engine.text import to_binary
 from wizer.errors import OptionError
+from wizer.options import ExportChanges, Options
 
 if TYPE_CHECKING:
-    import wasmtime
-
+    from wizer.core.guest import CoreStates, Results
     from wizer.core.state import State
-    from wizer.engine.trace import Trace
+    from wizer.engine.types import Instance, Store
 
 
 class ModuleSession:
-    """The part of a session that is particular to core modules; see `wizer.Session` for the arguments.
+    """A live module, in the binary format: the `Guest` of a session.
 
     Attributes:
         module: the parsed module.
@@ -41,49 +36,36 @@ class ModuleSession:
         results: the calls made so far and their results.
     """
 
-    def __init__(
-        self,
-        wasm: bytes,
-        *,
-        imports: Mapping[str, Any] | None = None,
-        wasi: Wasi | None = None,
-        preload: Mapping[str, Wasm] | None = None,
-        unknown_imports: UnknownImports = "trap",
-        limits: Limits | None = None,
-        engine: EngineConfig | None = None,
-        max_data_segments: int = 10_000,
-        hard_exit: Callable[[BaseException], None] | None = None,
-        deterministic: Deterministic | None = None,
-        trace: Trace | None = None,
-        initialize: bool = True,
-    ) -> None:
+    is_component = False
+
+    def __init__(self, wasm: bytes, options: Options) -> None:
         self.module: Module = parse_module(wasm)
-        self.results: list[tuple[str, tuple[object, ...]]] = []
-        self._max_data_segments = max_data_segments
+        self.results: Results = []
+        self._max_data_segments = options.max_data_segments
         threading.Thread(target=_import_ahead, args=(self.module,)).start()
         instrumented, self._accessors = instrument(self.module)
-        given = {name: _given(items) for name, items in {**(preload or {}), **(imports or {})}.items()}
+        given = _given(options)
         self._run = RunningModule(
             self.module,
             instrumented,
             {name: items for name, items in given.items() if isinstance(items, bytes)},
             simple=not needs_cranelift(self.module),
-            config=engine or EngineConfig(),
-            limits=limits or Limits(),
-            hard_exit=hard_exit,
+            config=options.config,
+            limits=options.bounds,
+            hard_exit=options.hard_exit,
         )
         del instrumented  # as large as a snapshot's data
         self.store = self._run.shell.store
         try:
             self._run.link(
                 {name: items for name, items in given.items() if not isinstance(items, bytes)},
-                wasi,
-                unknown_imports,
-                deterministic=deterministic,
-                trace=trace,
+                options.wasi,
+                options.unknown_imports,
+                deterministic=options.world,
+                trace=options.trace,
             )
             self._run.instantiate()
-            if initialize and self.initialized:
+            if options.initialize and self.initialized:
                 self.call(INITIALIZE)
         except BaseException:
             self.close()
@@ -182,17 +164,11 @@ class ModuleSession:
             raise OptionError(f"the Wasm module does not have a {kind} export `{name}`")
         return export.index
 
-    def chunks(
-        self,
-        *,
-        rename: Mapping[str, str] | None = None,
-        remove: Collection[str] = (),
-        keep: Collection[str] = (),
-    ) -> list[Chunk]:
+    def chunks(self, **changes: Unpack[ExportChanges]) -> list[Chunk]:
         """Return the snapshot in pieces; those of memory contents are views on the live memory."""
         from wizer.core.rewrite import rewrite
 
-        exports = final_exports(self.module, rename=rename or {}, remove=remove, keep=keep)
+        exports = final_exports(self.module, **changes)
         with _no_collections():
             return rewrite(self.module, self.state(), exports, self._max_data_segments)
 
@@ -202,6 +178,10 @@ class ModuleSession:
 
         with self._run.shell.own_code():
             return capture(self.module, self._accessors, self._run.live, self._run.kept)
+
+    def states(self) -> CoreStates:
+        """Return the state with what to call it, which is nothing, and the module."""
+        return [("", self.module, self.state())]
 
 
 _MUCH_MEMORY = 32 << 20  # bytes: twice what linkers that give every program the same amount give
@@ -232,7 +212,7 @@ def _no_collections() -> Iterator[None]:
 
 
 class ModuleInstrumented:
-    """The part of `wizer.Instrumented` that is particular to core modules.
+    """An instrumented module: the `InstrumentedGuest` of `wizer.Instrumented`.
 
     Attributes:
         wasm: the instrumented module.
@@ -240,28 +220,25 @@ class ModuleInstrumented:
         prefix: what the names of the added exports begin with.
     """
 
-    def __init__(self, wasm: bytes, *, max_data_segments: int = 10_000) -> None:
+    def __init__(self, wasm: bytes, options: Options) -> None:
         self.module: Module = parse_module(wasm)
         self.wasm, self._accessors = instrument(self.module)
         self.prefix = self._accessors.prefix
-        self._max_data_segments = max_data_segments
+        self._max_data_segments = options.max_data_segments
 
-    def snapshot(
+    def chunks(
         self,
-        store: wasmtime.Store,
-        instance: wasmtime.Instance,
-        *,
-        rename: Mapping[str, str],
-        remove: Collection[str],
-        keep: Collection[str],
+        store: Store,
+        instance: Instance,
         capture_imports: Collection[tuple[ExternKind, int]],
-    ) -> bytes:
+        **changes: Unpack[ExportChanges],
+    ) -> list[Chunk]:
         """Freeze an instance; see `wizer.Instrumented.snapshot`."""
         from wizer.core.capture import capture
         from wizer.core.rewrite import rewrite
 
-        keep = [name for name in keep if name in self.module.exports_by_name]
-        exports = final_exports(self.module, rename=rename, remove=remove, keep=keep)
+        changes["keep"] = [name for name in changes.get("keep", ()) if name in self.module.exports_by_name]
+        exports = final_exports(self.module, **changes)
         imported = {
             (kind, index)
             for kind, count in self.module.import_counts.items()
@@ -270,14 +247,13 @@ class ModuleInstrumented:
         }
         kept = frozenset(imported - set(capture_imports))
         state = capture(self.module, self._accessors, LiveInstance(store, instance), kept)
-        return b"".join(rewrite(self.module, state, exports, self._max_data_segments))
+        return rewrite(self.module, state, exports, self._max_data_segments)
 
 
-def _given(items: Any) -> Mapping[str, Any] | bytes:
-    """Return what an import module name stands for: items, or another module in the binary format."""
-    if isinstance(items, Mapping):
-        return items
-    return to_binary(items)
+def _given(options: Options) -> dict[str, Mapping[str, Any] | bytes]:
+    """Return what import module names stand for: items, or another module in the binary format."""
+    given = {**(options.preload or {}), **(options.imports or {})}
+    return {name: items if isinstance(items, Mapping) else to_binary(items) for name, items in given.items()}
 
 
 class _Globals(MutableMapping[str, Any]):

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
+from wizer.checks import COUNT, SWITCH, TEXT, Kind, check, instance_kind, mapping_kind, or_none, words_kind
 from wizer.errors import OptionError
 from wizer.records import field, field_names, record
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 Compiler = Literal["cranelift", "winch"]
 OptLevel = Literal["none", "speed", "speed_and_size"]
 RegisterAllocator = Literal["backtracking", "single-pass"]
+UnknownImports: TypeAlias = Literal["trap", "error", "default"]
 
 # The proposals by the names of `wasmtime -W help`, with the C API's name of the switch. The engine also
 # implements extended-const, which has no switch: it is always on. Stack switching stays off: the Python
@@ -127,9 +129,7 @@ class EngineConfig:
     cranelift_flags: Mapping[str, str | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_word("compiler", self.compiler, ("auto", *get_args(Compiler)))
-        check_word("opt_level", self.opt_level, get_args(OptLevel))
-        check_word("regalloc", self.regalloc, (None, *get_args(RegisterAllocator)))
+        check(self, _KINDS)
         for name, on in self.features.items():
             if name not in FEATURES:
                 raise OptionError(f"unknown WebAssembly feature `{name}`; known: {', '.join(FEATURES)}")
@@ -144,11 +144,29 @@ class EngineConfig:
         return not all(self.features.values())
 
 
-def check_word(option: str, word: object, words: Collection[object]) -> None:
-    """Check that an option is one of the words that it takes; raise `OptionError` where it is not."""
-    if word not in words:
-        known = ", ".join(map(repr, words))
-        raise OptionError(f"the option `{option}` takes one of {known}, not {word!r}")
+_KINDS: Final[Mapping[str, Kind]] = {
+    "compiler": words_kind("auto", *get_args(Compiler)),
+    "opt_level": words_kind(*get_args(OptLevel)),
+    "regalloc": words_kind(None, *get_args(RegisterAllocator)),
+    "cache": instance_kind("True, False or the path of a TOML file", bool, str),
+    "features": mapping_kind("a mapping from names of features to True or False", SWITCH),
+    "nan_canonicalization": SWITCH,
+    "relaxed_simd_deterministic": SWITCH,
+    "max_wasm_stack": or_none(COUNT),
+    "async_stack_size": or_none(COUNT),
+    "parallel_compilation": SWITCH,
+    "native_unwind_info": SWITCH,
+    "debug_info": SWITCH,
+    "debug_verifier": SWITCH,
+    "signals_based_traps": or_none(SWITCH),
+    "memory_may_move": or_none(SWITCH),
+    "memory_reservation": or_none(COUNT),
+    "memory_reservation_for_growth": or_none(COUNT),
+    "memory_guard_size": or_none(COUNT),
+    "memory_init_cow": SWITCH,
+    "pooling": or_none(mapping_kind("a mapping from names of settings to numbers", COUNT)),
+    "cranelift_flags": mapping_kind("a mapping from names to strings or None", or_none(TEXT)),
+}
 
 
 def feature_set(switched: Mapping[str, bool]) -> dict[str, bool]:

@@ -11,9 +11,10 @@ it does not import the engine.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, TypeAlias
 
+from wizer.checks import SWITCH, Kind, check, or_none
 from wizer.errors import OptionError
 from wizer.records import record
 
@@ -41,12 +42,23 @@ class Deterministic:
     network: bool = False
 
     def __post_init__(self) -> None:
+        check(self, _KINDS)
         start = self.start
         if start is not None and not 0 <= start < 1 << 63:
             raise OptionError(f"the clock cannot start at {start} ns: expected 0 to 2^63-1")
         if not 0 <= self.step < 1 << 32:
             raise OptionError(f"a clock cannot step by {self.step} ns: expected 0 to 2^32-1")
 
+
+_WHOLE: Final = Kind("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool))
+
+_KINDS: Final[Mapping[str, Kind]] = {
+    "seed": Kind("a number or a string", lambda value: isinstance(value, str) or _WHOLE.holds(value)),
+    "start": or_none(_WHOLE),
+    "step": _WHOLE,
+    "reverse": SWITCH,
+    "network": SWITCH,
+}
 
 DeterministicOption: TypeAlias = "bool | int | str | Deterministic"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import wasmtime
 
@@ -28,6 +28,7 @@ from wizer.binary.module import Module, encode_global
 from wizer.binary.sections import MAGIC, MODULE_VERSION, encode_vector_section, section_header
 from wizer.binary.types import RefType
 from wizer.engine import capi
+from wizer.engine.config import UnknownImports
 from wizer.engine.messages import causes
 from wizer.errors import LinkError
 from wizer.records import record
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from wizer.engine.trace import Trace
 
 Supplied: TypeAlias = "capi.Extern | Callable[..., object]"
-UnknownImports: TypeAlias = Literal["trap", "error", "default"]
 Item: TypeAlias = "tuple[ExternKind, int]"
 
 

@@ -12,9 +12,9 @@ from wizer.binary.module import Module, parse_module
 from wizer.binary.types import FuncType, ValType
 from wizer.engine import capi
 from wizer.engine.compile import Compiled, compile_module, compile_with, validate_features
-from wizer.engine.config import EngineConfig
+from wizer.engine.config import EngineConfig, UnknownImports
 from wizer.engine.deterministic import Deterministic, World
-from wizer.engine.link import Item, Linked, Linker, UnknownImports
+from wizer.engine.link import Item, Linked, Linker
 from wizer.engine.messages import causes, is_trap
 from wizer.engine.reader import LiveInstance
 from wizer.engine.shell import Shell

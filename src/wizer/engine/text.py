@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from wizer.binary.sections import MAGIC
+from wizer.checks import refuse
 from wizer.errors import InvalidError, WizerError
 
 Wasm: TypeAlias = "bytes | bytearray | memoryview | str | os.PathLike[str]"
@@ -19,9 +20,12 @@ def to_binary(wasm: Wasm) -> bytes:
         wasm: bytes in the binary or the text format, a string in the text format, or the path of a file.
 
     Raises:
+        OptionError: it is none of these.
         WizerError: the file cannot be read.
         InvalidError: the text is malformed; the message shows where.
     """
+    if not isinstance(wasm, bytes | bytearray | memoryview | str | os.PathLike):
+        refuse("wasm", wasm, "bytes, a string in the text format or the path of a file")
     if isinstance(wasm, os.PathLike):
         path = Path(wasm)
         try:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
+from wizer.checks import SWITCH, TEXT_MAPPING, TEXTS, Kind, check, instance_kind, mapping_kind, sequence_kind
 from wizer.engine.streams import Outlet, Sink, Streams
 from wizer.errors import OptionError
 from wizer.records import field, record
@@ -53,6 +54,31 @@ class Wasi:
     network: bool = False
     name_lookup: bool = False
     http: bool = False
+
+    def __post_init__(self) -> None:
+        check(self, _KINDS)
+
+
+_PATH: Final = instance_kind("a path", str, os.PathLike)
+_OUTPUT: Final = Kind(
+    "'null', 'inherit', 'stderr', a path or a function",
+    lambda value: isinstance(value, str | os.PathLike) or callable(value),
+)
+
+_KINDS: Final[Mapping[str, Kind]] = {
+    "args": TEXTS,
+    "env": TEXT_MAPPING,
+    "inherit_env": SWITCH,
+    "dirs": sequence_kind("a sequence of directories", _PATH),
+    "mapdirs": mapping_kind("a mapping from the guest's names to directories", _PATH),
+    "read_only": SWITCH,
+    "stdin": instance_kind("'null', 'inherit', bytes or a path", str, bytes, os.PathLike),
+    "stdout": _OUTPUT,
+    "stderr": _OUTPUT,
+    "network": SWITCH,
+    "name_lookup": SWITCH,
+    "http": SWITCH,
+}
 
 
 def configure(

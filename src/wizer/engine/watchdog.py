@@ -63,7 +63,10 @@ class Limits:
     def __post_init__(self) -> None:
         for name in field_names(Limits):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, int | float) and 0 <= value < 1 << 63):
+            types = int | float if name == "timeout" else int
+            if value is not None and not (
+                isinstance(value, types) and not isinstance(value, bool) and 0 <= value < 1 << 63
+            ):
                 raise OptionError(f"limit `{name}` must be from 0 to 2^63-1, not {value!r}")
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 from wizer.binary.module import Module
 from wizer.core.state import State
@@ -27,13 +27,11 @@ from wizer.engine.text import Wasm, to_binary
 from wizer.engine.trace import Trace
 from wizer.engine.wasi import Wasi
 from wizer.errors import TrapError
+from wizer.options import Options
 from wizer.records import record, replace
-from wizer.session import Session
+from wizer.session import Initialize, Session, initialized
 from wizer.trust.differences import Difference, differences, merged
 from wizer.trust.symbols import Symbols
-
-if TYPE_CHECKING:
-    from wizer.api import Wizer
 
 SOURCES: Final = ("random", "clock", "env", "files", "other")
 
@@ -131,43 +129,28 @@ class Audit:
 
 
 def audit_with(
-    wizer: Wizer,
-    wasm: Wasm,
-    imports: Mapping[str, Any] | None = None,
-    *,
-    wasi: Wasi | None = None,
-    quiet: bool = False,
-    **options: Any,
+    options: Options, wasm: Wasm, *, initialize: Initialize | None = None, quiet: bool = False
 ) -> Audit:
-    """Audit what ``wizer`` makes of ``wasm``.
+    """Audit what initialisation makes of ``wasm``.
 
     Args:
-        wizer: the pre-initialiser.
+        options: how to run it. Its standard input is empty, and only the first run prints.
         wasm: the module.
-        imports: what it imports; see `Session`.
-        wasi: what ``wizer`` was given; its standard input is empty here, and only the first run prints.
+        initialize: initialises in a session, in the place of the functions that ``options`` name.
         quiet: not even the first run prints.
-        options: further ones for sessions.
     """
-    wasi = wizer.wasi if wasi is None else wasi
     binary = to_binary(wasm)
-    first_wasi = (
-        wasi if wasi is None else replace(wasi, stdin="null" if wasi.stdin == "inherit" else wasi.stdin)
-    )
+    wasi = options.wasi
+    if wasi is not None and wasi.stdin == "inherit":
+        wasi = replace(wasi, stdin="null")
 
     def run(world: Deterministic, wasi: Wasi | None, trace: Trace | None = None) -> Session:
-        session = wizer.session(binary, imports, wasi=wasi, deterministic=world, trace=trace, **options)
-        try:
-            wizer.initialize(session)
-        except BaseException:
-            session.close()
-            raise
-        return session
+        return initialized(binary, options.changed(wasi=wasi, deterministic=world, trace=trace), initialize)
 
     trace = Trace()
-    printing = first_wasi if not quiet or first_wasi is None else _silent(first_wasi)
+    printing = _silent(wasi) if quiet and wasi is not None else wasi
     with run(Deterministic(network=True, start=_START), printing, trace) as first:
-        return _Audit(first, trace, run, first_wasi).result()
+        return _Audit(first, trace, run, wasi).result()
 
 
 def _silent(wasi: Wasi) -> Wasi:

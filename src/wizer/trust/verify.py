@@ -7,16 +7,19 @@ is checked; and a snapshot of it, taken at once, must have the same state and be
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Final, TypeAlias, Unpack
 
 from wizer.binary.assemble import Chunk
 from wizer.binary.module import Module, parse_module
 from wizer.core.exports import final_exports
 from wizer.core.previous import without_previous
 from wizer.core.state import State
+from wizer.engine.deterministic import Deterministic
+from wizer.engine.text import Wasm, to_binary
 from wizer.errors import WizerError
+from wizer.options import ExportChanges, Options
 from wizer.records import replace
-from wizer.session import Session
+from wizer.session import Initialize, Session, export_changes, initialized
 from wizer.trust.differences import Difference, differences
 from wizer.trust.promises import broken_promises
 
@@ -58,7 +61,51 @@ def sentence(difference: Difference) -> str:
     return f"{difference.place}: {held}, {difference.second} in the snapshot"
 
 
-def verify_session(session: Session, snapshot: bytes, **changes: Any) -> None:
+def verify_with(
+    options: Options, original: Wasm, snapshot: Wasm, *, initialize: Initialize | None = None
+) -> None:
+    """Initialise ``original`` and check that ``snapshot`` is a snapshot of it.
+
+    Args:
+        options: those that the snapshot was made with.
+        original: the module.
+        snapshot: what was made of it.
+        initialize: initialises in a session, in the place of the functions that ``options`` name.
+
+    Raises:
+        VerificationError: it is not; the first difference is named.
+        WizerError: a module is invalid, or initialisation failed.
+    """
+    binary = to_binary(snapshot)
+    with initialized(original, options, initialize) as session:
+        try:
+            verify_session(session, binary, **export_changes(options))
+        except VerificationError as error:
+            if options.world is not None:
+                raise
+            with initialized(original, options.changed(deterministic=_ELSEWHERE), initialize) as another:
+                raise without_own(error, session, another) from None
+
+
+# Chance and time of another run than the first.
+_ELSEWHERE: Final = Deterministic(
+    network=True, seed="elsewhere", start=123_456_789_012_345_678, step=1_234_567
+)
+
+
+def verified(session: Session, **changes: Unpack[ExportChanges]) -> bytes:
+    """Return a snapshot of ``session`` that has been checked.
+
+    Raises:
+        VerificationError: it is not what it was made from; the first difference is named.
+        OptionError, StateError: as for `Session.snapshot`.
+    """
+    snapshot = session.snapshot(**changes)
+    verify_session(session, snapshot, **changes)
+    return snapshot
+
+
+def verify_session(session: Session, snapshot: bytes, **changes: Unpack[ExportChanges]) -> None:
     """Check that ``snapshot`` has the state of ``session``, and exports as `Session.snapshot` was told.
 
     Raises:
@@ -74,14 +121,14 @@ def verify_session(session: Session, snapshot: bytes, **changes: Any) -> None:
         raise VerificationError(found)
 
 
-def check(session: Session, snapshot: bytes, **changes: Any) -> Iterator[Difference]:
+def check(session: Session, snapshot: bytes, **changes: Unpack[ExportChanges]) -> Iterator[Difference]:
     """Yield where ``snapshot`` is not what `Session.snapshot` promises.
 
     A component's core modules are looked at one by one. What it exports itself is part of its type, which
     its own parts vouch for.
     """
     if not session.is_component:
-        exports = final_exports(session.module, **{**changes, "rename": changes.get("rename") or {}})
+        exports = final_exports(session.module, **changes)
         broken = list(broken_promises(session.module, exports, parse_module(snapshot)))
         yield from broken
         if any(difference.kind in ("type", "import") for difference in broken):

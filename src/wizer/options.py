@@ -1,0 +1,349 @@
+"""The options: what each is called, takes, means and is by default.
+
+`Options` holds them. The ``TypedDict`` classes say which of them a function takes by keyword, so that a type
+checker knows them (``**options: Unpack[WizerOptions]``, PEP 692); `session_options` and `wizer_options` make
+`Options` of what was given. `explains` writes what they mean into the docstrings of such functions.
+
+Importing this module does not import the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict, TypeVar, Unpack, get_args
+
+from wizer.checks import (
+    CALLABLE,
+    COUNT,
+    NAMED,
+    SWITCH,
+    TEXT_COLLECTION,
+    TEXT_MAPPING,
+    TEXTS,
+    Kind,
+    check,
+    instance_kind,
+    or_none,
+    refuse,
+    words_kind,
+)
+from wizer.engine.config import EngineConfig, UnknownImports
+from wizer.engine.deterministic import Deterministic, DeterministicOption, as_deterministic
+from wizer.engine.text import Wasm
+from wizer.engine.wasi import Wasi
+from wizer.engine.watchdog import Limits
+from wizer.errors import OptionError
+from wizer.records import field_names, record, replace
+
+if TYPE_CHECKING:
+    from wizer.engine.trace import Trace
+
+Imports: TypeAlias = Mapping[str, Any]
+OpenHandles: TypeAlias = Literal["error", "drop"]
+HardExit: TypeAlias = Callable[[BaseException], None]
+
+DEFAULT_LIMITS: Final = Limits(
+    timeout=600,
+    max_memory=1 << 34,
+    max_table_elements=10_000_000,
+    max_instances=10_000,
+    max_tables=10_000,
+    max_memories=10_000,
+)
+"""The bounds of a run that is given none: what a browser allows a module with a 64-bit memory, ten minutes,
+and as many instances, tables and memories as the engine allows a store.
+https://webassembly.github.io/spec/js-api/#limits"""
+
+MAX_DATA_SEGMENTS: Final = 10_000
+"""Data segments of a snapshot by default: fewer than any engine refuses."""
+
+MAX_OUTPUT: Final = 1 << 30
+"""Bytes of output by default. No browser loads a larger module:
+https://webassembly.github.io/spec/js-api/#limits"""
+
+
+class SnapshotOptions(TypedDict, total=False):
+    """What `Instrumented` takes: how a snapshot is written."""
+
+    max_data_segments: int
+    open_handles: OpenHandles
+
+
+class RunOptions(SnapshotOptions, total=False):
+    """What every run takes: what the guest sees, what bounds it, how it is compiled."""
+
+    wasi: Wasi | None
+    preload: Mapping[str, Wasm] | None
+    unknown_imports: UnknownImports
+    limits: Limits | None
+    engine: EngineConfig | None
+    deterministic: DeterministicOption
+    max_output: int | None
+
+
+class SessionOptions(RunOptions, total=False):
+    """What `Session` takes."""
+
+    hard_exit: HardExit | None
+    trace: Trace | None
+    initialize: bool
+
+
+class Changes(SessionOptions, total=False):
+    """What `Options.changed` takes."""
+
+    imports: Imports | None
+
+
+class WizerOptions(RunOptions, total=False):
+    """What `Wizer`, `wizen`, `verify` and `audit` take."""
+
+    init_func: str | Sequence[str]
+    keep_init_func: bool
+    rename: Mapping[str, str] | None
+    verify: bool
+
+
+class ExportChanges(TypedDict, total=False):
+    """How the exports of a snapshot differ from the original's."""
+
+    rename: Mapping[str, str] | None
+    remove: Collection[str]
+    keep: Collection[str]
+
+
+@record(kw_only=True)
+class Options:
+    """All options.
+
+    Attributes:
+        init_func: the exported function that initialises, by name or as a call (``"setup(3, 0x10)"``), or
+            several, which run in this order.
+        keep_init_func: whether the snapshot still exports them.
+        rename: new export name to old export name.
+        verify: check each snapshot against what it was made from, before it is handed out.
+        imports: for a module, by module name, either a mapping from names to Python functions and
+            ``wasmtime`` externs of the session's store, or another module, which is instantiated. What a
+            memory, table or global given here holds stays with its owner; what nobody gives is made by
+            Wizer, and its state is frozen. For a component, by name, Python functions, or for an instance a
+            mapping of them.
+        wasi: what the guest may see of the host through WASI (preview 1 for modules, 0.2 for components);
+            None: nothing.
+        preload: modules to instantiate first, by the name that they are imported under; a component has
+            none.
+        unknown_imports: functions that nobody gives "trap" when they are called, are an "error" at once, or
+            return the "default" values of their types.
+        limits: bounds on time, fuel and memory; None: ten minutes, 16 GiB of memory, ten million
+            elements of tables. ``Limits()`` has none.
+        engine: how to compile.
+        deterministic: what WASI shows of chance and time is made up, the same on every run: a seed, True for
+            the default one, or a `Deterministic`; relaxed vector instructions are deterministic too.
+        max_data_segments: how many data segments a module in the snapshot may have; some platforms allow
+            1,024.
+        max_output: how many bytes a snapshot may have; None: as many as it takes.
+        open_handles: for a component, whether handles (to streams, files and other resources) that are open
+            when it is frozen are an "error", or the snapshot does without them ("drop").
+        hard_exit: ends the process when a limit is met inside a host function, where no guest code runs.
+        trace: is told of every imported function that is called.
+        initialize: whether ``_initialize`` runs.
+
+    Raises:
+        OptionError: an option is not of its type; the message names it.
+    """
+
+    init_func: str | Sequence[str] = "wizer-initialize"
+    keep_init_func: bool = False
+    rename: Mapping[str, str] | None = None
+    verify: bool = False
+    imports: Imports | None = None
+    wasi: Wasi | None = None
+    preload: Mapping[str, Wasm] | None = None
+    unknown_imports: UnknownImports = "trap"
+    limits: Limits | None = None
+    engine: EngineConfig | None = None
+    deterministic: DeterministicOption = False
+    max_data_segments: int = MAX_DATA_SEGMENTS
+    max_output: int | None = MAX_OUTPUT
+    open_handles: OpenHandles = "error"
+    hard_exit: HardExit | None = None
+    trace: Trace | None = None
+    initialize: bool = True
+
+    def __post_init__(self) -> None:
+        check(self, _KINDS)
+
+    def changed(self, **changes: Unpack[Changes]) -> Options:
+        """Return options of which some are others."""
+        check_names(changes, Changes)
+        return replace(self, **changes)
+
+    @property
+    def init_funcs(self) -> tuple[str, ...]:
+        """The initialisation functions, in order."""
+        return (self.init_func,) if isinstance(self.init_func, str) else tuple(self.init_func)
+
+    @property
+    def bounds(self) -> Limits:
+        """The limits that hold."""
+        return DEFAULT_LIMITS if self.limits is None else self.limits
+
+    @property
+    def world(self) -> Deterministic | None:
+        """How chance, time and directories are made up; None: they are the host's."""
+        return as_deterministic(self.deterministic)
+
+    @property
+    def config(self) -> EngineConfig:
+        """How code is compiled: a deterministic run needs more of it than others."""
+        config = self.engine or EngineConfig()
+        if self.world is None:
+            return config
+        return replace(config, nan_canonicalization=True, relaxed_simd_deterministic=True)
+
+
+_KINDS: Final[Mapping[str, Kind]] = {
+    "init_func": Kind(
+        "the name of a function, a call or a sequence of them",
+        lambda value: isinstance(value, str) or TEXTS.holds(value),
+    ),
+    "keep_init_func": SWITCH,
+    "rename": or_none(TEXT_MAPPING),
+    "verify": SWITCH,
+    "imports": or_none(NAMED),
+    "wasi": or_none(instance_kind("a `Wasi`", Wasi)),
+    "preload": or_none(NAMED),
+    "unknown_imports": words_kind(*get_args(UnknownImports)),
+    "limits": or_none(instance_kind("a `Limits`", Limits)),
+    "engine": or_none(instance_kind("an `EngineConfig`", EngineConfig)),
+    "deterministic": or_none(
+        instance_kind(
+            "True, False, a seed (a number or a string), a `Deterministic`", int, str, Deterministic
+        )
+    ),
+    "max_data_segments": COUNT,
+    "max_output": or_none(COUNT),
+    "open_handles": words_kind(*get_args(OpenHandles)),
+    "hard_exit": or_none(CALLABLE),
+    "trace": or_none(Kind("a `Trace`", lambda value: hasattr(value, "unobserved"))),
+    "initialize": SWITCH,
+}
+
+
+def session_options(given: SessionOptions, imports: Imports | None = None) -> Options:
+    """Return what was given to `Session`, and defaults.
+
+    Raises:
+        OptionError: it takes no such option, or one is not of its type.
+    """
+    check_names(given, SessionOptions)
+    return Options(imports=imports, **given)
+
+
+def wizer_options(given: WizerOptions, imports: Imports | None = None) -> Options:
+    """Return what was given to `Wizer`, and defaults.
+
+    Raises:
+        OptionError: it takes no such option, or one is not of its type.
+    """
+    check_names(given, WizerOptions)
+    return Options(imports=imports, **given)
+
+
+def snapshot_options(given: SnapshotOptions) -> Options:
+    """Return what was given to `Instrumented`, and defaults.
+
+    Raises:
+        OptionError: it takes no such option, or one is not of its type.
+    """
+    check_names(given, SnapshotOptions)
+    return Options(**given)
+
+
+def check_changes(changes: ExportChanges) -> None:
+    """Check what was given to `Session.snapshot`.
+
+    Raises:
+        OptionError: it takes no such option, or one is not of its type.
+    """
+    check_names(changes, ExportChanges)
+    rename = changes.get("rename")
+    if rename is not None and not TEXT_MAPPING.holds(rename):
+        refuse("rename", rename, TEXT_MAPPING.expected)
+    for option, names in (("remove", changes.get("remove", ())), ("keep", changes.get("keep", ()))):
+        if not TEXT_COLLECTION.holds(names):
+            refuse(option, names, TEXT_COLLECTION.expected)
+
+
+def check_names(given: Mapping[str, object], kind: type) -> None:
+    """Check that what was given by keyword are options of ``kind``, one of the ``TypedDict`` classes.
+
+    Raises:
+        OptionError: one is not; what may have been meant is named.
+    """
+    known = _names(kind)
+    for name in given:
+        if name not in known:
+            raise OptionError(f"there is no option `{name}` here{_advice(name, known)}")
+
+
+def _names(kind: type) -> tuple[str, ...]:
+    """Return the options of a ``TypedDict`` class."""
+    return tuple(kind.__annotations__)
+
+
+_PARTS: Final = {"limits": Limits, "wasi": Wasi, "engine": EngineConfig}
+
+
+def _advice(name: str, known: Sequence[str]) -> str:
+    """Say what may have been meant by an option that is not known: another one, or a field of one."""
+    from difflib import get_close_matches
+
+    meant = {option: option for option in known}
+    for option, part in _PARTS.items():
+        if option in known:
+            for inner in field_names(part):
+                meant.setdefault(inner, f"{option}={part.__name__}({inner}=…)")
+    close = get_close_matches(name, meant, n=1)
+    if close:
+        return f"; did you mean `{meant[close[0]]}`?"
+    return f"; known are {', '.join(known)}"
+
+
+_Documented = TypeVar("_Documented", bound=Callable[..., object])
+
+
+def explains(kind: type) -> Callable[[_Documented], _Documented]:
+    """Return a decorator that adds to a docstring what the options of ``kind`` mean."""
+
+    def explain(documented: _Documented) -> _Documented:
+        if documented.__doc__ is not None and Options.__doc__ is not None:  # python -OO has none
+            entries = dict(_entries(Options.__doc__))
+            lines = ["Options:", *(line for name in _names(kind) for line in entries[name])]
+            margin = " " * _margin(documented.__doc__)
+            added = "\n".join(margin + line for line in lines)
+            documented.__doc__ = f"{documented.__doc__.rstrip()}\n\n{added}\n{margin}"
+        return documented
+
+    return explain
+
+
+def _entries(doc: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield the attributes that a docstring names, each with the lines about it."""
+    margin = _margin(doc)
+    lines = [line[margin:] for line in doc.splitlines()]
+    name, about = "", list[str]()
+    for line in lines[lines.index("Attributes:") + 1 :]:
+        if not line.startswith("    "):
+            break
+        if not line.startswith("        "):
+            if name:
+                yield name, about
+            name, about = line.strip().partition(":")[0], []
+        about.append(line)
+    yield name, about
+
+
+def _margin(doc: str) -> int:
+    """Return by how many blanks the lines of a docstring are indented: none from Python 3.13 on."""
+    indents = (len(line) - len(line.lstrip()) for line in doc.splitlines()[1:] if line.strip())
+    return min(indents, default=0)
