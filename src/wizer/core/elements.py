@@ -8,6 +8,7 @@ from typing import Final
 
 from wizer.binary import sections as sec
 from wizer.binary.assemble import Chunk
+from wizer.binary.expr import encode_null, encode_ref_func
 from wizer.binary.externs import Export
 from wizer.binary.instructions import referring
 from wizer.binary.leb128 import any_unsigned, encode_unsigned
@@ -21,8 +22,8 @@ from wizer.binary.segments import (
     encode_passive_elements,
 )
 from wizer.binary.types import FUNCREF, FUNCREF_NON_NULL, RefType, matches
-from wizer.core.heap.encode import References
-from wizer.core.state import FuncRef, Ref, State
+from wizer.core.heap.heapcode import HeapCode
+from wizer.core.state import NULL, FuncRef, Ref, State
 from wizer.core.tables import initial_element
 from wizer.records import record
 
@@ -57,8 +58,7 @@ def element_contents(
     module: Module,
     state: State,
     exports: Sequence[Export],
-    references: References,
-    new: Sequence[Segment],
+    heap: HeapCode,
 ) -> list[Chunk] | None:
     """Return the contents of the element section, or None where there are no segments.
 
@@ -71,35 +71,34 @@ def element_contents(
         module: the original module.
         state: the state of its instance.
         exports: the exports of the snapshot.
-        references: after it has encoded everything else.
-        new: the segments that write tables, from `table_segments`.
+        heap: what references are.
     """
     replaced = {tableidx for tableidx, table in state.tables.items() if table.changed is not None}
     replaced |= {index for kind, index in state.kept if kind == "table"}
-    indices_matter = bool(references.passive_elements) or _refers_to_segments(module)
-    rest = list(new)
+    indices_matter = bool(heap.passive_elements) or _refers_to_segments(module)
+    rest = list(_table_segments(module, state, heap))
     segments = []
     for elemidx, element in enumerate(module.elements):
         if element.mode != "active" or element.tableidx not in replaced:
-            segments.append(_kept_segment(state, elemidx, element, references))
+            segments.append(_kept_segment(state, elemidx, element, heap))
         elif rest and matches(rest[0].reftype, element.reftype, module.types):
             segments.append(rest.pop(0))
         elif indices_matter:
             segments.append(Segment(encode_empty(element, "declarative")))
-    segments += [Segment(passive) for passive in references.passive_elements]
+    segments += [Segment(passive) for passive in heap.passive_elements]
     segments += rest
-    undeclared = _undeclared(module, exports, segments, references)
+    undeclared = _undeclared(module, exports, segments, heap)
     if undeclared:
         segments.append(Segment(encode_declarative(sorted(undeclared))))
     return [encode_unsigned(len(segments)), *(s.code for s in segments)] if segments else None
 
 
-def _kept_segment(state: State, elemidx: int, element: ElementSegment, references: References) -> Segment:
+def _kept_segment(state: State, elemidx: int, element: ElementSegment, heap: HeapCode) -> Segment:
     """Return a segment as it is, but for passive ones that were dropped or whose objects changed."""
     if elemidx in state.dropped_elements:
         return Segment(encode_empty(element, "passive"))
     if elemidx in state.elements:
-        items = references.segment_elements(elemidx)
+        items = heap.items[elemidx]
         funcs = frozenset(ref.funcidx for ref in state.elements[elemidx] if isinstance(ref, FuncRef))
         return Segment(encode_passive_elements(element.reftype, items), funcs=funcs)
     return Segment(element.code, funcs=element.funcs())
@@ -111,35 +110,34 @@ def _refers_to_segments(module: Module) -> bool:
 
 
 def _undeclared(
-    module: Module, exports: Sequence[Export], segments: Sequence[Segment], references: References
+    module: Module, exports: Sequence[Export], segments: Sequence[Segment], heap: HeapCode
 ) -> frozenset[int]:
     """Return the functions that bodies refer to and that nothing declares any more."""
-    declared = {export.index for export in exports if export.kind == "func"} | references.funcs
+    declared = {export.index for export in exports if export.kind == "func"} | heap.declared
     for segment in segments:
         declared |= segment.funcs
     for globalidx, global_ in enumerate(module.globals):
-        if global_.init is not None and not references.writes_global(globalidx):
+        if global_.init is not None and globalidx not in heap.initialisers:
             declared.update(global_.init.funcs)
     for table in module.tables:
         declared.update(table.init.funcs if table.init is not None else ())
-    return referring(module, module.refs - declared) | (references.restore_funcs - declared)
+    return referring(module, module.refs - declared) | (heap.undeclared - declared)
 
 
-def table_segments(module: Module, state: State, references: References) -> list[Segment]:
-    """Return active segments that write the tables that changed."""
-    return [
-        segment
-        for tableidx, table in sorted(state.tables.items())
-        if table.changed
-        for segment in _segments_of(
-            module, tableidx, references.in_segments(tableidx, table.changed), references
-        )
-    ]
+def _table_segments(module: Module, state: State, heap: HeapCode) -> Iterator[Segment]:
+    """Yield active segments that write the tables that changed."""
+    for tableidx, table in sorted(state.tables.items()):
+        changed = table.changed or {}
+        if tableidx in heap.restored_tables:
+            changed = {position: ref for position, ref in changed.items() if ref == NULL}
+        if changed:
+            yield from _segments_of(module, tableidx, changed, heap.elements.get(tableidx, {}))
 
 
 def _segments_of(
-    module: Module, tableidx: int, changed: Mapping[int, Ref], references: References
+    module: Module, tableidx: int, changed: Mapping[int, Ref], expressions: Mapping[int, bytes]
 ) -> Iterator[Segment]:
+    """Yield the segments that write elements of a table, given the expressions of objects among them."""
     tabletype = module.tables[tableidx].type
     is64 = tabletype.limits.is64
     positions = sorted(changed)
@@ -160,10 +158,17 @@ def _segments_of(
     for start, stop in runs:
         # There are gaps only where the default is known.
         known = [held for i in range(start, stop) if (held := changed.get(i) or default) is not None]
-        items = [references.table_element(tableidx, i, ref) for i, ref in enumerate(known, start)]
+        items = [
+            expressions.get(i) or _expression(ref, tabletype.element) for i, ref in enumerate(known, start)
+        ]
         funcs_in = frozenset(ref.funcidx for ref in known if isinstance(ref, FuncRef))
         code = encode_expr_elements(tableidx, start, tabletype.element, items, is64)
         yield Segment(code, tabletype.element, funcs_in)
+
+
+def _expression(ref: Ref, reftype: RefType) -> bytes:
+    """Return the expression, without ``end``, for null or a function."""
+    return encode_ref_func(ref.funcidx) if isinstance(ref, FuncRef) else encode_null(reftype.heap)
 
 
 def _runs(positions: Sequence[int], gap: int) -> Iterator[tuple[int, int]]:

@@ -22,10 +22,9 @@ nothing of state are passed on as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
-from wizer.binary import code
 from wizer.binary import sections as sec
 from wizer.binary.assemble import Chunk, assemble, extended, with_bodies
 from wizer.binary.expr import END
@@ -45,18 +44,14 @@ from wizer.binary.externs import (
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import Module
 from wizer.binary.sections import Section
-from wizer.binary.types import FuncType
 from wizer.core.data import data_contents
-from wizer.core.elements import element_contents, table_segments
-from wizer.core.heap.appended import Function
-from wizer.core.heap.encode import References
+from wizer.core.elements import element_contents
+from wizer.core.heap.encode import encode
+from wizer.core.heap.heapcode import HeapCode
 from wizer.core.previous import Appended, is_marker, marker, without_previous
 from wizer.core.state import State
 from wizer.options import MAX_DATA_SEGMENTS
 from wizer.records import replace
-
-# Engines take bodies of up to 7,654,321 bytes, and compile several smaller ones in parallel.
-_MAX_BODY = 1_000_000
 
 
 def rewrite(
@@ -76,25 +71,23 @@ def rewrite(
     """
     unstripped = module
     module, state = without_previous(module, state)
-    references = References(module, state)
+    heap = encode(module, state)
     contents: dict[int, Sequence[Chunk] | None] = {sec.START: None}
     contents.update(_imports(module, state))
     contents[sec.MEMORY] = _memories(module, state)
-    contents[sec.GLOBAL] = _globals(module, references)
+    contents[sec.GLOBAL] = _globals(module, heap)
     contents[sec.EXPORT] = _vector([encode_export(export) for export in exports])
-    segments = table_segments(module, state, references)
-    restore = references.restore()
-    contents[sec.TABLE] = _tables(module, state, references)
-    contents[sec.ELEMENT] = element_contents(module, state, exports, references, segments)
-    data = data_contents(module, state, references.passive_data, max_data_segments)
+    contents[sec.TABLE] = _tables(module, state, heap)
+    contents[sec.ELEMENT] = element_contents(module, state, exports, heap)
+    data = data_contents(module, state, heap.passive_data, max_data_segments)
     contents[sec.DATA] = data.contents
-    if module.data_count is not None or references.passive_data:
+    if module.data_count is not None or heap.passive_data:
         contents[sec.DATA_COUNT] = [encode_unsigned(data.count)]
-    if restore or module is not unstripped:
-        contents.update(_functions(module, references, restore))
+    if heap.functions or module is not unstripped:
+        contents.update(_functions(module, heap))
     chunks = assemble(module, contents, keep_custom=partial(_keeps, module))
-    if restore:
-        chunks.append(_marker(module, references, contents))
+    if heap.functions:
+        chunks.append(_marker(module, heap, contents[sec.CODE] or ()))
     return chunks
 
 
@@ -145,14 +138,14 @@ def _captured(imported: Import, index: int, state: State) -> Import:
     return imported
 
 
-def _tables(module: Module, state: State, references: References) -> list[Chunk] | None:
+def _tables(module: Module, state: State, heap: HeapCode) -> list[Chunk] | None:
     items = []
     for tableidx, table in enumerate(module.tables):
         if not module.imported("table", tableidx):
             limits = _grown(table.type.limits, state.tables[tableidx].size)
             encoded = encode_tabletype(replace(table.type, limits=limits))
             items.append(encoded if table.init is None else b"\x40\x00" + encoded + table.init.code)
-    return _vector(items + references.appended_tables())
+    return _vector(items + list(heap.tables))
 
 
 def _memories(module: Module, state: State) -> list[Chunk] | None:
@@ -165,74 +158,42 @@ def _memories(module: Module, state: State) -> list[Chunk] | None:
     )
 
 
-def _globals(module: Module, references: References) -> list[Chunk] | None:
+def _globals(module: Module, heap: HeapCode) -> list[Chunk] | None:
     items = []
     for globalidx, global_ in enumerate(module.globals):
         if global_.init is None:
             continue
-        init = references.global_init(globalidx)
+        init = heap.initialisers.get(globalidx)
         code_ = global_.init.code if init is None else init + END
         items.append(encode_globaltype(global_.type) + code_)
-    return _vector(items + references.appended_globals())
+    return _vector(items + list(heap.globals))
 
 
-def _functions(
-    module: Module, references: References, pieces: Sequence[bytes]
-) -> dict[int, Sequence[Chunk] | None]:
-    """Append the function that does what constant expressions cannot say, and make it the start function.
-
-    It follows those that it calls; what is too long for one body is several functions.
-    """
-    functions = list(references.functions)
-    if pieces:
-        typeidx = references.types.func(FuncType((), ()))
-        parts = [Function(typeidx, (), part) for part in _parts(pieces)]
-        if len(parts) > 1:
-            first = len(module.funcs) + len(functions)
-            calls = b"".join(code.call(first + number) for number in range(len(parts)))
-            parts.append(Function(typeidx, (), calls))
-        functions += parts
+def _functions(module: Module, heap: HeapCode) -> dict[int, Sequence[Chunk] | None]:
+    """Append what restores the rest of the state: the last function is the start function."""
     defined = module.funcs[module.import_counts["func"] :]
-    typeidxs = [*defined, *(function.typeidx for function in functions)]
+    typeidxs = [*defined, *(function.typeidx for function in heap.functions)]
     contents: dict[int, Sequence[Chunk] | None] = {
         sec.FUNCTION: _vector([encode_unsigned(typeidx) for typeidx in typeidxs]),
-        sec.CODE: with_bodies(module, [function.body for function in functions]) if typeidxs else None,
+        sec.CODE: with_bodies(module, [function.body for function in heap.functions]) if typeidxs else None,
     }
-    if functions:
-        contents[sec.START] = [encode_unsigned(len(module.funcs) + len(functions) - 1)]
-    if references.types.entries:
-        contents[sec.TYPE] = extended(module, sec.TYPE, references.types.entries)
+    if heap.functions:
+        contents[sec.START] = [encode_unsigned(len(module.funcs) + len(heap.functions) - 1)]
+    if heap.types:
+        contents[sec.TYPE] = extended(module, sec.TYPE, heap.types)
     return contents
 
 
-def _marker(module: Module, references: References, contents: Mapping[int, Sequence[Chunk] | None]) -> bytes:
+def _marker(module: Module, heap: HeapCode, bodies: Sequence[Chunk]) -> bytes:
     """Say what is there for the restore function only."""
-    functions, bodies = contents[sec.FUNCTION], contents[sec.CODE]
-    assert functions is not None
-    assert bodies is not None
-    defined = len(module.funcs) - module.import_counts["func"]
     appended = Appended(
-        funcs=len(functions) - 1 - defined,
-        tables=len(references.appended_tables()),
-        globals=references.late_globals,
-        first_element=len(module.elements) if references.passive_elements else 0,
-        elements=len(references.passive_elements),
-        first_data=len(module.data) if module.data_count is not None and references.passive_data else 0,
-        data=len(references.passive_data),
-        data_count=int(module.data_count is None and bool(references.passive_data)),
+        funcs=len(heap.functions),
+        tables=len(heap.tables),
+        globals=heap.late_globals,
+        first_element=len(module.elements) if heap.passive_elements else 0,
+        elements=len(heap.passive_elements),
+        first_data=len(module.data) if module.data_count is not None and heap.passive_data else 0,
+        data=len(heap.passive_data),
+        data_count=int(module.data_count is None and bool(heap.passive_data)),
     )
     return marker(appended, bodies)
-
-
-def _parts(pieces: Sequence[bytes]) -> Iterator[bytes]:
-    """Join pieces of code to parts of about `_MAX_BODY` bytes."""
-    part: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        if part and size + len(piece) > _MAX_BODY:
-            yield b"".join(part)
-            part, size = [], 0
-        part.append(piece)
-        size += len(piece)
-    if part:
-        yield b"".join(part)

@@ -1,6 +1,7 @@
-"""The garbage-collected heap: walking it while it lives, and saying it again in a module.
+"""What references and objects of the garbage-collected heap are in a module.
 
-`walk` reads the objects of a live instance. `graph` knows what refers to what, `place` decides where in the
-snapshot each object is made, `paths` how others get at it, and `encode` writes it all. Where there are many,
-`bulk_place` and `bulk` do so with loops over columns of data.
+`encode` is the one way in, and its result a `heapcode.HeapCode`, which `wizer.core.rewrite` puts together.
+For few objects `place` decides where each is made, `paths` how others get at it, and `constants` writes
+constant expressions (`expressions`, `initial`) and what the restore function does besides (`restore`). For
+many, `place_many` leaves to these what only they can do, and `loops` writes the rest as loops over columns.
 """

@@ -42,6 +42,11 @@ class Graph:
         self._state = state
         self._uniform: dict[int, bool] = {}
 
+    @property
+    def nodes(self) -> range:
+        """All objects."""
+        return range(len(self.heap))
+
     @cached_property
     def uses(self) -> list[int]:
         """How many places refer to each object."""
@@ -86,6 +91,11 @@ class Graph:
         comp = self.module.types[object_.typeidx].comp
         assert isinstance(comp, ArrayType)
         return comp.element
+
+    def length(self, array: Array) -> int:
+        """Return how many elements an array has."""
+        storage = self.element_type(array).storage
+        return len(array.data) // WIDTHS[storage] if isinstance(storage, str) else len(array.elements)
 
     def slot_type(self, node: int, index: int) -> StorageType:
         """Return the type of a field or element of an object that is no exception."""
@@ -162,12 +172,11 @@ class Graph:
         object_ = self.heap[node]
         if not isinstance(object_, Array):
             return False
+        if self.length(object_) <= MAX_ARRAY_NEW_FIXED:
+            return False
         if isinstance(storage := self.element_type(object_).storage, RefType):
-            length, uniform = len(object_.elements), uniform_ref(object_.elements) is not None
-        else:
-            width = WIDTHS[storage]
-            length, uniform = len(object_.data) // width, is_uniform(object_.data, width)
-        return length > MAX_ARRAY_NEW_FIXED and not uniform
+            return uniform_ref(object_.elements) is None
+        return not is_uniform(object_.data, WIDTHS[storage])
 
     def is_uniform(self, node: int) -> bool:
         """Whether an object is an array of references that are all the same."""

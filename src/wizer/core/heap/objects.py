@@ -25,6 +25,21 @@ ANYREF = RefType(nullable=True, heap="any")
 
 
 @record
+class TableOfObjects:
+    """A table in which the restore function keeps few objects."""
+
+    tableidx: int
+
+    def get(self, number: bytes) -> bytes:
+        """Return the code for an object, given that for its number."""
+        return number + code.table_get(self.tableidx)
+
+    def set(self, number: bytes, value: bytes) -> bytes:
+        """Return the code that keeps an object under a number, given the code for both."""
+        return number + value + code.table_set(self.tableidx)
+
+
+@record
 class Objects:
     """The array of objects; the object of number 0 is null.
 

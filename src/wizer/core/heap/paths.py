@@ -8,14 +8,13 @@ An object that was made inside another one, which is in a table::
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import TypeAlias
 
 from wizer.binary import code
-from wizer.binary.expr import encode_const
+from wizer.binary.expr import encode_const, encode_null
 from wizer.binary.types import RefType, ValType
 from wizer.core.heap.graph import Graph
-from wizer.core.heap.objects import ANYREF, Objects
+from wizer.core.heap.objects import ANYREF, Objects, TableOfObjects
 from wizer.core.heap.place import InGlobal, InMutableGlobal, Inside, InTable, Late, Placement
 from wizer.core.state import Array, Exn, Struct
 
@@ -25,21 +24,44 @@ StandsAlone: TypeAlias = "InGlobal | InMutableGlobal | InTable | Late"
 class Paths:
     """How the restore function gets at objects.
 
+    Attributes:
+        exceptions: those that the restore function makes, each with its number among them.
+
     Args:
         graph: the objects.
         placement: where they are made.
-        numbers: under which numbers the array of objects has those that are made from data.
-        objects: this array; None where there is a table of the few that the restore function makes.
+        objects: where the restore function keeps objects by their numbers.
+        numbers: under which numbers those are that are made from data.
     """
 
     def __init__(
-        self, graph: Graph, placement: Placement, numbers: Sequence[int], objects: Objects | None
+        self,
+        graph: Graph,
+        placement: Placement,
+        objects: Objects | TableOfObjects,
+        numbers: Sequence[int] = (),
     ) -> None:
+        exceptions = [node for node in placement.late if graph.is_exception(node)]
+        self.exceptions = {node: number for number, node in enumerate(exceptions)}
         self._graph = graph
         self._module = graph.module
         self._placement = placement
         self._numbers = numbers
         self._objects = objects
+
+    def keep(self, node: int, value: bytes) -> bytes:
+        """Return the code that keeps an object that the restore function makes, given the code for it."""
+        if node in self.exceptions:
+            return value + code.global_set(self._exception_global(node))
+        home = self._placement.homes[node]
+        assert isinstance(home, Late)
+        return self._objects.set(encode_const("i32", home.number), value)
+
+    def forget_exceptions(self) -> list[bytes]:
+        """Return the code that lets all exceptions go."""
+        return [
+            encode_null("exn") + code.global_set(self._exception_global(node)) for node in self.exceptions
+        ]
 
     def exact(self, node: int) -> bytes:
         """Return the code that gets at an object as a reference of its own type.
@@ -59,7 +81,7 @@ class Paths:
 
     def _made_alone(self, node: int, home: StandsAlone | None) -> bytes:
         if self._graph.is_exception(node):
-            return code.global_get(self.late_global(node)) + code.REF_AS_NON_NULL
+            return code.global_get(self._exception_global(node)) + code.REF_AS_NON_NULL
         found, reftype = self._at_home(Late(self._numbers[node]) if home is None else home)
         return found + self._narrowed(node, reftype)
 
@@ -84,9 +106,7 @@ class Paths:
                 return index + code.table_get(tableidx), tabletype.element
             case Late(number):
                 index = encode_const("i32", number)
-                if self._objects is not None:
-                    return self._objects.get(index), ANYREF
-                return index + code.table_get(len(module.tables)), ANYREF
+                return self._objects.get(index), ANYREF
 
     def _global_type(self, globalidx: int) -> RefType:
         """Return the type of a global that holds an object; an appended one has the object's own type."""
@@ -124,12 +144,6 @@ class Paths:
             return b""
         return self.conversion("any", valtype)
 
-    def late_global(self, node: int) -> int:
+    def _exception_global(self, node: int) -> int:
         """Return the appended global that has an exception while the restore function runs."""
-        return len(self._module.globals) + len(self._placement.appended) + self.late_exceptions[node]
-
-    @cached_property
-    def late_exceptions(self) -> dict[int, int]:
-        """The exceptions, each with its number among them."""
-        exceptions = [node for node in self._placement.late if self._graph.is_exception(node)]
-        return {node: number for number, node in enumerate(exceptions)}
+        return len(self._module.globals) + len(self._placement.appended) + self.exceptions[node]

@@ -18,10 +18,11 @@ Three things stand in the way, and what goes beyond constant expressions is left
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import TypeAlias
 
-from wizer.binary.types import RefType, hierarchy, matches
+from wizer.binary.types import RefType, matches
 from wizer.core.heap.graph import Graph, Slot
 from wizer.core.heap.placeholder import exception_placeholder, placeholder
 from wizer.core.state import ObjectRef, State
@@ -82,77 +83,41 @@ class Patch:
     slot: Slot
 
 
+@record(caches=True)
 class Placement:
-    """Decides for every object of a state where it is made.
+    """Where every object of a state is made.
 
     Attributes:
+        graph: the objects.
         homes: for each object, where it is.
         appended: the objects that get a global of their own, in the order of these globals.
-        late: the objects that the restore function makes, in their order.
+        late: the objects that the restore function makes one by one, in their order.
         patches: the slots that it sets.
+        single_patches: those of them that it sets one by one.
         patched_globals: the globals that it sets, because their initialisers cannot say their values.
+        external: the objects that belong to imported globals.
     """
 
-    # The number of the first late object.
-    _first_late = 0
+    graph: Graph
+    homes: Mapping[int, Home]
+    appended: Sequence[int]
+    late: Sequence[int]
+    patches: Sequence[Patch]
+    single_patches: Sequence[Patch]
+    patched_globals: Sequence[int]
+    external: frozenset[int]
 
-    def __init__(self, graph: Graph, state: State) -> None:
-        self.graph = graph
-        self.homes: dict[int, Home] = {}
-        self.appended: list[int] = []
-        self.late: list[int] = []
-        self.patches: list[Patch] = []
-        self.patched_globals: list[int] = []
-        self._patched: set[tuple[int, int]] = set()
-        self._state = state
-        self._heights: dict[int, int] = {}
-        self._forced: list[int] = []
-        self._starts: list[int] = []
-        self._external: frozenset[int] = frozenset()
-        self._first_appended = len(graph.module.globals)
-        self._late_nodes: frozenset[int] = frozenset()
-        self._in_segments = frozenset(n for refs in state.elements.values() for n in nodes_of(refs))
-        self._apart: frozenset[int] = frozenset()
-        self._placeholders: dict[RefType | str, bool] = {}
-        if state.heap:
-            self._place()
-
-    def _place(self) -> None:
-        self._late_nodes = self._find_late()
-        self._apart = self._find_apart()
-        self._place_imported()
-        self._place_existing()
-        self._place_rest()
-        self._place_single_uses()
+    @cached_property
+    def _patched(self) -> frozenset[tuple[int, int]]:
+        return frozenset((patch.node, patch.slot.index) for patch in self.patches)
 
     def is_patched(self, node: int, slot: int) -> bool:
         """Whether the restore function sets a slot."""
         return (node, slot) in self._patched
 
-    def constant(self, node: int, reftype: RefType, before: int | None = None) -> bool:
-        """Whether a constant expression can refer to an object, from a place of a type.
-
-        ``before``: the expression may refer to the globals below this one only.
-        """
-        home = self.homes.get(node)
-        if not isinstance(home, InGlobal) or (before is not None and home.globalidx >= before):
-            return False
-        module = self.graph.module
-        if home.globalidx >= len(module.globals):
-            return True  # an appended global has the object's own type
-        valtype = module.globals[home.globalidx].type.valtype
-        assert isinstance(valtype, RefType)
-        if hierarchy(valtype.heap, module.types) != hierarchy(reftype.heap, module.types):
-            return reftype.heap in ("any", "extern") and (reftype.nullable or not valtype.nullable)
-        return matches(valtype, reftype, module.types)
-
-    def single_patches(self) -> Sequence[Patch]:
-        """Return the slots that are set one by one."""
-        return self.patches
-
-    def external(self, node: int) -> bool:
-        """Whether an object belongs to an imported global."""
-        return node in self._external
+    def constant(self, node: int, reftype: RefType) -> bool:
+        """Whether a constant expression can refer to an object, from a place of a type."""
+        return in_reach(self.graph, self.homes.get(node), reftype)
 
     def depth(self, node: int) -> int:
         """Return inside how many others an object is made."""
@@ -161,7 +126,128 @@ class Placement:
             depth, node = depth + 1, home.parent
         return depth
 
-    def _place_imported(self) -> None:
+
+def in_reach(graph: Graph, home: Home | None, reftype: RefType, before: int | None = None) -> bool:
+    """Whether a constant expression can refer to what is at home there, from a place of a type.
+
+    ``before``: the expression may refer to the globals below this one only.
+    """
+    if not isinstance(home, InGlobal) or (before is not None and home.globalidx >= before):
+        return False
+    module = graph.module
+    if home.globalidx >= len(module.globals):
+        return True  # an appended global has the object's own type
+    valtype = module.globals[home.globalidx].type.valtype
+    assert isinstance(valtype, RefType)
+    if graph.top(valtype) != graph.top(reftype):
+        return reftype.heap in ("any", "extern") and (reftype.nullable or not valtype.nullable)
+    return matches(valtype, reftype, module.types)
+
+
+def place_few(graph: Graph, state: State) -> Placement:
+    """Decide where every object of a state is made, most of them by constant expressions."""
+    placing = Placing(graph, state, nests=True)
+    if state.heap:
+        placing.needs_code = late_with_holders(graph, placing.settable, map(graph.needs_code, graph.nodes))
+        placing.separate = _separate(graph, placing.settable)
+        placing.place_imported()
+        placing.place_globals()
+        placing.place_rest()
+        placing.place_in_tables()
+    return placing.placement(placing.patches)
+
+
+def late_with_holders(
+    graph: Graph, settable: Callable[[Slot], bool], needs_code: Iterable[bool]
+) -> frozenset[int]:
+    """Return the objects that only code can make, and what must hold one from the start."""
+    found = {node for node, needs in enumerate(needs_code) if needs}
+    if not found:
+        return frozenset()
+    holders: dict[int, list[int]] = {}
+    for node in graph.nodes:
+        for slot in graph.slots(node):
+            if not settable(slot):
+                holders.setdefault(node_in(slot), []).append(node)
+    pending = list(found)
+    while pending:
+        for holder in holders.get(pending.pop(), ()):
+            if holder not in found:
+                found.add(holder)
+                pending.append(holder)
+    return frozenset(found)
+
+
+def _separate(graph: Graph, settable: Callable[[Slot], bool]) -> frozenset[int]:
+    """Return the objects that stand alone although one user has them only.
+
+    That user is an exception, which nothing gets inside of; or it is on a cycle with the object and can
+    be set to refer to it: what the object must hold from the start may be its user itself.
+    """
+    cycles = graph.cycles()
+    return frozenset(
+        node_in(slot)
+        for node in graph.nodes
+        for slot in graph.slots(node)
+        if (cycles[node] == cycles[node_in(slot)] and settable(slot)) or graph.is_exception(node)
+    )
+
+
+class Placing:
+    """A `Placement` in the making.
+
+    Attributes:
+        homes, appended, late, patches, patched_globals, external: as a `Placement` has them.
+        needs_code: the objects that only the restore function can make.
+        separate: the objects that stand alone although one user has them only.
+        made: the objects that are made from data: true for each.
+
+    Args:
+        graph: the objects.
+        state: the state.
+        nests: whether an object may be made inside its one user although that could be set to refer to it.
+        first_number: the number of the first late object.
+    """
+
+    def __init__(self, graph: Graph, state: State, *, nests: bool, first_number: int = 0) -> None:
+        self.graph = graph
+        self.homes: dict[int, Home] = {}
+        self.appended: list[int] = []
+        self.late: list[int] = []
+        self.patches: list[Patch] = []
+        self.patched_globals: list[int] = []
+        self.external: frozenset[int] = frozenset()
+        self.needs_code: frozenset[int] = frozenset()
+        self.separate: frozenset[int] = frozenset()
+        self.made = bytearray(len(graph.heap))
+        self._state = state
+        self._nests = nests
+        self._first_number = first_number
+        self._first_appended = len(graph.module.globals)
+        self._heights: dict[int, int] = {}
+        self._alone: list[int] = []
+        self._starts: list[int] = []
+        self._in_segments = frozenset(n for refs in state.elements.values() for n in nodes_of(refs))
+        self._has_placeholder: dict[RefType | str, bool] = {}
+
+    def placement(self, single_patches: Sequence[Patch]) -> Placement:
+        """Return what has been decided."""
+        return Placement(
+            self.graph,
+            self.homes,
+            self.appended,
+            self.late,
+            self.patches,
+            single_patches,
+            self.patched_globals,
+            self.external,
+        )
+
+    def constant(self, node: int, reftype: RefType, before: int | None = None) -> bool:
+        """Whether a constant expression can refer to an object; see `in_reach`."""
+        return in_reach(self.graph, self.homes.get(node), reftype, before)
+
+    def place_imported(self) -> None:
         """Objects of imported globals belong to others; they and what they hold are only referred to."""
         stack: list[int] = []
         for globalidx, value in self._state.imported.items():
@@ -175,9 +261,9 @@ class Placement:
                 if child not in self.homes:
                     self.homes[child] = Inside(node, slot.index)
                     stack.append(child)
-        self._external = frozenset(self.homes)
+        self.external = frozenset(self.homes)
 
-    def _place_existing(self) -> None:
+    def place_globals(self) -> None:
         """Place what the globals of the original module hold, in their order."""
         module = self.graph.module
         held = [(g, v.object) for g, v in sorted(self._state.globals.items()) if isinstance(v, ObjectRef)]
@@ -196,7 +282,7 @@ class Placement:
                 self._make_in(globalidx, node)
             else:
                 self.patched_globals.append(globalidx)
-                self._forced.append(node)
+                self._alone.append(node)
 
     def _held_before(self, globalidx: int, node: int) -> bool:
         valtype = self.graph.module.globals[globalidx].type.valtype
@@ -207,17 +293,17 @@ class Placement:
         valtype = self.graph.module.globals[globalidx].type.valtype
         if self.graph.module.imported("global", globalidx):
             return False
-        return (self._used_once(node) or not self._placeholder(valtype)) and self._makes(globalidx, node)
+        return (self._used_once(node) or not self._placeholder(valtype)) and self._can_make(globalidx, node)
 
     def _used_once(self, node: int) -> bool:
         """Whether an object may be made inside its one user, although that could be set to refer to it."""
-        return self.graph.uses[node] == 1
+        return self._nests and self.graph.uses[node] == 1
 
-    def _placed(self, node: int) -> bool:
+    def is_placed(self, node: int) -> bool:
         """Whether it is known where an object is made."""
-        return node in self.homes
+        return node in self.homes or bool(self.made[node])
 
-    def _makes(self, globalidx: int, root: int) -> bool:
+    def _can_make(self, globalidx: int, root: int) -> bool:
         """Whether a global's own initialiser can make an object, with what it must hold from the start.
 
         A constant expression cannot use what it makes twice, but for all the elements of an array. What a
@@ -226,9 +312,9 @@ class Placement:
         stack, met = [root], {root}
         while stack:
             node = stack.pop()
-            if node in self.homes or node in self._in_segments or self._only_late(node):
+            if node in self.homes or node in self._in_segments or node in self.needs_code:
                 return False
-            for slot in self._hard_slots(globalidx, node):
+            for slot in self._slots_from_the_start(globalidx, node):
                 child = node_in(slot)
                 if child in met:
                     return False
@@ -236,49 +322,22 @@ class Placement:
                 stack.append(child)
         return True
 
-    def _hard_slots(self, globalidx: int, node: int) -> Iterator[Slot]:
+    def _slots_from_the_start(self, globalidx: int, node: int) -> Iterator[Slot]:
         """Yield the slots for which an object must be made before this one, an array's equal ones once."""
         for slot in self.graph.slots(node):
-            if not self._soft(slot) and not self.constant(node_in(slot), slot.reftype, globalidx):
+            if not self.settable(slot) and not self.constant(node_in(slot), slot.reftype, globalidx):
                 yield slot
                 if self.graph.is_uniform(node):
                     return
 
-    def _only_late(self, node: int) -> bool:
-        """Whether only the restore function can make an object, whatever refers to it."""
-        return node in self._late_nodes
-
-    def _find_late(self) -> frozenset[int]:
-        """Return exceptions, large arrays that cannot be set, and what must hold one from the start."""
-        graph = self.graph
-        found = {node for node in range(len(graph.heap)) if self._needs_code(node)}
-        if not found:
-            return frozenset()
-        holders: dict[int, list[int]] = {}
-        for node in range(len(graph.heap)):
-            for slot in graph.slots(node):
-                if not self._soft(slot):
-                    holders.setdefault(node_in(slot), []).append(node)
-        pending = list(found)
-        while pending:
-            for holder in holders.get(pending.pop(), ()):
-                if holder not in found:
-                    found.add(holder)
-                    pending.append(holder)
-        return frozenset(found)
-
-    def _needs_code(self, node: int) -> bool:
-        """Whether only the restore function makes an object, which does not depend on what it holds."""
-        return self.graph.needs_code(node)
-
     def _placeholder(self, valtype: RefType | str) -> bool:
-        found = self._placeholders.get(valtype)
+        found = self._has_placeholder.get(valtype)
         if found is None:
             found = isinstance(valtype, RefType) and placeholder(self.graph.module, valtype) is not None
-            self._placeholders[valtype] = found
+            self._has_placeholder[valtype] = found
         return found
 
-    def _soft(self, slot: Slot, *, late: bool = False) -> bool:
+    def settable(self, slot: Slot, *, late: bool = False) -> bool:
         """Whether the restore function can set a slot, in an object that it makes itself if ``late``."""
         if not slot.mutable:
             return False
@@ -289,50 +348,49 @@ class Placement:
 
     def _make_in(self, globalidx: int, root: int) -> None:
         """Make an object in the initialiser of a global of the original module."""
-        stack = self._make_hard(globalidx, root, 0)
+        stack = self._make_with_held(globalidx, root, 0)
         while stack:
             node, depth = stack.pop()
             for slot in self.graph.slots(node):
                 child = node_in(slot)
-                if not self._soft(slot) or self.constant(child, slot.reftype, globalidx):
+                if not self.settable(slot) or self.constant(child, slot.reftype, globalidx):
                     continue
-                if self._used_once(child) and depth < MAX_NESTING and self._makes(globalidx, child):
+                if self._used_once(child) and depth < MAX_NESTING and self._can_make(globalidx, child):
                     self.homes[child] = Inside(node, slot.index)
-                    stack += self._make_hard(globalidx, child, depth + 1)
+                    stack += self._make_with_held(globalidx, child, depth + 1)
                 else:
                     self._patch(node, slot)
-                    self._forced.append(child)
+                    self._alone.append(child)
 
-    def _make_hard(self, globalidx: int, root: int, depth: int) -> list[tuple[int, int]]:
+    def _make_with_held(self, globalidx: int, root: int, depth: int) -> list[tuple[int, int]]:
         """Place what an object must hold from the start inside it; return them and itself, with depths."""
         made = [(root, depth)]
         for node, depth_ in made:
-            for slot in self._hard_slots(globalidx, node):
+            for slot in self._slots_from_the_start(globalidx, node):
                 child = node_in(slot)
                 if child in self.homes:
                     self._patch(node, slot)
-                    self._forced.append(child)
+                    self._alone.append(child)
                 else:
                     self.homes[child] = Inside(node, slot.index)
                     made.append((child, depth_ + 1))
         return made
 
     def _patch(self, node: int, slot: Slot) -> None:
-        self._patched.add((node, slot.index))
         self.patches.append(Patch(node, slot))
 
-    def _place_rest(self) -> None:
+    def place_rest(self) -> None:
         """Place the other objects, children first."""
         for elements in self._state.elements.values():
-            self._forced += nodes_of(elements)
-        forced = set(self._forced)
-        self._starts = [*self._forced, *self._root_nodes()]
+            self._alone += nodes_of(elements)
+        alone = set(self._alone)
+        self._starts = [*self._alone, *self._root_nodes()]
         for start in self._starts:  # which grows meanwhile
             for node in self._children_first(start):
                 if node in self.homes:
                     continue
-                if self._stands_alone(node, forced):
-                    self._emit(node)
+                if self._stands_alone(node, alone):
+                    self.place(node)
 
     def _root_nodes(self) -> Iterator[int]:
         for table in self._state.tables.values():
@@ -356,9 +414,9 @@ class Placement:
                 stack.pop()
                 yield node
 
-    def _stands_alone(self, node: int, forced: set[int]) -> bool:
+    def _stands_alone(self, node: int, alone: set[int]) -> bool:
         """Whether an object gets a global of its own, or is made late, rather than inside its one user."""
-        if self.graph.uses[node] > 1 or node in forced or node in self._apart or self._only_late(node):
+        if self.graph.uses[node] > 1 or node in alone or node in self.separate or node in self.needs_code:
             return True
         height = 1
         for slot in self.graph.slots(node):
@@ -370,94 +428,82 @@ class Placement:
         self._heights[node] = height
         return height >= MAX_NESTING
 
-    def _emit(self, start: int) -> None:
+    def place(self, start: int) -> None:
         """Place an object that stands alone, what its immutable fields refer to before it."""
         stack = [start]
         while stack:
             node = stack[-1]
-            wanted = list(self._wanted_before(node))
+            wanted = list(self._needed_first(node))
             if wanted:
                 stack.extend(wanted)
                 continue
             stack.pop()
             if node not in self.homes:
-                self._settle(node)
+                self._give_home(node)
 
-    def _within(self, node: int) -> Iterator[tuple[int, Slot]]:
+    def _slots_with_nested(self, node: int) -> Iterator[tuple[int, Slot]]:
         """Yield the slots of an object and of the objects that are made inside it, themselves included."""
         stack = [node]
         while stack:
             parent = stack.pop()
             for slot in self.graph.slots(parent):
                 yield parent, slot
-                if self._is_inside(node_in(slot)):
+                if self._nested(node_in(slot)):
                     stack.append(node_in(slot))
 
-    def _is_inside(self, child: int) -> bool:
+    def _nested(self, child: int) -> bool:
         """Whether an unplaced object is to be made inside its one user."""
         return (
             child not in self.homes
             and self._used_once(child)
             and self._heights.get(child, 0) < MAX_NESTING
-            and not self._only_late(child)
-            and child not in self._apart
+            and child not in self.needs_code
+            and child not in self.separate
         )
 
-    def _find_apart(self) -> frozenset[int]:
-        """Return the objects that stand alone although one user has them only.
-
-        That user is an exception, which nothing gets inside of; or it is on a cycle with the object and can
-        be set to refer to it: what the object must hold from the start may be its user itself.
-        """
-        cycles = self.graph.cycles()
-        return frozenset(
-            node_in(slot)
-            for node in range(len(self.graph.heap))
-            for slot in self.graph.slots(node)
-            if (cycles[node] == cycles[node_in(slot)] and self._soft(slot)) or self.graph.is_exception(node)
-        )
-
-    def _wanted_before(self, node: int) -> Iterator[int]:
-        late = self._only_late(node)
-        for _, slot in self._within(node):
+    def _needed_first(self, node: int) -> Iterator[int]:
+        late = node in self.needs_code
+        for _, slot in self._slots_with_nested(node):
             child = node_in(slot)
-            if not self._placed(child) and not self._is_inside(child) and not self._soft(slot, late=late):
+            if not self.is_placed(child) and not self._nested(child) and not self.settable(slot, late=late):
                 yield child
 
-    def _settle(self, node: int) -> None:
+    def _give_home(self, node: int) -> None:
         """Give an object a global of its own, or make it late, with all that is made inside it."""
-        inside = list(self._within(node))
-        late = self._only_late(node) or self._first_appended + len(self.appended) >= MAX_GLOBALS
+        inside = list(self._slots_with_nested(node))
+        late = node in self.needs_code or self._first_appended + len(self.appended) >= MAX_GLOBALS
         for _, slot in inside:
             child = node_in(slot)
-            if self._placed(child) and not self.constant(child, slot.reftype) and not self._soft(slot):
+            if self.is_placed(child) and not self.constant(child, slot.reftype) and not self.settable(slot):
                 late = True
         if late:
-            self.homes[node] = Late(self._first_late + len(self.late))
+            self.homes[node] = Late(self._first_number + len(self.late))
             self.late.append(node)
         else:
             self.homes[node] = InGlobal(self._first_appended + len(self.appended))
             self.appended.append(node)
-        self._settle_inside(node, inside, late)
+        self._place_inside(node, inside, late)
 
-    def _settle_inside(self, root: int, inside: Iterable[tuple[int, Slot]], late: bool) -> None:
+    def _place_inside(self, root: int, inside: Iterable[tuple[int, Slot]], late: bool) -> None:
         """Place what is made inside ``root``, and patch the slots whose objects are out of its reach."""
         for parent, slot in inside:
             child = node_in(slot)
-            if self._is_inside(child):
+            if self._nested(child):
                 self.homes[child] = Inside(parent, slot.index)
-            elif child == root or not (self.constant(child, slot.reftype) or (late and self._placed(child))):
+            elif child == root or not (
+                self.constant(child, slot.reftype) or (late and self.is_placed(child))
+            ):
                 self._patch(parent, slot)
                 self._starts.append(child)  # in case the search passed by an object placed ahead of its turn
 
-    def _place_single_uses(self) -> None:
+    def place_in_tables(self) -> None:
         """Place what sits in one table only, inside that table's segments."""
         for tableidx, table in self._state.tables.items():
             for element, ref in (table.changed or {}).items():
                 if isinstance(ref, ObjectRef) and ref.object not in self.homes:
-                    inside = list(self._within(ref.object))
+                    inside = list(self._slots_with_nested(ref.object))
                     self.homes[ref.object] = InTable(tableidx, element)
-                    self._settle_inside(ref.object, inside, late=False)
+                    self._place_inside(ref.object, inside, late=False)
 
 
 def node_in(slot: Slot) -> int:

@@ -28,17 +28,22 @@ from typing import Final
 from wizer.binary import code
 from wizer.binary.expr import encode_const, encode_null, encode_ref_func
 from wizer.binary.externs import SizeLimits, TableType, encode_tabletype
-from wizer.binary.segments import encode_expr_elements
+from wizer.binary.segments import encode_expr_elements, encode_passive_data
 from wizer.binary.types import FUNCREF, FieldType, RefType
 from wizer.core.heap.appended import AppendedTypes, Function
 from wizer.core.heap.bulk_groups import Group, group_objects, number_groups, slot_types
 from wizer.core.heap.bulk_make import Maker, Slots, columns_of, each
-from wizer.core.heap.bulk_place import BulkPlacement
 from wizer.core.heap.bulk_rows import Data
 from wizer.core.heap.bulk_values import Values
+from wizer.core.heap.expressions import Expressions, Segments
 from wizer.core.heap.graph import Graph
-from wizer.core.heap.objects import array_of_objects
-from wizer.core.state import FuncRef, GlobalRef, ObjectRef, Ref, Value
+from wizer.core.heap.heapcode import HeapCode
+from wizer.core.heap.initial import Initial, exception_globals
+from wizer.core.heap.objects import Objects, array_of_objects
+from wizer.core.heap.paths import Paths
+from wizer.core.heap.place_many import ManyPlacement
+from wizer.core.heap.restore import Single, drop_segments, start_functions
+from wizer.core.state import FuncRef, GlobalRef, Null, ObjectRef, Ref, State, Value
 
 # Up to this many runs are a call each in the restore function.
 _MAX_CALLS: Final = 256
@@ -47,71 +52,98 @@ _MAX_CALLS: Final = 256
 _MIN_FILL: Final = 256
 
 
-class Bulk:
-    """What the restore function does for objects that are made from data.
+def loops(graph: Graph, state: State, many: ManyPlacement) -> HeapCode:
+    """Return the code for a state of many objects, most of which are made from data."""
+    module, placement = graph.module, many.placement
+    types, segments = AppendedTypes(module), Segments(module, taken=1)
+    exceptions = sum(map(graph.is_exception, placement.late))
+    globalidx = len(module.globals) + len(placement.appended) + exceptions
+    objects = array_of_objects(types, globalidx, len(module.funcs))
+    plan = _Plan(graph, many)
+    values = Values(module, plan.numbers(), plan.end, objects, len(module.tables), len(module.funcs) + 1)
+    paths = Paths(graph, placement, objects, values.numbers)
+    completed = frozenset(many.completed)
+    constant = Expressions(graph, placement, paths, segments, completed)
+    code_ = Expressions(graph, placement, paths, segments, completed, constant)
+    initial = Initial(graph, state, placement, constant)
+    initialisers, appended = initial.initialisers(), initial.appended_globals()
+    elements, later, restored = {}, {}, {}
+    for tableidx, table in sorted(state.tables.items()):
+        if table.changed and graph.top(module.tables[tableidx].type.element) in ("any", "extern"):
+            restored[tableidx] = {i: ref for i, ref in table.changed.items() if not isinstance(ref, Null)}
+        else:
+            elements[tableidx], later[tableidx] = initial.elements(tableidx, table.changed or {})
+    single = Single(graph, state, placement, paths, code_)
+    late = single.make_late()
+    for node in single.large_arrays(completed):
+        numeric = isinstance(graph.slot_type(node, 0), str)
+        late.append(single.copy_elements(node) if numeric else single.set_elements(node))
+    loops_ = _Loops(graph, plan, values, types, objects, code_.placeholder)
+    made, filled = loops_.make(), loops_.fill()
+    tables = [piece for item in restored.items() for piece in loops_.table(*item)]
+    kept = loops_.keep(paths.exact)  # what the others refer to is known now
+    if values.funcs:
+        segments.add_elements(loops_.func_segment())
+    pieces = [objects.make(values.size), *kept, *made, *late, *filled, *tables, *single.patch(later)]
+    pieces += [*drop_segments(module, segments, 1), *paths.forget_exceptions(), *loops_.clear()]
+    items = initial.items()
+    first = len(module.funcs) + len(loops_.functions)
+    functions = [*loops_.functions, *start_functions(types, first, pieces)]
+    return HeapCode(
+        initialisers=initialisers,
+        elements=elements,
+        restored_tables=frozenset(restored),
+        items=items,
+        types=types.entries,
+        globals=[*appended, *exception_globals(exceptions), objects.entry],
+        late_globals=exceptions + 1,
+        tables=loops_.tables(),
+        functions=functions,
+        passive_elements=segments.elements,
+        passive_data=[encode_passive_data(loops_.data.contents()), *segments.data],
+        declared=frozenset({*constant.funcs, *(f.funcidx for f in values.funcs if isinstance(f, FuncRef))}),
+        undeclared=frozenset(code_.funcs),
+    )
 
-    Ask for `make`, `fill` and `table` first, then for `functions`, `data`, and what they refer to.
+
+class _Plan:
+    """The order in which objects are made from data, and their numbers.
 
     Attributes:
-        completed: the objects that constant expressions make and whose slots are set here.
-        functions: to append, from the index of the module's first appended function on.
-        values: the numbers of objects and functions.
-        objects: the array of objects.
-        functable: the index of the table of functions.
+        groups: the objects that are made in one way.
+        runs: the order of making them.
+        end: the number after the last one.
+        slots: the slots of each group.
     """
 
-    def __init__(
-        self,
-        graph: Graph,
-        placement: BulkPlacement,
-        types: AppendedTypes,
-        dataidx: int,
-        globalidx: int,
-        placeholder: Callable[[RefType], bytes],
-    ) -> None:
-        module = graph.module
-        self.objects = array_of_objects(types, globalidx, len(module.funcs))
-        self.functable = len(module.tables)
+    def __init__(self, graph: Graph, many: ManyPlacement) -> None:
         self._graph = graph
-        self._placement = placement
-        self._first_func = len(module.funcs)
-        self.completed = frozenset(placement.completed)
-        self._groups = group_objects(graph, placement.made, placement.completed)
-        needs = [self._needs(group) for group in self._groups]
-        self._runs = number_groups(self._groups, needs, 1 + len(placement.late))
-        self._end = self._groups[-1].end if self._groups else 1 + len(placement.late)
-        self.values = Values(
-            module, self._numbers(), self._end, self.objects, self.functable, self._first_func + 1
-        )
-        self._data = Data()
-        self._maker = Maker(graph, self.values, types, self._data, dataidx, self.objects, placeholder)
-        self.functions: list[Function] = [self.objects.getter(types), self.values.decoder(types)]
-        self._slots = self._sorted_out(self._times())
-
-    def data(self) -> bytes:
-        """Return the contents of the data segment."""
-        return self._data.contents()
-
-    # Order and numbers.
+        self._many = many
+        self._made = frozenset(many.made)
+        self.groups = group_objects(graph, many.made, many.completed)
+        first = 1 + len(many.placement.late)
+        self.runs = number_groups(self.groups, list(map(self._needs, self.groups)), first)
+        self.end = self.groups[-1].end if self.groups else first
+        self.slots = self._sorted_out(self._times())
 
     def _needs(self, group: Group) -> list[list[int]]:
         """Return what must be made before each object of a group; nothing where no object needs any."""
         types = slot_types(self._graph, group)
-        hard = [index for index, type_ in enumerate(types) if self._placement.is_hard(type_)]
+        hard = [index for index, type_ in enumerate(types) if type_ in self._many.from_the_start]
         if not hard:
             return []
-        is_made = self._placement.is_made
+        is_made = self._made.__contains__
         return [
             [ref.object for i in hard if isinstance(ref := contents[i], ObjectRef) and is_made(ref.object)]
             for contents in map(self._graph.contents, group.made)
         ]
 
-    def _numbers(self) -> list[int]:
+    def numbers(self) -> list[int]:
         """Return the number of each object that has one, otherwise 0."""
         numbers = [0] * len(self._graph.heap)
-        for number, node in enumerate(self._placement.late, 1):
+        for number, node in enumerate(self._many.placement.late, 1):
             numbers[node] = number
-        for group in self._groups:
+        for group in self.groups:
             for number, node in enumerate(group.nodes, group.first):
                 numbers[node] = number
         return numbers
@@ -119,11 +151,11 @@ class Bulk:
     def _times(self) -> list[int]:
         """Return when each object is made; what exists already was made before the first one."""
         times = [-1] * len(self._graph.heap)
-        for node in self._placement.late:
+        for node in self._many.placement.late:
             times[node] = len(times)
         time = 0
-        for run in self._runs:
-            group = self._groups[run.group]
+        for run in self.runs:
+            group = self.groups[run.group]
             for node in group.made[run.start - group.first : run.end - group.first]:
                 times[node] = time
                 time += 1
@@ -138,7 +170,7 @@ class Bulk:
                     zip(slot_types(self._graph, group), columns_of(self._graph, group), strict=True)
                 )
             ]
-            for group in self._groups
+            for group in self.groups
         ]
 
     def _is_later(
@@ -146,7 +178,7 @@ class Bulk:
     ) -> bool:
         """Whether a slot is set once everything exists: it can be, and has to be for some object."""
         storage = type_.storage
-        if isinstance(storage, str) or self._placement.is_hard(type_) or storage.heap == "exn":
+        if isinstance(storage, str) or type_ in self._many.from_the_start or storage.heap == "exn":
             return False
         return (
             group.form == "filled"
@@ -157,17 +189,45 @@ class Bulk:
             )
         )
 
-    # What the restore function does.
+
+class _Loops:
+    """The functions of the restore function that go through columns, and how it calls them.
+
+    Attributes:
+        functions: to append, from the index of the module's first appended function on.
+        data: the columns.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        plan: _Plan,
+        values: Values,
+        types: AppendedTypes,
+        objects: Objects,
+        placeholder: Callable[[RefType], bytes],
+    ) -> None:
+        module = graph.module
+        self._graph = graph
+        self._plan = plan
+        self._values = values
+        self._objects = objects
+        self._functable = len(module.tables)
+        self._first_func = len(module.funcs)
+        self.data = Data()
+        dataidx = len(module.data) if module.data_count is not None else 0
+        self._maker = Maker(graph, values, types, self.data, dataidx, objects, placeholder)
+        self.functions: list[Function] = [objects.getter(types), values.decoder(types)]
 
     def make(self) -> list[bytes]:
         """Return the code that makes the objects."""
         makers = [
             self._append(self._maker.make(group, slots)) if group.made else 0
-            for group, slots in zip(self._groups, self._slots, strict=True)
+            for group, slots in zip(self._plan.groups, self._plan.slots, strict=True)
         ]
-        if len(self._runs) > _MAX_CALLS:
-            return [self._range(0, len(self._runs)) + code.call(self._append(self._schedule(makers)))]
-        return [self._range(run.start, run.end) + code.call(makers[run.group]) for run in self._runs]
+        if len(self._plan.runs) > _MAX_CALLS:
+            return [self._range(0, len(self._plan.runs)) + code.call(self._append(self._schedule(makers)))]
+        return [self._range(run.start, run.end) + code.call(makers[run.group]) for run in self._plan.runs]
 
     def _append(self, function: Function) -> int:
         """Append a function; return its index."""
@@ -179,10 +239,10 @@ class Bulk:
 
     def _schedule(self, makers: Sequence[int]) -> Function:
         """Return a function that goes through the runs."""
-        loop = self._maker.loop(0, len(self._runs))
-        start = loop.column([run.start for run in self._runs], 4)
-        end = loop.column([run.end for run in self._runs], 4)
-        group = loop.column([run.group for run in self._runs], 4)
+        loop = self._maker.loop(0, len(self._plan.runs))
+        start = loop.column([run.start for run in self._plan.runs], 4)
+        end = loop.column([run.end for run in self._plan.runs], 4)
+        group = loop.column([run.group for run in self._plan.runs], 4)
         labels = range(len(makers))
         body = code.BLOCK * (len(makers) + 1) + group + code.br_table(labels, len(makers)) + code.END
         for left, maker in zip(reversed(labels), makers, strict=True):
@@ -193,7 +253,7 @@ class Bulk:
         """Return the code that sets the slots that are set once everything exists."""
         return [
             self._range(group.first, group.end) + code.call(self._append(self._maker.fill(group, slots)))
-            for group, slots in zip(self._groups, self._slots, strict=True)
+            for group, slots in zip(self._plan.groups, self._plan.slots, strict=True)
             if group.form == "filled" or any(slot.later for slot in slots)
         ]
 
@@ -201,8 +261,8 @@ class Bulk:
         """Return the code that sets elements of a table."""
         tabletype = self._graph.module.tables[tableidx].type
         positions = sorted(elements)
-        codes, scalars = self.values.codes(tabletype.element, [elements[i] for i in positions])
-        decode = self.values.decoded(tabletype.element, scalars)
+        codes, scalars = self._values.codes(tabletype.element, [elements[i] for i in positions])
+        decode = self._values.decoded(tabletype.element, scalars)
         stretches = Stretches(positions, codes)
         address = tabletype.limits.address_type
         pieces = [
@@ -231,16 +291,16 @@ class Bulk:
         ``exact`` gives the code for an object.
         """
         pieces = [
-            self.objects.set(encode_const("i32", number), exact(node))
-            for group in self._groups
+            self._objects.set(encode_const("i32", number), exact(node))
+            for group in self._plan.groups
             for number, node in enumerate(group.existing, group.first + len(group.made))
         ]
-        for number, kept in enumerate(self.values.existing, self._end):
+        for number, kept in enumerate(self._values.existing, self._plan.end):
             value = exact(kept) if isinstance(kept, int) else self._imported(kept)
-            pieces.append(self.objects.set(encode_const("i32", number), value))
-        for number, func in enumerate(self.values.funcs, 1):
+            pieces.append(self._objects.set(encode_const("i32", number), value))
+        for number, func in enumerate(self._values.funcs, 1):
             if isinstance(func, GlobalRef):
-                get = code.global_get(func.globalidx) + code.table_set(self.functable)
+                get = code.global_get(func.globalidx) + code.table_set(self._functable)
                 pieces.append(encode_const("i32", number) + get)
         return pieces
 
@@ -250,34 +310,28 @@ class Bulk:
         conversion = code.ANY_CONVERT_EXTERN if self._graph.top(valtype) == "extern" else b""
         return code.global_get(ref.globalidx) + conversion
 
-    def begin(self) -> bytes:
-        """Return the code that goes before everything else; ask for it last."""
-        return self.objects.make(self.values.size)
-
     def clear(self) -> list[bytes]:
         """Return the code that leaves nothing behind."""
-        pieces = [self.objects.clear()]
-        if self.values.funcs:
+        pieces = [self._objects.clear()]
+        if self._values.funcs:
             everything = encode_const("i32", 0) + encode_null("func")
-            count = encode_const("i32", len(self.values.funcs) + 1)
-            pieces.append(everything + count + code.table_fill(self.functable))
+            count = encode_const("i32", len(self._values.funcs) + 1)
+            pieces.append(everything + count + code.table_fill(self._functable))
         return pieces
 
     def tables(self) -> list[bytes]:
         """Return the tables to append."""
-        if not self.values.funcs:
+        if not self._values.funcs:
             return []
-        return [encode_tabletype(TableType(FUNCREF, SizeLimits(len(self.values.funcs) + 1)))]
+        return [encode_tabletype(TableType(FUNCREF, SizeLimits(len(self._values.funcs) + 1)))]
 
-    def func_segment(self) -> bytes | None:
+    def func_segment(self) -> bytes:
         """Return the segment that writes the table of functions."""
-        if not self.values.funcs:
-            return None
         items = [
             encode_ref_func(func.funcidx) if isinstance(func, FuncRef) else encode_null("func")
-            for func in self.values.funcs
+            for func in self._values.funcs
         ]
-        return encode_expr_elements(self.functable, 1, FUNCREF, items, False)
+        return encode_expr_elements(self._functable, 1, FUNCREF, items, False)
 
 
 class Stretches:
