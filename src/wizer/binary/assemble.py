@@ -20,9 +20,9 @@ def assemble(
 ) -> list[Chunk]:
     """Return the chunks of ``module`` with other contents in some sections.
 
-    ``contents`` maps a section's id to its new contents, or to None where the section goes. A section that
-    the module lacks is put where the order of sections wants it, before what follows it; custom sections
-    stay between the same neighbours.
+    ``contents`` maps the ids of sections to their new contents, or to None to leave a section out. A section
+    that the module lacks is put where the order of sections has it; custom sections stay between the same
+    neighbours.
     """
     wasm = memoryview(module.wasm)
     chunks: list[Chunk] = [MAGIC + MODULE_VERSION]

@@ -5,7 +5,7 @@ https://webassembly.github.io/spec/core/binary/modules.html#sections
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from wizer.binary.leb128 import encode_unsigned
@@ -78,24 +78,31 @@ def split_sections(wasm: bytes) -> Iterator[Section]:
     reader, place = Reader(wasm, 8), -1
     while not reader.at_end:
         start = reader.pos
-        section_id, size = reader.byte(), reader.u32()
-        title = TITLES.get(section_id)
-        if title is None:
-            raise ParseError(f"malformed section id {section_id}", start)
-        if size > reader.end - reader.pos:
-            left = reader.end - reader.pos
-            raise ParseError(f"the {title} section is truncated: {size} bytes announced, {left} left", start)
-        section = Section(section_id, reader.pos, reader.pos + size)
+        section_id, end = read_section_header(reader, TITLES)
+        section = Section(section_id, reader.pos, end)
         if section_id == CUSTOM:
             contents = section.reader(wasm)
             name = contents.name()
             section = Section(CUSTOM, contents.pos, section.end, name)
         elif ORDER[section_id] <= place:
-            raise ParseError(f"the {title} section is out of order, or there are two", start)
+            raise ParseError(f"the {TITLES[section_id]} section is out of order, or there are two", start)
         else:
             place = ORDER[section_id]
         yield section
         reader.pos = section.end
+
+
+def read_section_header(reader: Reader, titles: Mapping[int, str]) -> tuple[int, int]:
+    """Read what stands before the contents of a section; return its id, and where the contents end."""
+    start = reader.pos
+    section_id, size = reader.byte(), reader.u32()
+    if section_id not in titles:
+        raise ParseError(f"malformed section id {section_id}", start)
+    left = reader.end - reader.pos
+    if size > left:
+        title = titles[section_id]
+        raise ParseError(f"the {title} section is truncated: {size} bytes announced, {left} left", start)
+    return section_id, reader.pos + size
 
 
 def _check_header(wasm: bytes) -> None:

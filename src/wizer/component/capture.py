@@ -1,8 +1,9 @@
 """Capture: the state of every core instance inside a live component.
 
-Each is read like an instance of its own; what it imports from another one is that one's to tell. A table
-that several of them use is looked at as a whole, since it may hold functions that its owner cannot name: the
-tables through which `wit-component` ties its knots are filled by the last module from what it imports.
+Each core instance is captured on its own. What it imports from another one is captured there, with its owner.
+A table of functions that several core instances use is the exception: it may hold functions that its owner
+cannot refer to, so all its users are looked at together. Components made by `wit-component` have such tables:
+the last module to be instantiated fills them with functions that it imports.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from wizer.binary.externs import ExternKind
 from wizer.binary.types import hierarchy
 from wizer.component.instances import CoreInstance, Entity, Instances
 from wizer.component.instrument import InstrumentedComponent
-from wizer.component.objects import Holders, WatchedLive
+from wizer.component.objects import Holders
 from wizer.core.accessors import LiveTable, function_words
-from wizer.core.capture import capture
+from wizer.core.capture import capture_objects
 from wizer.core.instrument import Accessors
 from wizer.core.live import Live
 from wizer.core.state import NULL, FuncRef, Ref, State, TableState
@@ -51,7 +52,7 @@ def capture_component(
     states = [reader.state(tables[reader.core.number]) for reader in readers]
     holders = Holders()
     for reader, state in zip(readers, states, strict=True):
-        holders.note(reader.core, reader.live.objects, state)
+        holders.note(reader.core, reader.objects, state)
     return states
 
 
@@ -61,16 +62,17 @@ class _CoreReader:
     def __init__(self, core: CoreInstance, accessors: Accessors, live: Live) -> None:
         self.core = core
         self.accessors = accessors
-        self.live = WatchedLive(live, accessors)
+        self.live = live
+        self.objects: Sequence[int] = ()
 
     def state(self, tables: Mapping[int, TableState | None]) -> State:
-        """Return the state, with that of shared tables given; None stands for what others write."""
+        """Return the state; ``tables`` has the shared tables, None where another instance writes them."""
         module = self.core.module
         kept: set[tuple[ExternKind, int]] = {("table", tableidx) for tableidx in tables}
         for kind in ("memory", "table", "global"):
             kept |= {(kind, index) for index in range(module.import_counts[kind])}
         try:
-            state = capture(module, self.accessors, self.live, frozenset(kept))
+            state, self.objects = capture_objects(module, self.accessors, self.live, frozenset(kept))
         except StateError as error:
             raise StateError(f"{self.core.label}: {error.message}", error.causes) from None
         written = {tableidx: table for tableidx, table in tables.items() if table is not None}
@@ -91,7 +93,7 @@ class _CoreReader:
 
 
 def _shared_tables(cores: Sequence[CoreInstance]) -> dict[Entity, list[tuple[int, int]]]:
-    """Return the tables of functions that are imported, and the core instances and indices that use them."""
+    """Return the tables of functions that are imported, each with its users: core instances and indices."""
     users: dict[Entity, list[tuple[int, int]]] = {}
     for core in cores:
         for tableidx in range(core.module.import_counts["table"]):
@@ -120,7 +122,7 @@ class _SharedTable:
         self.elements = readers[owner.owner].table(owner.index)
 
     def states(self) -> Iterator[tuple[tuple[int, int], TableState | None]]:
-        """Yield what each user's module has to say of the table; None where it is nothing."""
+        """Yield for each user the state of the table that its module writes; None where it writes none."""
         if self.elements == self._initial():
             for number, tableidx in self.users:
                 limits = self.readers[number].core.module.tables[tableidx].type.limits
@@ -152,7 +154,7 @@ class _SharedTable:
         return self.readers[number].identities[ref.funcidx] if isinstance(ref, FuncRef) else None
 
     def _writers(self) -> dict[tuple[int, int], dict[int, Ref]]:
-        """Have each element written by the first user that can name it, the owner before all others."""
+        """Divide the elements among the users: the first that can refer to an element writes it."""
         default = initial_element(self.module, self.tableidx)
         names: list[tuple[tuple[int, int], dict[Identity, FuncRef]]] = [
             (

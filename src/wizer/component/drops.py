@@ -1,8 +1,8 @@
-"""Dropped segments: an instrumented module notes what it drops, since asking is not possible in a component.
+"""Dropped segments: in a component, an instrumented module notes itself which ones it drops.
 
-A segment is dropped if a copy from it traps, and a trap closes the component for good: no function of it can
-be called any more. So the copy of the module that is run (not the snapshot) has every ``data.drop`` and
-``elem.drop`` replaced. Before::
+For a module, a copy from the segment is tried, which traps if that is dropped. A component would be closed
+for good by the trap: no function of it could be called any more. So every ``data.drop`` and ``elem.drop`` is
+replaced, in the copy of the module that is run, not in the snapshot. Before::
 
     (func … (data.drop 1) …)
 

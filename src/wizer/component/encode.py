@@ -1,7 +1,7 @@
-"""Encode: index spaces that shift, and sections whose indices follow them.
+"""Encode: the sections of a component, with new indices where items have moved in their index spaces.
 
-A section in which no index changes is passed on as it stands in the input; in any other, only the indices
-are new, and what is between them stays byte for byte.
+A section in which no index changes is passed on as it stands in the input. In others only the indices are
+replaced, and all bytes between them stay.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from wizer.errors import ParseError
 
 
 class Scope:
-    """Where the items of a component's index spaces went in its new version.
+    """The index spaces of a component in its new version: which index each item of the old one has there.
 
     Attributes:
         parent: the scope of the component around it.
@@ -34,7 +34,7 @@ class Scope:
         self._gone: set[tuple[Sort, int]] = set()
 
     def keep(self, sort: Sort, count: int = 1) -> None:
-        """Say that the next items of the input are there in the output, too."""
+        """Note that the output has the next ``count`` items of the input."""
         for _ in range(count):
             new = self._new.setdefault(sort, [])
             index = self.add(sort, moves=False)
@@ -43,7 +43,7 @@ class Scope:
             new.append(index)
 
     def add(self, sort: Sort, *, moves: bool = True) -> int:
-        """Say that the output has an item which the input has not, and return its index."""
+        """Note that the output has an item that the input lacks, and return its index."""
         index = self._next.get(sort, 0)
         self._next[sort] = index + 1
         if moves:
@@ -51,7 +51,7 @@ class Scope:
         return index
 
     def drop(self, sort: Sort, stand_in: int) -> None:
-        """Say that the next item of the input is gone; ``stand_in``, an old index, is used in its place."""
+        """Note that the output lacks the next item of the input; ``stand_in``, an old index, replaces it."""
         new = self._new.setdefault(sort, [])
         self._gone.add((sort, len(new)))
         self.moved.add(sort)

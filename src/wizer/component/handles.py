@@ -58,15 +58,14 @@ def may_hold_handles(component: Component) -> bool:
 
     It gets them by what it imports, by types of instances inside, or by canonical functions.
     """
-    for section in component.sections:
-        for item in section.items:
-            match item.definition:
-                case it.Import():
-                    return True
-                case it.Canonical() if item.sort == "core func":
-                    return True
-                case it.ExportAlias() | it.OuterAlias() if item.sort == "type":
-                    return True
+    for item in component.items:
+        match item.definition:
+            case it.Import():
+                return True
+            case it.Canonical() if item.sort == "core func":
+                return True
+            case it.ExportAlias() | it.OuterAlias() if item.sort == "type":
+                return True
     return False
 
 

@@ -1,4 +1,4 @@
-"""Who instantiates what: a component's instantiation, which is static, worked out without running it.
+"""The instances that a component is made of and how they are linked, worked out without running it.
 
 https://github.com/WebAssembly/component-model/blob/main/design/mvp/Explainer.md#instance-definitions
 
@@ -50,7 +50,7 @@ class Site:
 
 @record
 class BuiltIn:
-    """A canonical function that does not lower one: it deals in handles, tasks or threads."""
+    """A core function of the canonical ABI for handles, tasks or threads; it lowers no component function."""
 
 
 class CoreInstance:
@@ -60,7 +60,7 @@ class CoreInstance:
         number: its place in the order of instantiation.
         site: its module.
         module: the same, parsed.
-        imports: what is behind the module's imports, as far as core instances of the component own it.
+        imports: what each import is, where a core instance of the component owns it.
         drops_handles: whether it imports canonical functions that make, drop or otherwise deal in handles.
         label: what to call it in a message.
     """
@@ -74,7 +74,7 @@ class CoreInstance:
         self.label = label
 
     def entity(self, kind: ExternKind, index: int) -> Entity | None:
-        """Return who owns an item of the module; None for what the canonical ABI or the host provides."""
+        """Return an item of the module as its owner has it; None where the canonical ABI or the host does."""
         if self.module.imported(kind, index):
             return self.imports.get((kind, index))
         return Entity(kind, self.number, index)
@@ -84,17 +84,18 @@ class CoreInstance:
 class CoreItems:
     """A core instance made of exports."""
 
-    exports: Mapping[str, Value | None]
+    exports: Mapping[str, Resolved | None]
 
 
 @record
 class Exports:
     """An instance: the sorts and values of what it exports."""
 
-    items: Mapping[str, tuple[Sort, Value | None]]
+    items: Mapping[str, tuple[Sort, Resolved | None]]
 
 
-Value: TypeAlias = "Site | Imported | BuiltIn | CoreInstance | CoreItems | Entity | Exports"
+Resolved: TypeAlias = "Site | Imported | BuiltIn | CoreInstance | CoreItems | Entity | Exports"
+"""What an index or a name in a component stands for once it is instantiated."""
 
 
 class Frame:
@@ -103,7 +104,7 @@ class Frame:
     Attributes:
         component: its definition.
         parent: the frame that the definition is nested in.
-        spaces: the index spaces; None stands for what does not matter here.
+        spaces: the index spaces; None stands for items that have no part in instantiation.
         exports: its exports.
         cores: the core instances that it makes, by where the item stands in the input.
         children: the component instances that it makes, likewise, with the component.
@@ -114,8 +115,8 @@ class Frame:
     def __init__(self, component: Component, parent: Frame | None, label: str) -> None:
         self.component = component
         self.parent = parent
-        self.spaces: dict[Sort, list[Value | None]] = {}
-        self.exports: dict[str, tuple[Sort, Value | None]] = {}
+        self.spaces: dict[Sort, list[Resolved | None]] = {}
+        self.exports: dict[str, tuple[Sort, Resolved | None]] = {}
         self.cores: dict[int, CoreInstance] = {}
         self.children: dict[int, tuple[Site, Frame]] = {}
         self.names = read_component_names(component)
@@ -176,7 +177,7 @@ class _Evaluation:
         self,
         component: Component,
         parent: Frame | None,
-        args: Mapping[str, Value | None],
+        args: Mapping[str, Resolved | None],
         label: str = "the component",
     ) -> Frame:
         """Instantiate ``component`` with ``args``."""
@@ -184,16 +185,15 @@ class _Evaluation:
         if self.frames > MAX_INSTANCES:
             raise InvalidError(f"the component has more than {MAX_INSTANCES} component instances")
         frame = Frame(component, parent, label)
-        for section in component.sections:
-            for item in section.items:
-                value = self._value(frame, item, args, root=parent is None)
-                if item.sort is not None:
-                    frame.spaces.setdefault(item.sort, []).append(value)
+        for item in component.items:
+            value = self._value(frame, item, args, root=parent is None)
+            if item.sort is not None:
+                frame.spaces.setdefault(item.sort, []).append(value)
         return frame
 
     def _value(
-        self, frame: Frame, item: Item, args: Mapping[str, Value | None], *, root: bool
-    ) -> Value | None:
+        self, frame: Frame, item: Item, args: Mapping[str, Resolved | None], *, root: bool
+    ) -> Resolved | None:
         match item.definition:
             case it.ModuleDefinition() | it.ComponentDefinition():
                 return Site(frame, item)
@@ -263,7 +263,7 @@ class _Evaluation:
         return Exports(child.exports)
 
 
-def _alias(frame: Frame, item: Item) -> Value | None:
+def _alias(frame: Frame, item: Item) -> Resolved | None:
     match item.definition:
         case it.ExportAlias(use, name):
             instance = _find(frame, use)
@@ -277,7 +277,7 @@ def _alias(frame: Frame, item: Item) -> Value | None:
     return None
 
 
-def _lookup(frame: Frame, sort: Sort, index: int) -> Value | None:
+def _lookup(frame: Frame, sort: Sort, index: int) -> Resolved | None:
     space = frame.spaces.get(sort, ())
     if index < len(space):
         return space[index]
@@ -286,11 +286,11 @@ def _lookup(frame: Frame, sort: Sort, index: int) -> Value | None:
     raise ParseError(f"unknown {sort} {index}: there are {len(space)}", frame.component.start)
 
 
-def _find(frame: Frame, use: Use) -> Value | None:
+def _find(frame: Frame, use: Use) -> Resolved | None:
     return _lookup(frame.ancestor(use.outer), use.sort, use.index)
 
 
-def _exported(instance: Value | None, name: str) -> Value | None:
+def _exported(instance: Resolved | None, name: str) -> Resolved | None:
     """Return an export of a core instance."""
     if isinstance(instance, CoreInstance):
         export = instance.module.exports_by_name.get(name)
@@ -298,8 +298,8 @@ def _exported(instance: Value | None, name: str) -> Value | None:
     return instance.exports.get(name) if isinstance(instance, CoreItems) else None
 
 
-def _link(instance: CoreInstance, args: Mapping[str, Value | None]) -> None:
-    """Find what is behind the imports of a core instance."""
+def _link(instance: CoreInstance, args: Mapping[str, Resolved | None]) -> None:
+    """Note who owns the imports of a core instance."""
     for index, imported in numbered(instance.module.imports):
         entity = _exported(args.get(imported.module), imported.name)
         if isinstance(entity, Entity):
@@ -339,62 +339,69 @@ def made(frame: Frame) -> Iterator[CoreInstance | Frame]:
 
 
 def escaping(root: Frame) -> set[tuple[int, int]]:
-    """Return the modules and components that whoever instantiates the root component can instantiate.
+    """Return the modules and components that the root component exports, which others can instantiate.
 
-    They are given as (`id` of the frame, where the item stands); what such a component refers to further
-    out is among them.
+    Those outside an exported component that it refers to are among them. Each is given as its `site_key`.
     """
     found: set[tuple[int, int]] = set()
     _escape(Exports(root.exports), found)
     return found
 
 
-def _escape(value: Value | None, found: set[tuple[int, int]]) -> None:
+def _escape(value: Resolved | None, found: set[tuple[int, int]]) -> None:
     if isinstance(value, Exports):
         for _, inner in value.items.values():
             _escape(inner, found)
     elif isinstance(value, Site) and (key := site_key(value)) not in found:
         found.add(key)
         if isinstance(value.item.definition, it.ComponentDefinition):
-            for target in _free(value.item.definition.component, value.frame, 0):
+            for target in _free(value.item.definition.component, value.frame):
                 _escape(target, found)
 
 
-def _free(component: Component, frame: Frame, depth: int) -> list[Value | None]:
+def _free(component: Component, frame: Frame) -> list[Resolved | None]:
     """Return the modules and components outside that a component, defined in ``frame``, refers to."""
-    found: list[Value | None] = []
-    for section in component.sections:
-        for item in section.items:
-            match item.definition:
-                case it.OuterAlias(target) if target.outer > depth and target.sort in (
-                    "core module",
-                    "component",
-                ):
-                    found.append(_lookup(frame.ancestor(target.outer - depth - 1), target.sort, target.index))
-                case it.ComponentDefinition(nested):
-                    found += _free(nested, frame, depth + 1)
-    return found
+    return [
+        _lookup(frame.ancestor(levels), target.sort, target.index)
+        for levels, target in _outer_aliases(component)
+        if target.sort in ("core module", "component")
+    ]
+
+
+def _outer_aliases(component: Component, depth: int = 0) -> Iterator[tuple[int, Use]]:
+    """Yield what a component, ``depth`` levels down, and those nested in it refer to around the top one.
+
+    That is: how many levels out of the frame in which the top one is defined, and the alias.
+    """
+    for item in component.items:
+        match item.definition:
+            case it.OuterAlias(target) if target.outer > depth:
+                yield target.outer - depth - 1, target
+            case it.ComponentDefinition(nested):
+                yield from _outer_aliases(nested, depth + 1)
 
 
 # `(alias outer …)` of a type in a type: one level out is still inside the component.
 _OUTER_TYPE: Final = re.compile(rb"\x02(?:\x03|\x00[\x10\x11])\x02[^\x00\x01]")
 
 
-def is_closed(component: Component, depth: int = 0) -> bool:
-    """Whether a component, so many levels down in what is asked about, refers to nothing around that.
+def is_closed(component: Component) -> bool:
+    """Whether a component refers to nothing around it.
 
     Types are not read: one in which something looks like a reference counts as one.
     """
-    for section in component.sections:
-        if section.hidden and _OUTER_TYPE.search(component.wasm, section.start, section.end):
-            return False
-        for item in section.items:
-            match item.definition:
-                case it.OuterAlias(target) if target.outer > depth:
-                    return False
-                case it.ComponentDefinition(nested) if not is_closed(nested, depth + 1):
-                    return False
-    return True
+    return next(_outer_aliases(component), None) is None and not _may_have_outer_types(component)
+
+
+def _may_have_outer_types(component: Component) -> bool:
+    return any(
+        section.hidden and _OUTER_TYPE.search(component.wasm, section.start, section.end)
+        for section in component.sections
+    ) or any(
+        _may_have_outer_types(item.definition.component)
+        for item in component.items
+        if isinstance(item.definition, it.ComponentDefinition)
+    )
 
 
 def site_key(site: Site) -> tuple[int, int]:

@@ -26,7 +26,7 @@ hold handles, a probe of `handles` goes before it, in nested components too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from wizer.binary import code
@@ -102,16 +102,10 @@ def marker_name(accessors: Accessors) -> str:
     return accessors.prefix + _MODULE_MARKER
 
 
-def _export_names(component: Component) -> Iterable[str]:
-    for old in component.sections:
-        for item in old.items:
-            if isinstance(item.definition, it.Export | it.Import):
-                yield item.definition.name
-
-
 def _unused_name(component: Component) -> str:
     """Return a name for the appended function; names that differ in case only count as equal."""
-    taken = {name.lower() for name in _export_names(component)}
+    named = (item.definition for item in component.items)
+    taken = {each.name.lower() for each in named if isinstance(each, it.Export | it.Import)}
     name = "wizer-mark"
     while name in taken:
         name += "-x"

@@ -9,7 +9,7 @@ all around it stays byte for byte.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, Literal, TypeAlias
 
 from wizer.records import field, record
@@ -69,21 +69,11 @@ SORT_CODES: Final[Mapping[Sort, bytes]] = {
     VALUE,
 ) = range(13)
 
-TITLES: Final = (
-    "custom",
-    "core module",
-    "core instance",
-    "core type",
-    "component",
-    "instance",
-    "alias",
-    "type",
-    "canonical function",
-    "start",
-    "import",
-    "export",
-    "value",
+_TITLES = (
+    "custom, core module, core instance, core type, component, instance, alias, type, canonical function, "
+    "start, import, export, value"
 )
+TITLES: Final = dict(enumerate(_TITLES.split(", ")))
 
 
 @record
@@ -287,3 +277,9 @@ class Component:
     end: int
     sections: tuple[Section, ...]
     counts: Mapping[Sort, int] = field(default_factory=dict)
+
+    @property
+    def items(self) -> Iterator[Item]:
+        """The items of all sections, in their order."""
+        for section in self.sections:
+            yield from section.items

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from wizer.binary.leb128 import encode_unsigned
+from wizer.binary.names import name_map
 from wizer.binary.reader import Reader
 from wizer.binary.vectors import encode_bytes, encode_name, encode_vector
 from wizer.component.items import CORE_SORTS, CUSTOM, SORT_CODES, SORTS, Component, Section, Sort
@@ -41,7 +42,7 @@ def _subsections(wasm: bytes, section: Section) -> Iterator[tuple[bytes, Sort | 
         reader.skip(size)
         raw = wasm[start : reader.pos]
         sort = _sort(contents) if kind == 1 else None
-        entries = [(contents.u32(), contents.name()) for _ in range(contents.count())] if sort else []
+        entries = list(name_map(contents)) if sort else []
         yield raw, sort, entries
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from wizer.binary.reader import Reader
-from wizer.binary.sections import COMPONENT_VERSION, MAGIC
+from wizer.binary.sections import COMPONENT_VERSION, MAGIC, read_section_header
 from wizer.component import items as it
 from wizer.component.items import Component, Item, Section, Sort, Use
 from wizer.errors import ParseError
@@ -47,15 +47,8 @@ def _component(wasm: bytes, start: int, end: int, depth: int) -> Component:
 
 def _section(reader: Reader, depth: int) -> Section:
     header = reader.pos
-    section_id, size = reader.byte(), reader.u32()
-    if section_id >= len(it.TITLES):
-        raise ParseError(f"malformed section id {section_id}", header)
-    title = it.TITLES[section_id]
-    left = reader.end - reader.pos
-    if size > left:
-        raise ParseError(f"the {title} section is truncated: {size} bytes announced, {left} left", header)
-    start, end = reader.pos, reader.pos + size
-    reader.pos = end
+    section_id, end = read_section_header(reader, it.TITLES)
+    start, reader.pos = reader.pos, end
     contents = Reader(reader.wasm, start, end)
     match section_id:
         case it.CUSTOM:
@@ -75,7 +68,7 @@ def _section(reader: Reader, depth: int) -> Section:
             return Section(section_id, header, start, end, (item,))
     items = contents.vector(_READERS[section_id])
     if not contents.at_end:
-        raise contents.fail(f"unexpected bytes at the end of the {title} section")
+        raise contents.fail(f"unexpected bytes at the end of the {it.TITLES[section_id]} section")
     return Section(section_id, header, start, end, items)
 
 

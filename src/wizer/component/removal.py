@@ -18,7 +18,7 @@ After::
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import TypeAlias
 
 from wizer.binary.assemble import Chunk
@@ -46,7 +46,7 @@ class Removal:
         self._root = root
         self._exports = {
             item.definition.name: item
-            for item in _items(root.component)
+            for item in root.component.items
             if isinstance(item.definition, it.Export)
         }
         self._replaced: dict[str, set[str]] = {}
@@ -95,7 +95,7 @@ class Removal:
         index = definition.target.index
         if definition.ascribed or _shared(self._root.component, index, export, functions):
             return None
-        source = [item for item in _items(self._root.component) if item.sort == "instance"][index]
+        source = [item for item in self._root.component.items if item.sort == "instance"][index]
         match source.definition:
             case it.InlineExports(exports):
                 return [(self._root, use.start) for name, use in exports if name in functions]
@@ -104,7 +104,7 @@ class Removal:
                 if _is_alone(self._root, site):
                     return [
                         (child, item.start)
-                        for item in _items(child.component)
+                        for item in child.component.items
                         if isinstance(item.definition, it.Export) and item.definition.name in functions
                     ]
         return None
@@ -119,14 +119,9 @@ class Removal:
         return chunks
 
 
-def _items(component: Component) -> Iterator[Item]:
-    for section in component.sections:
-        yield from section.items
-
-
 def _shared(component: Component, index: int, export: Item, functions: set[str]) -> bool:
     """Whether something else than ``export`` uses the instance, or one of the functions in it."""
-    for item in _items(component):
+    for item in component.items:
         uses = [use for use in item.uses() if use.sort == "instance" and use.index == index and not use.outer]
         if not uses or item is export:
             continue

@@ -9,7 +9,7 @@ Engine-free: the instance is behind the protocol `Live`, which calls the accesso
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from wizer.binary.externs import ExternKind
 from wizer.binary.module import Module
@@ -38,7 +38,15 @@ def capture(
     Raises:
         StateError: the instance holds something that no module can express; the message names the place.
     """
-    return _Capture(module, accessors, live, kept).state()
+    return capture_objects(module, accessors, live, kept)[0]
+
+
+def capture_objects(
+    module: Module, accessors: Accessors, live: Live, kept: frozenset[tuple[ExternKind, int]]
+) -> tuple[State, Sequence[int]]:
+    """Read the state of a live instance, and the raw references to the objects of its heap; see `capture`."""
+    capturing = _Capture(module, accessors, live, kept)
+    return capturing.state(), capturing.heap.addresses
 
 
 class _Capture:

@@ -81,7 +81,7 @@ class Accessors:
         globals: ``globals{n}`` returns the globals of the n-th tuple.
         functions: ``functions{n}`` returns references to the functions of the n-th tuple.
         tables: for each, ``table{i}.size``, ``.next`` (the first element from a place on that is not null)
-            and ``.read`` (`BATCH` elements from a place on, the last one again and again past the end).
+            and ``.read`` (`BATCH` elements from a place on; past the end, the last one is repeated).
         data_drops, element_drops: ``data{i}.probe`` and ``element{i}.probe`` trap where the segment, which
             is not empty, has been dropped.
         elements: ``element{i}.read`` returns `BATCH` elements of a passive segment from a place on.
@@ -173,12 +173,12 @@ def needs_cranelift(module: Module) -> bool:
 
 
 def _readable(module: Module, valtype: ValType) -> bool:
-    """Whether a place is read as a value; of continuations only whether they are null is known."""
+    """Whether accessors return what a place holds; of a continuation they only tell whether it is null."""
     return isinstance(valtype, str) or hierarchy(valtype.heap, module.types) != "cont"
 
 
 def _result(module: Module, storage: StorageType) -> tuple[ValType, bytes]:
-    """Return as what type a place is handed out, and the code that makes it that."""
+    """Return the type in which accessors return what a place holds, and the code that converts to it."""
     if isinstance(storage, str):
         return unpacked(storage), b""
     return (storage, b"") if _readable(module, storage) else ("i32", code.REF_IS_NULL)
@@ -213,7 +213,7 @@ def _may_hold_object(module: Module, valtype: ValType) -> bool:
 
 
 def _add_functions(additions: Additions) -> tuple[tuple[int, ...], ...]:
-    """Hand out every function that a reference may be to: the declared ones and the imported ones."""
+    """Return references to every function that the instance can refer to: declared and imported ones."""
     module = additions.module
     if not holds(module, "func"):
         return ()

@@ -28,7 +28,7 @@ class FuncRef:
 
 @record
 class GlobalRef:
-    """The value of an imported immutable global, which belongs to others and has no other name here."""
+    """A reference that an imported immutable global holds, where the module cannot name it in another way."""
 
     globalidx: int
 
@@ -111,9 +111,9 @@ class TableState:
 
     Attributes:
         size: its size in elements.
-        changed: the elements that differ from the table's initial value, by index in ascending order:
-            all that active segments would write, too, for those are replaced. None where the table is
-            what its segments make of it.
+        changed: the elements that differ from the table's initial element, by index in ascending order. What
+            active segments wrote is among them, for those segments are replaced. None where the table still
+            is as its active segments left it.
     """
 
     size: int
@@ -129,7 +129,7 @@ class State:
         memories, tables: the memories and tables whose state the module owns.
         dropped_data, dropped_elements: passive segments that were dropped.
         elements: for passive segments whose elements are objects, the elements.
-        imported: the references in imported immutable globals: objects in them belong to others.
+        imported: the references in imported immutable globals, whose objects are not the module's own.
         heap: the objects that are reachable.
         kept: imported memories, tables and globals, as ``(kind, index)``, whose state stays with their
             owner.

@@ -95,7 +95,11 @@ class Functions:
 
 
 class HeapWalk:
-    """Turns raw references into `Ref` and collects the objects that they lead to."""
+    """Turns raw references into `Ref` and collects the objects that they lead to.
+
+    Attributes:
+        addresses: the raw reference to each object, in the order of `State.heap`.
+    """
 
     def __init__(self, module: Module, accessors: Accessors, live: Live, functions: Functions) -> None:
         self._module = module
@@ -106,6 +110,7 @@ class HeapWalk:
         self._pending: list[tuple[int, int, bool, Place]] = []
         self._calls: dict[str, RawCall] = {}
         self._objects: list[HeapObject] = []
+        self.addresses: list[int] = []
         self._tops: dict[HeapType, str] = {}
 
     def _values(self, raw: Sequence[int], storages: Sequence[StorageType], place: Place) -> list[Value]:
@@ -187,6 +192,7 @@ class HeapWalk:
             raise InexpressibleError(_STRANGERS[top])
         self._pending.append((bits, index, exception, place))
         self._objects.append(_UNREAD)
+        self.addresses.append(bits)
         return ObjectRef(len(self._objects) - 1)
 
     def _call(self, name: str, bits: int) -> int:
