@@ -69,7 +69,7 @@ class SnapshotOptions(TypedDict, total=False):
     open_handles: OpenHandles
 
 
-class RunOptions(SnapshotOptions, total=False):
+class CommonOptions(SnapshotOptions, total=False):
     """What every run takes: what the guest sees, what bounds it, how it is compiled."""
 
     wasi: Wasi | None
@@ -81,7 +81,7 @@ class RunOptions(SnapshotOptions, total=False):
     max_output: int | None
 
 
-class SessionOptions(RunOptions, total=False):
+class SessionOptions(CommonOptions, total=False):
     """What `Session` takes."""
 
     hard_exit: HardExit | None
@@ -95,7 +95,7 @@ class Changes(SessionOptions, total=False):
     imports: Imports | None
 
 
-class WizerOptions(RunOptions, total=False):
+class WizerOptions(CommonOptions, total=False):
     """What `Wizer`, `wizen`, `verify` and `audit` take."""
 
     init_func: str | Sequence[str]

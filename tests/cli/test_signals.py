@@ -85,13 +85,13 @@ def test_reader_that_goes_away(wizer: Tool, module: Write) -> None:
 
 ALMOST_THERE = """
 import os, signal, sys, time
-from wizer.cli import run
-ignore = run.ignore
+from wizer.cli import files
+ignore = files.ignore
 def between():
     ignore()
     os.kill(os.getpid(), signal.{name})
     time.sleep(0.5)
-run.ignore = between
+files.ignore = between
 from wizer.cli import run_process
 run_process()
 """

@@ -8,14 +8,15 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from wizer.cli.options import run_options
+from wizer.cli.files import read
+from wizer.cli.findings import TITLES, summary
+from wizer.cli.options import make_flags, make_options, make_wasi, run_options
 from wizer.cli.parse import Arguments, UsageError, parse
 from wizer.cli.report import harmless, show
-from wizer.cli.run import make_flags, make_options, make_wasi, read
 from wizer.cli.signals import watched
 
 if TYPE_CHECKING:
-    from wizer.trust.audit import Audit, Finding
+    from wizer.trust.audit import Audit
 
 USAGE = """\
 Say what initialisation saw of chance, time, environment and files, and what of it is in the output
@@ -46,14 +47,6 @@ Exit status: 0 nothing is frozen but what --allow names; 3 something is.
 """
 FROZEN = 3
 _SHOWN = 12  # places listed per source
-
-_TITLES = {
-    "random": "random numbers",
-    "clock": "the clock",
-    "env": "environment variables",
-    "files": "the order, numbers and times of files",
-    "other": "something that differs from run to run whatever is done about it",
-}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -92,26 +85,6 @@ def _allowed(arguments: Arguments) -> list[str]:
         if name not in SOURCES:
             raise UsageError(f"invalid value '{name}' for '--allow': known are {', '.join(SOURCES)}")
     return names
-
-
-def warnings(audit: Audit) -> Iterator[str]:
-    """Yield a line for each source that the snapshot depends on."""
-    for source in audit.frozen():
-        found = [finding for finding in audit.findings if finding.source == source]
-        if source in audit.failures:
-            yield f"with other {_TITLES[source]}, initialisation fails"
-        if found:
-            yield f"the output depends on {_TITLES[source]}: {_summary(found)}, first {_place(found[0])}"
-
-
-def _summary(found: Sequence[Finding]) -> str:
-    size = sum(finding.size for finding in found)
-    places = f"{len(found)} place{'s' * (len(found) != 1)}"
-    return f"{places}, {size} bytes" if size else places
-
-
-def _place(finding: Finding) -> str:
-    return finding.difference.place + (f" ({finding.name})" if finding.name else "")
 
 
 def _document(audit: Audit, frozen: Sequence[str]) -> dict[str, object]:
@@ -160,7 +133,7 @@ def _rows(audit: Audit) -> Iterator[tuple[str, str, str, str]]:
         for finding in found[:_SHOWN]:
             yield source, finding.difference.place, finding.name, finding.difference.first
         if len(found) > _SHOWN:
-            yield source, f"… {_summary(found[_SHOWN:])} more (--json lists them)", "", ""
+            yield source, f"… {summary(found[_SHOWN:])} more (--json lists them)", "", ""
 
 
 def _print_table(rows: Sequence[tuple[str, str, str, str]]) -> None:
@@ -176,7 +149,7 @@ def _print_table(rows: Sequence[tuple[str, str, str, str]]) -> None:
 def _facts(audit: Audit) -> Iterator[str]:
     """Yield what initialisation did beside."""
     for source, error in audit.failures.items():
-        yield f"with other {_TITLES[source]}, initialisation fails: {error.splitlines()[0]}"
+        yield f"with other {TITLES[source]}, initialisation fails: {error.splitlines()[0]}"
     if audit.calls:
         counts = ", ".join(f"{name} {count}" for (_, name), count in audit.calls.items())
         yield f"imports called: {counts}"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from wizer.cli.units import number, seconds, size
 from wizer.engine.config import FEATURES
 from wizer.records import record
 
@@ -54,24 +54,29 @@ def _off(text: str | None) -> bool:
 
 
 def _number(text: str | None) -> int:
-    if text is None:
-        raise ValueError("value must be specified with key=val syntax")
-    if not re.fullmatch(r"0x[0-9a-fA-F]+|[0-9]+", text, re.ASCII) or len(text) > 40:
-        raise ValueError("expected a number that is whole and not negative")
-    value = int(text, 0 if text.startswith("0x") else 10)
+    text = _text(text)
+    try:
+        value = number(text)
+    except ValueError:
+        raise ValueError("expected a number that is whole and not negative") from None
+    return _counted(value)
+
+
+def _size(text: str | None) -> int:
+    return _counted(size(_text(text)))
+
+
+def _counted(value: int) -> int:
     if value >= 1 << 63:
         raise ValueError("number too large")
     return value
 
 
-_UNITS = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "μs": 1e-6, "ns": 1e-9}
-
-
 def _seconds(text: str | None) -> float:
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(\D*)", text or "")
-    if match is None or match[2] not in _UNITS:
-        raise ValueError(f"failed to parse duration: {text}; write 2, 2s, 100ms, 50us or 10ns")
-    return float(match[1]) * _UNITS[match[2]]
+    try:
+        return seconds(_text(text))
+    except ValueError:
+        raise ValueError(f"failed to parse duration: {text}; write 2, 2s, 1m, 100ms, 50us or 10ns") from None
 
 
 def _text(text: str | None) -> str:
@@ -179,9 +184,9 @@ _OPTIMIZE = _table(
         "regalloc",
     ),
     _switch("memory-may-move", "Allow linear memories to move when they grow"),
-    _engine("memory-reservation", "=N", "Address space to reserve for each memory, in bytes", _number),
-    _engine("memory-reservation-for-growth", "=N", "The same, for a memory that moves", _number),
-    _engine("memory-guard-size", "=N", "Guard pages after each memory, in bytes", _number),
+    _engine("memory-reservation", "=SIZE", "Address space to reserve for each memory, in bytes", _size),
+    _engine("memory-reservation-for-growth", "=SIZE", "The same, for a memory that moves", _size),
+    _engine("memory-guard-size", "=SIZE", "Guard pages after each memory, in bytes", _size),
     _switch("memory-init-cow", "Map data segments copy-on-write [default: n]"),
     _switch("signals-based-traps", "Let the processor find traps [default: y]"),
     Key("pooling-allocator", "[=y|n]", "Allocate from a pool", _flag, "run", "pooling-allocator"),
@@ -190,10 +195,12 @@ _OPTIMIZE = _table(
         for name, field in _POOLING.items()
     ),
     Key("static-memory-forced", "[=y|n]", "Old name", _off, "engine", "memory_may_move"),
-    _engine("static-memory-maximum-size", "=N", "Old name", _number, "memory_reservation"),
-    _engine("static-memory-guard-size", "=N", "Old name", _number, "memory_guard_size"),
-    _engine("dynamic-memory-guard-size", "=N", "Old name", _number, "memory_guard_size"),
-    _engine("dynamic-memory-reserved-for-growth", "=N", "Old name", _number, "memory_reservation_for_growth"),
+    _engine("static-memory-maximum-size", "=SIZE", "Old name", _size, "memory_reservation"),
+    _engine("static-memory-guard-size", "=SIZE", "Old name", _size, "memory_guard_size"),
+    _engine("dynamic-memory-guard-size", "=SIZE", "Old name", _size, "memory_guard_size"),
+    _engine(
+        "dynamic-memory-reserved-for-growth", "=SIZE", "Old name", _size, "memory_reservation_for_growth"
+    ),
     _fixed("guard-before-linear-memory", True),
     _fixed("table-lazy-init", True),
     _fixed("pooling-memory-protection-keys", False),
@@ -219,13 +226,13 @@ _WASM = _table(
     _switch("nan-canonicalization", "Give every NaN that is computed the canonical bits"),
     Key("fuel", "=N", "Fuel, about one unit an instruction", _number, "limits", "fuel"),
     Key("timeout", "=N|Ns|Nms|..", "Most time in guest code", _seconds, "limits", "timeout"),
-    Key("max-memory-size", "=N", "Most bytes in all memories", _number, "limits", "max_memory"),
+    Key("max-memory-size", "=SIZE", "Most bytes in all memories", _size, "limits", "max_memory"),
     Key("max-table-elements", "=N", "Most elements in all tables", _number, "limits", "max_table_elements"),
     Key("max-instances", "=N", "Most instances", _number, "limits", "max_instances"),
     Key("max-tables", "=N", "Most tables", _number, "limits", "max_tables"),
     Key("max-memories", "=N", "Most memories", _number, "limits", "max_memories"),
-    _engine("max-wasm-stack", "=N", "Stack of guest code, in bytes", _number),
-    _engine("async-stack-size", "=N", "Stack of a coroutine, in bytes", _number),
+    _engine("max-wasm-stack", "=SIZE", "Stack of guest code, in bytes", _size),
+    _engine("async-stack-size", "=SIZE", "Stack of a coroutine, in bytes", _size),
     _switch("relaxed-simd-deterministic", "Relaxed SIMD, yet the same everywhere"),
     Key(
         "unknown-imports-trap",

@@ -1,4 +1,4 @@
-"""What a command line asks for: ``RunOptions``, made from the split arguments.
+"""What a command line asks for: `RunOptions`, made from the split arguments, then the library's options.
 
 Nothing here imports the engine; what is wrong is said before any work is done.
 """
@@ -8,18 +8,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
-from wizer.cli.flags import LETTERS, Setting, split
+from wizer.cli.files import STDIO, read_preload
+from wizer.cli.flags import LETTERS, Flags, Setting, from_settings, split
 from wizer.cli.parse import Arguments, UsageError
+from wizer.cli.report import say
 from wizer.cli.spec import AUDIT_ONLY, BY_NAME, UNSUPPORTED
-from wizer.cli.values import boolean, number, open_handles, seconds, size
+from wizer.cli.units import number, seconds, size
 from wizer.core.calls import parse_call
+from wizer.engine.config import EngineConfig
+from wizer.engine.wasi import Wasi
 from wizer.errors import OptionError, WizerError
-from wizer.records import record
+from wizer.options import DEFAULT_LIMITS, Changes, OpenHandles, Options
+from wizer.records import record, replace
 
 _T = TypeVar("_T")
-STDIO = "-"
 
 
 @record(kw_only=True)
@@ -48,7 +52,7 @@ class RunOptions:
         fuel: units, or None.
         max_memory: bytes, or None.
         max_output: bytes, or None for the default.
-        open_handles: "error" or "drop".
+        open_handles: "error" or "drop", or None for the default.
         features: proposals switched by the ``--wasm-…`` options.
         relaxed_simd_deterministic: None if nothing was said.
         settings: the ``-W``, ``-S``, ``-C``, ``-O``, ``-D`` settings, of the TOML file first.
@@ -58,7 +62,7 @@ class RunOptions:
     input: str = STDIO
     input_missing: bool = False
     output: str | None = None
-    init_funcs: tuple[str, ...] = ("wizer-initialize",)
+    init_funcs: tuple[str, ...]
     keep_init_func: bool = False
     rename: Mapping[str, str]
     preload: Mapping[str, str]
@@ -76,7 +80,7 @@ class RunOptions:
     fuel: int | None = None
     max_memory: int | None = None
     max_output: int | None = None
-    open_handles: Literal["error", "drop"] = "error"
+    open_handles: OpenHandles | None = None
     features: Mapping[str, bool]
     relaxed_simd_deterministic: bool | None = None
     settings: tuple[Setting, ...] = ()
@@ -104,8 +108,8 @@ def run_options(arguments: Arguments, *, audit: bool = False) -> RunOptions:
         input=arguments.input if arguments.input is not None else STDIO,
         input_missing=arguments.input is None,
         output=_last(arguments, "output", _path),
-        init_funcs=tuple(arguments.values("init-func")) or ("wizer-initialize",),
-        keep_init_func=_last(arguments, "keep-init-func", boolean) or False,
+        init_funcs=tuple(arguments.values("init-func")) or Options().init_funcs,
+        keep_init_func=_last(arguments, "keep-init-func", _boolean) or False,
         rename=_renames(arguments),
         preload=dict(_pairs(arguments, "preload")),
         max_data_segments=_last(arguments, "max-data-segments", number),
@@ -113,8 +117,8 @@ def run_options(arguments: Arguments, *, audit: bool = False) -> RunOptions:
         wasi_options=tuple(
             f"--{name}" for name in ("dir", "mapdir", "env", "inherit-env") if arguments.has(name)
         ),
-        inherit_env=_last(arguments, "inherit-env", boolean),
-        inherit_stdio=_last(arguments, "inherit-stdio", boolean),
+        inherit_env=_last(arguments, "inherit-env", _boolean),
+        inherit_stdio=_last(arguments, "inherit-stdio", _boolean),
         env=env,
         dirs=_directories(arguments),
         deterministic=_last(arguments, "deterministic", _seed) or False,
@@ -124,9 +128,9 @@ def run_options(arguments: Arguments, *, audit: bool = False) -> RunOptions:
         fuel=_last(arguments, "fuel", number),
         max_memory=_last(arguments, "max-memory", size),
         max_output=_last(arguments, "max-output", size),
-        open_handles=_last(arguments, "open-handles", open_handles) or "error",
+        open_handles=_last(arguments, "open-handles", _open_handles),
         features=_features(arguments),
-        relaxed_simd_deterministic=_last(arguments, "relaxed-simd-deterministic", boolean),
+        relaxed_simd_deterministic=_last(arguments, "relaxed-simd-deterministic", _boolean),
         settings=tuple(_settings(arguments)),
         warnings=warnings,
     )
@@ -138,7 +142,7 @@ def _read(name: str, text: str, reader: Callable[[str], _T]) -> _T:
         return reader(text)
     except (ValueError, WizerError) as error:
         message = f"invalid value '{text}' for '{BY_NAME[name].display}'"
-        if reader is boolean:
+        if reader is _boolean:
             raise UsageError(f"{message}\n  [possible values: true, false]") from None
         raise UsageError(f"{message}: {error}") from None
 
@@ -147,6 +151,19 @@ def _last(arguments: Arguments, name: str, reader: Callable[[str], _T]) -> _T | 
     """Read the value of an option; None if it was not given."""
     text = arguments.last(name)
     return None if text is None else _read(name, text, reader)
+
+
+def _boolean(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("expected true or false")
+    return text == "true"
+
+
+def _open_handles(text: str) -> OpenHandles:
+    known: dict[str, OpenHandles] = {"error": "error", "drop": "drop"}
+    if text not in known:
+        raise ValueError("expected error or drop")
+    return known[text]
 
 
 def _path(text: str) -> str:
@@ -225,7 +242,7 @@ def _environment(arguments: Arguments) -> tuple[dict[str, str], tuple[str, ...]]
 
 def _features(arguments: Arguments) -> dict[str, bool]:
     names = ("multi-memory", "multi-value", "bulk-memory", "simd", "relaxed-simd", "reference-types")
-    given = {name: _last(arguments, f"wasm-{name}", boolean) for name in names}
+    given = {name: _last(arguments, f"wasm-{name}", _boolean) for name in names}
     return {name: on for name, on in given.items() if on is not None}
 
 
@@ -262,3 +279,79 @@ def _check_target(arguments: Arguments) -> None:
             f"invalid value '{target}' for '{BY_NAME['target'].display}': initialisation runs on this "
             f"machine, which is {machine}-{system}; the output runs on every machine"
         )
+
+
+def make_flags(options: RunOptions) -> Flags:
+    """Join the options and the settings, which go before them."""
+    try:
+        engine = EngineConfig(
+            features=options.features,
+            relaxed_simd_deterministic=bool(options.relaxed_simd_deterministic),
+        )
+        given = {"timeout": options.timeout, "fuel": options.fuel, "max_memory": options.max_memory}
+        limits = replace(
+            DEFAULT_LIMITS, **{name: bound for name, bound in given.items() if bound is not None}
+        )
+        inherited = "null" if options.inherit_stdio is False else "inherit"
+        wasi = Wasi(
+            args=(Path(options.input).name,),
+            env=options.env,
+            inherit_env=bool(options.inherit_env),
+            mapdirs=options.dirs,
+            stdin=inherited,
+            stdout=inherited,
+            stderr=inherited,
+        )
+        return from_settings(options.settings, engine=engine, limits=limits, wasi=wasi)
+    except OptionError as error:
+        raise UsageError(str(error), trailer=False) from None
+
+
+def make_wasi(options: RunOptions, flags: Flags) -> Wasi | None:
+    """Return what the guest sees of the host, None for nothing; point out what then has no effect."""
+    for warning in options.warnings:
+        say(f"warning: {warning}")
+    if not (options.allow_wasi or flags.use_wasi):
+        idle = [*options.wasi_options]
+        idle += [f"-S {key}" for section, key, _ in options.settings if section == "wasi"]
+        idle = [option for option in idle if option not in ("-S cli", "-S common")]
+        if idle:
+            say(f"warning: without --allow-wasi, there is no effect of {', '.join(idle)}")
+        return None
+    wasi = flags.wasi
+    if options.input == STDIO and wasi.stdin == "inherit":
+        wasi = replace(wasi, stdin="null")  # the module was all there was
+    if options.output in (None, STDIO) and wasi.stdout == "inherit":
+        wasi = replace(wasi, stdout="stderr")  # what the guest prints is no part of the module
+    return wasi
+
+
+def make_options(options: RunOptions, flags: Flags, wasi: Wasi | None) -> Options:
+    """Return the library's options for what a command line asks for."""
+    rest: Changes = {}
+    if options.max_data_segments is not None:
+        rest["max_data_segments"] = options.max_data_segments
+    if options.max_output is not None:
+        rest["max_output"] = options.max_output
+    if options.open_handles is not None:
+        rest["open_handles"] = options.open_handles
+    if flags.unknown_imports is not None:
+        rest["unknown_imports"] = flags.unknown_imports
+    return Options(
+        init_func=options.init_funcs,
+        keep_init_func=options.keep_init_func,
+        rename=options.rename,
+        preload={name: read_preload(path) for name, path in options.preload.items()},
+        wasi=wasi,
+        limits=flags.limits,
+        engine=flags.engine,
+        deterministic=options.deterministic,
+        verify=options.verify,
+        hard_exit=fail_at_once,
+    ).changed(**rest)
+
+
+def fail_at_once(error: BaseException) -> None:
+    """End the process from another thread: the guest waits inside the host and does not hear of its limit."""
+    say(f"Error: {error}")
+    os._exit(1)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from wizer.cli.options import run_options
+from wizer.cli.files import read
+from wizer.cli.options import make_flags, make_options, make_wasi, run_options
 from wizer.cli.parse import UsageError, parse
 from wizer.cli.report import say
-from wizer.cli.run import make_flags, make_options, make_wasi, read
 from wizer.cli.signals import watched
 from wizer.cli.spec import OPTIONS, Takes
 from wizer.records import replace

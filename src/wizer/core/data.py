@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from wizer.binary.assemble import Chunk
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import Module
 from wizer.binary.segments import encode_data_header, encode_passive_data
-from wizer.core.segments import DataRange, MemoryImage, plan
 from wizer.core.state import State
 from wizer.records import record
+
+if TYPE_CHECKING:
+    from wizer.core.segments import DataRange
 
 _EMPTY_PASSIVE = encode_passive_data(b"")
 
@@ -41,7 +44,7 @@ def data_contents(
     old = module.data if module.data_count is not None else ()
     fixed = sum(segment.mode == "passive" for segment in old) + len(appended)
     wasm = memoryview(module.wasm)
-    ranges = iter(plan(_images(module, state), max(max_data_segments - fixed, 1)))
+    ranges = _ranges(module, state, max(max_data_segments - fixed, 1))
     segments: list[list[Chunk]] = []
     for dataidx, segment in enumerate(old):
         if segment.mode == "passive":
@@ -60,11 +63,17 @@ def data_contents(
     return DataContents(chunks, len(segments))
 
 
-def _images(module: Module, state: State) -> list[MemoryImage]:
-    return [
+def _ranges(module: Module, state: State, most: int) -> Iterator[DataRange]:
+    """Return what of memory becomes an active segment each; without memory, nothing is imported for it."""
+    if not state.memories:
+        return iter(())
+    from wizer.core.segments import MemoryImage, plan
+
+    images = [
         MemoryImage(memidx, module.memories[memidx].limits.is64, memory.view, memory.touched)
         for memidx, memory in state.memories.items()
     ]
+    return iter(plan(images, most))
 
 
 def _active(state: State, range_: DataRange) -> list[Chunk]:

@@ -195,6 +195,8 @@ def _import_ahead(module: Module) -> None:
     import wizer.core.capture
     import wizer.core.rewrite
 
+    if module.memories:
+        import wizer.core.segments
     if sum(memory.limits.minimum * memory.page_size for memory in module.memories) >= _MUCH_MEMORY:
         import wizer.core.segments.bulk_choose  # noqa: F401
 

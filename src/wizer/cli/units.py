@@ -1,15 +1,16 @@
-"""Values as they are written on a command line: numbers, sizes, times."""
+"""Numbers, sizes and times as they are written on a command line or in a configuration file."""
 
 from __future__ import annotations
 
 import re
-from typing import Literal
 
-_UNITS = {"": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_DIGITS = "[0-9][0-9_]*"
+_BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 _SECONDS = {
     "ns": 1e-9,
     "us": 1e-6,
-    "µs": 1e-6,
+    "\N{MICRO SIGN}s": 1e-6,
+    "\N{GREEK SMALL LETTER MU}s": 1e-6,
     "ms": 1e-3,
     "": 1.0,
     "s": 1.0,
@@ -25,7 +26,7 @@ def number(text: str) -> int:
     Raises:
         ValueError: it is something else.
     """
-    if not re.fullmatch(r"0[xX][0-9a-fA-F_]+|[0-9][0-9_]*", text, re.ASCII) or len(text) > 40:
+    if not re.fullmatch(rf"0[xX][0-9a-fA-F_]+|{_DIGITS}", text, re.ASCII) or len(text) > 40:
         raise ValueError("expected a whole number")
     return int(text, 16) if text[:2] in ("0x", "0X") else int(text.replace("_", ""))
 
@@ -38,10 +39,10 @@ def size(text: str) -> int:
     """
     digits = text.rstrip("KMGBikmgb") if not text.lower().startswith("0x") else text
     unit = text[len(digits) :].upper()
-    if unit not in _UNITS:
+    if unit not in _BYTES:
         raise ValueError("expected a number of bytes, or one of KiB, MiB, GiB")
     try:
-        return number(digits.strip()) * _UNITS[unit]
+        return number(digits.strip()) * _BYTES[unit]
     except ValueError:
         raise ValueError("expected a number of bytes, or one of KiB, MiB, GiB") from None
 
@@ -52,30 +53,7 @@ def seconds(text: str) -> float:
     Raises:
         ValueError: it is something else.
     """
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([a-zµ]*)", text, re.ASCII if text.isascii() else 0)
+    match = re.fullmatch(rf"({_DIGITS}(?:\.[0-9]+)?)\s*([^\s0-9]*)", text)
     if not match or match[2] not in _SECONDS:
         raise ValueError("expected a length of time such as 2, 1.5s, 100ms or 1m")
-    return float(match[1]) * _SECONDS[match[2]]
-
-
-def open_handles(text: str) -> Literal["error", "drop"]:
-    """Read ``error`` or ``drop``.
-
-    Raises:
-        ValueError: it is something else.
-    """
-    known: dict[str, Literal["error", "drop"]] = {"error": "error", "drop": "drop"}
-    if text not in known:
-        raise ValueError("expected error or drop")
-    return known[text]
-
-
-def boolean(text: str) -> bool:
-    """Read ``true`` or ``false``.
-
-    Raises:
-        ValueError: it is something else.
-    """
-    if text not in ("true", "false"):
-        raise ValueError("expected true or false")
-    return text == "true"
+    return float(match[1].replace("_", "")) * _SECONDS[match[2]]

@@ -1,0 +1,78 @@
+"""What a command reads and writes: files, or standard input and output."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wizer.cli.report import worded
+from wizer.cli.signals import ignore
+from wizer.errors import OutputError, WizerError
+from wizer.output import write_path, write_stream
+
+if TYPE_CHECKING:
+    from wizer.binary.assemble import Chunk
+
+STDIO = "-"
+
+
+def read(name: str, failure: str) -> bytes:
+    """Read the input; what goes wrong is said in the words of the Rust tools."""
+    try:
+        if name == STDIO and sys.stdin is None:
+            raise _system_error(errno.EBADF)
+        with open(0, "rb", closefd=False) if name == STDIO else Path(name).open("rb") as file:
+            return file.read()
+    except IsADirectoryError as error:
+        raise WizerError("failed to read input Wasm module", [worded(error)]) from None
+    except OSError as error:
+        raise WizerError(failure, [worded(error)]) from None
+
+
+def read_preload(path: str) -> bytes:
+    """Read a module to import from."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        causes = [f"failed to read from `{path}`", worded(error)]
+        raise WizerError("failed to parse preload module", causes) from None
+
+
+def check_output(output: str | None) -> None:
+    """Find out before the run what would keep the output from being written after it."""
+    if output in (None, STDIO):
+        return
+    target = Path(output)
+    try:
+        if target.is_dir():
+            raise _system_error(errno.EISDIR)
+        if not target.exists() or target.is_file():  # the file itself will be a new one
+            target.parent.joinpath("..").stat()  # looks into the folder, so there has to be one
+            if not os.access(target.parent, os.W_OK):
+                raise _system_error(errno.EACCES)
+    except OSError as error:
+        raise OutputError("failed to create output file", [worded(error)]) from None
+
+
+def write(chunks: Iterable[Chunk], output: str | None) -> None:
+    """Write the output to a file, or to standard output."""
+    if output not in (None, STDIO):
+        write_path(chunks, output, finish=ignore)
+        return
+    try:
+        if sys.stdout is None:
+            raise _system_error(errno.EBADF)
+        with open(1, "wb", closefd=False) as stream:
+            write_stream(chunks, stream)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError("failed to write output file", [worded(error)]) from None
+
+
+def _system_error(code: int) -> OSError:
+    return OSError(code, os.strerror(code))

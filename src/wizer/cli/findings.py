@@ -1,0 +1,38 @@
+"""How the findings of an audit are worded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wizer.trust.audit import Audit, Finding
+
+TITLES = {
+    "random": "random numbers",
+    "clock": "the clock",
+    "env": "environment variables",
+    "files": "the order, numbers and times of files",
+    "other": "something that differs from run to run whatever is done about it",
+}
+
+
+def warnings(audit: Audit) -> Iterator[str]:
+    """Yield a line for each source that the snapshot depends on."""
+    for source in audit.frozen():
+        found = [finding for finding in audit.findings if finding.source == source]
+        if source in audit.failures:
+            yield f"with other {TITLES[source]}, initialisation fails"
+        if found:
+            yield f"the output depends on {TITLES[source]}: {summary(found)}, first {_place(found[0])}"
+
+
+def summary(found: Sequence[Finding]) -> str:
+    """Say how many places and bytes were found."""
+    size = sum(finding.size for finding in found)
+    places = f"{len(found)} place{'s' * (len(found) != 1)}"
+    return f"{places}, {size} bytes" if size else places
+
+
+def _place(finding: Finding) -> str:
+    return finding.difference.place + (f" ({finding.name})" if finding.name else "")
