@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wizer.binary import sections as sec
+from wizer.binary.appended import AppendedTypes, Function
 from wizer.binary.assemble import Chunk, assemble, extended
-from wizer.binary.code import encode_body
 from wizer.binary.expr import encode_const
 from wizer.binary.externs import (
     AddressType,
@@ -23,7 +23,7 @@ from wizer.binary.externs import (
 from wizer.binary.leb128 import encode_signed, encode_unsigned
 from wizer.binary.module import Module, encode_global
 from wizer.binary.segments import encode_declarative
-from wizer.binary.types import FuncType, ValType, encode_functype, encode_valtype
+from wizer.binary.types import FuncType, ValType, encode_valtype
 
 
 class Additions:
@@ -41,9 +41,8 @@ class Additions:
         self.prefix = prefix
         self.declared: tuple[int, ...] = ()
         self.bodies: Sequence[Chunk] | None = None
-        self._types: dict[bytes, int] = {}
-        self._functions: list[bytes] = []
-        self._bodies: list[bytes] = []
+        self._types = AppendedTypes(module)
+        self._functions: list[Function] = []
         self._tables: dict[TableType, int] = {}
         self._memories: list[bytes] = []
         self._globals: list[bytes] = []
@@ -62,10 +61,9 @@ class Additions:
         locals_: Sequence[ValType] = (),
     ) -> int:
         """Add a function, exported under the prefix where it has a name; return its index."""
-        typeidx = self._typeidx(FuncType(tuple(params), tuple(results)))
+        typeidx = self._types.func(FuncType(tuple(params), tuple(results)))
         funcidx = len(self.module.funcs) + len(self._functions)
-        self._functions.append(encode_unsigned(typeidx))
-        self._bodies.append(encode_body(body, locals_))
+        self._functions.append(Function(typeidx, locals_, body))
         if name is not None:
             self.export(name, "func", funcidx)
         return funcidx
@@ -76,10 +74,7 @@ class Additions:
             return b"\x40"
         if len(results) == 1:
             return encode_valtype(results[0])
-        return encode_signed(self._typeidx(FuncType((), tuple(results))))
-
-    def _typeidx(self, functype: FuncType) -> int:
-        return self._types.setdefault(encode_functype(functype), len(self.module.types) + len(self._types))
+        return encode_signed(self._types.func(FuncType((), tuple(results))))
 
     def table(self, tabletype: TableType) -> int:
         """Add a table unless there is one of this type, and return its index."""
@@ -101,18 +96,19 @@ class Additions:
 
     def assemble(self) -> list[Chunk]:
         """Return the chunks of the module with all that was added."""
+        bodies = [function.body for function in self._functions]
         added: dict[int, list[bytes]] = {
-            sec.TYPE: list(self._types),
-            sec.FUNCTION: self._functions,
+            sec.TYPE: self._types.entries,
+            sec.FUNCTION: [encode_unsigned(function.typeidx) for function in self._functions],
             sec.TABLE: list(map(encode_tabletype, self._tables)),
             sec.MEMORY: self._memories,
             sec.GLOBAL: self._globals,
             sec.EXPORT: self._exports,
             sec.ELEMENT: [encode_declarative(self.declared)] if self.declared else [],
-            sec.CODE: self._bodies,
+            sec.CODE: bodies,
         }
         contents = {id_: extended(self.module, id_, items) for id_, items in added.items() if items}
         if self.bodies is not None:
-            count = len(self.module.funcs) - self.module.import_counts["func"] + len(self._bodies)
-            contents[sec.CODE] = [encode_unsigned(count), *self.bodies, *self._bodies]
+            count = len(self.module.funcs) - self.module.import_counts["func"] + len(bodies)
+            contents[sec.CODE] = [encode_unsigned(count), *self.bodies, *bodies]
         return assemble(self.module, contents)

@@ -75,6 +75,11 @@ def encode_section(section_id: int, contents: Sequence[Chunk] | None) -> list[Ch
     return [section_header(section_id, sum(map(len, contents))), *contents]
 
 
+def vector(items: Sequence[Chunk]) -> list[Chunk] | None:
+    """Return the contents of a section that is a vector, or None where it is empty."""
+    return [encode_unsigned(len(items)), *items] if items else None
+
+
 def with_bodies(module: Module, bodies: Sequence[bytes]) -> list[Chunk]:
     """Return the contents of the code section with the bodies of ``module.funcs`` and more at its end."""
     section = module.section(sec.CODE)

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from wizer.binary import sections as sec
-from wizer.binary.assemble import Chunk
+from wizer.binary.assemble import Chunk, vector
 from wizer.binary.expr import encode_null, encode_ref_func
 from wizer.binary.externs import Export
 from wizer.binary.instructions import referring
-from wizer.binary.leb128 import any_unsigned, encode_unsigned
+from wizer.binary.leb128 import any_unsigned
 from wizer.binary.module import Module
 from wizer.binary.segments import (
     ElementSegment,
@@ -90,7 +90,7 @@ def element_contents(
     undeclared = _undeclared(module, exports, segments, heap)
     if undeclared:
         segments.append(Segment(encode_declarative(sorted(undeclared))))
-    return [encode_unsigned(len(segments)), *(s.code for s in segments)] if segments else None
+    return vector([segment.code for segment in segments])
 
 
 def _kept_segment(state: State, elemidx: int, element: ElementSegment, heap: HeapCode) -> Segment:

@@ -24,15 +24,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import TypeVar
 
 from wizer.binary import sections as sec
-from wizer.binary.assemble import Chunk, assemble, extended, with_bodies
+from wizer.binary.assemble import Chunk, assemble, extended, vector, with_bodies
 from wizer.binary.expr import END
 from wizer.binary.externs import (
     Export,
     Import,
     MemoryType,
-    SizeLimits,
     TableType,
     encode_export,
     encode_globaltype,
@@ -52,6 +52,8 @@ from wizer.core.previous import Appended, is_marker, marker, without_previous
 from wizer.core.state import State
 from wizer.options import MAX_DATA_SEGMENTS
 from wizer.records import replace
+
+T = TypeVar("T", TableType, MemoryType)
 
 
 def rewrite(
@@ -76,7 +78,7 @@ def rewrite(
     contents.update(_imports(module, state))
     contents[sec.MEMORY] = _memories(module, state)
     contents[sec.GLOBAL] = _globals(module, heap)
-    contents[sec.EXPORT] = _vector([encode_export(export) for export in exports])
+    contents[sec.EXPORT] = vector([encode_export(export) for export in exports])
     contents[sec.TABLE] = _tables(module, state, heap)
     contents[sec.ELEMENT] = element_contents(module, state, exports, heap)
     data = data_contents(module, state, heap.passive_data, max_data_segments)
@@ -109,14 +111,9 @@ def dropped_custom_sections(module: Module) -> list[str]:
     return [s.name for s in module.sections if s.id == sec.CUSTOM and _describes_relocations(s)]
 
 
-def _vector(items: Sequence[bytes]) -> list[Chunk] | None:
-    """Return the contents of a section that is a vector, or None where it is empty."""
-    return [encode_unsigned(len(items)), *items] if items else None
-
-
-def _grown(limits: SizeLimits, size: int) -> SizeLimits:
-    """Return limits whose minimum is what initialisation left: a size in pages or elements."""
-    return replace(limits, minimum=size)
+def _grown(type_: T, size: int) -> T:
+    """Return a type whose minimum is what initialisation left: a size in pages or elements."""
+    return replace(type_, limits=replace(type_.limits, minimum=size))
 
 
 def _imports(module: Module, state: State) -> dict[int, list[Chunk] | None]:
@@ -124,17 +121,15 @@ def _imports(module: Module, state: State) -> dict[int, list[Chunk] | None]:
     imports = [_captured(imported, index, state) for index, imported in numbered(module.imports)]
     if imports == list(module.imports):
         return {}
-    return {sec.IMPORT: _vector([encode_import(imported) for imported in imports])}
+    return {sec.IMPORT: vector([encode_import(imported) for imported in imports])}
 
 
 def _captured(imported: Import, index: int, state: State) -> Import:
     match imported.type:
-        case TableType() if index in state.tables:
-            limits = _grown(imported.type.limits, state.tables[index].size)
-            return replace(imported, type=replace(imported.type, limits=limits))
-        case MemoryType() if index in state.memories:
-            limits = _grown(imported.type.limits, state.memories[index].pages)
-            return replace(imported, type=replace(imported.type, limits=limits))
+        case TableType() as table if index in state.tables:
+            return replace(imported, type=_grown(table, state.tables[index].size))
+        case MemoryType() as memory if index in state.memories:
+            return replace(imported, type=_grown(memory, state.memories[index].pages))
     return imported
 
 
@@ -142,16 +137,15 @@ def _tables(module: Module, state: State, heap: HeapCode) -> list[Chunk] | None:
     items = []
     for tableidx, table in enumerate(module.tables):
         if not module.imported("table", tableidx):
-            limits = _grown(table.type.limits, state.tables[tableidx].size)
-            encoded = encode_tabletype(replace(table.type, limits=limits))
+            encoded = encode_tabletype(_grown(table.type, state.tables[tableidx].size))
             items.append(encoded if table.init is None else b"\x40\x00" + encoded + table.init.code)
-    return _vector(items + list(heap.tables))
+    return vector([*items, *heap.tables])
 
 
 def _memories(module: Module, state: State) -> list[Chunk] | None:
-    return _vector(
+    return vector(
         [
-            encode_memorytype(replace(memory, limits=_grown(memory.limits, state.memories[memidx].pages)))
+            encode_memorytype(_grown(memory, state.memories[memidx].pages))
             for memidx, memory in enumerate(module.memories)
             if not module.imported("memory", memidx)
         ]
@@ -166,7 +160,7 @@ def _globals(module: Module, heap: HeapCode) -> list[Chunk] | None:
         init = heap.initialisers.get(globalidx)
         code_ = global_.init.code if init is None else init + END
         items.append(encode_globaltype(global_.type) + code_)
-    return _vector(items + list(heap.globals))
+    return vector([*items, *heap.globals])
 
 
 def _functions(module: Module, heap: HeapCode) -> dict[int, Sequence[Chunk] | None]:
@@ -174,7 +168,7 @@ def _functions(module: Module, heap: HeapCode) -> dict[int, Sequence[Chunk] | No
     defined = module.funcs[module.import_counts["func"] :]
     typeidxs = [*defined, *(function.typeidx for function in heap.functions)]
     contents: dict[int, Sequence[Chunk] | None] = {
-        sec.FUNCTION: _vector([encode_unsigned(typeidx) for typeidx in typeidxs]),
+        sec.FUNCTION: vector([encode_unsigned(typeidx) for typeidx in typeidxs]),
         sec.CODE: with_bodies(module, [function.body for function in heap.functions]) if typeidxs else None,
     }
     if heap.functions:

@@ -19,9 +19,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from wizer.binary import code
+from wizer.binary.appended import AppendedTypes, Function
 from wizer.binary.expr import encode_const
 from wizer.binary.types import FuncType, RefType, ValType
-from wizer.core.heap.appended import AppendedTypes, Function
 from wizer.core.heap.bulk_rows import Column, Data, Rows
 
 NUMBER: Final = 0

@@ -20,9 +20,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from wizer.binary import code
+from wizer.binary.appended import AppendedTypes, Function
 from wizer.binary.expr import encode_const
 from wizer.binary.types import ArrayType, FieldType, RefType, StorageType
-from wizer.core.heap.appended import AppendedTypes, Function
 from wizer.core.heap.bulk_groups import Group, slot_types
 from wizer.core.heap.bulk_loop import NUMBER, Loop, advance
 from wizer.core.heap.bulk_rows import Data

@@ -19,11 +19,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wizer.binary import code
+from wizer.binary.appended import AppendedTypes, Function
 from wizer.binary.expr import encode_const, encode_null
 from wizer.binary.module import Module
 from wizer.binary.types import FuncType, RefType, StorageType, encode_valtype, hierarchy, unpacked
 from wizer.binary.values import Number
-from wizer.core.heap.appended import AppendedTypes, Function
 from wizer.core.heap.bulk_loop import Loop
 from wizer.core.heap.graph import WIDTHS
 from wizer.core.heap.objects import ANYREF, Objects

@@ -14,9 +14,9 @@ A list of two that closes a cycle, held by a mutable global::
 from __future__ import annotations
 
 from wizer.binary import code
+from wizer.binary.appended import AppendedTypes
 from wizer.binary.expr import encode_const, encode_null
 from wizer.binary.externs import SizeLimits, TableType, encode_tabletype
-from wizer.core.heap.appended import AppendedTypes
 from wizer.core.heap.expressions import Expressions, Segments
 from wizer.core.heap.graph import Graph
 from wizer.core.heap.heapcode import HeapCode

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from wizer.core.heap.appended import Function
+from wizer.binary.appended import Function
 from wizer.records import field, record
 
 

@@ -26,11 +26,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from wizer.binary import code
+from wizer.binary.appended import AppendedTypes, Function
 from wizer.binary.expr import encode_const, encode_null, encode_ref_func
 from wizer.binary.externs import SizeLimits, TableType, encode_tabletype
 from wizer.binary.segments import encode_expr_elements, encode_passive_data
 from wizer.binary.types import FUNCREF, FieldType, RefType
-from wizer.core.heap.appended import AppendedTypes, Function
 from wizer.core.heap.bulk_groups import Group, group_objects, number_groups, slot_types
 from wizer.core.heap.bulk_make import Maker, Slots, columns_of, each
 from wizer.core.heap.bulk_rows import Data

@@ -15,10 +15,10 @@ table and 0.1 s with an array.
 from __future__ import annotations
 
 from wizer.binary import code
+from wizer.binary.appended import AppendedTypes, Function
 from wizer.binary.expr import END, encode_const, encode_null
 from wizer.binary.externs import GlobalType, encode_globaltype
 from wizer.binary.types import FieldType, FuncType, RefType
-from wizer.core.heap.appended import AppendedTypes, Function
 from wizer.records import record
 
 ANYREF = RefType(nullable=True, heap="any")

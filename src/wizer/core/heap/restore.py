@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from wizer.binary import code
+from wizer.binary.appended import AppendedTypes, Function
 from wizer.binary.expr import encode_const
 from wizer.binary.module import Module
 from wizer.binary.types import FuncType
-from wizer.core.heap.appended import AppendedTypes, Function
 from wizer.core.heap.arrays import copy_segment
 from wizer.core.heap.expressions import Expressions, Segments
 from wizer.core.heap.graph import Graph

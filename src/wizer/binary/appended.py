@@ -1,4 +1,4 @@
-"""Types and functions that the restore function needs besides those of the module."""
+"""Types and functions to append to those of a module."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from wizer.binary.types import (
     NUMBER_CODES,
     PACKED_CODES,
     ArrayType,
-    CompType,
     FieldType,
     FuncType,
     RefType,
@@ -52,40 +51,37 @@ class AppendedTypes:
 
     def __init__(self, module: Module) -> None:
         self.entries: list[bytes] = []
-        self._module = module
-        self._found: dict[FuncType | FieldType | str, int] = {}
+        self._types = module.types
+        self._funcs: dict[FuncType, int] = {}
+        for typeidx, subtype in enumerate(module.types):
+            if isinstance(subtype.comp, FuncType):
+                self._funcs.setdefault(subtype.comp, typeidx)
+        self._arrays: dict[FieldType | str, int] = {}
+
+    def _append(self, entry: bytes) -> int:
+        self.entries.append(entry)
+        return len(self._types) + len(self.entries) - 1
 
     def func(self, functype: FuncType) -> int:
         """Return the index of a function type."""
-        return self._index(functype, lambda comp: comp == functype, encode_functype(functype))
+        if functype not in self._funcs:
+            self._funcs[functype] = self._append(encode_functype(functype))
+        return self._funcs[functype]
 
     def array(self, storage: str) -> int:
         """Return the index of some type of arrays of numbers, mutable or not, like ``"i8"`` or ``"i32"``."""
         code = {**NUMBER_CODES, **PACKED_CODES}[storage]
-
-        def is_array(comp: CompType) -> bool:
-            return isinstance(comp, ArrayType) and comp.element.storage == storage
-
-        return self._index(storage, is_array, bytes((0x5E, code, 0)))
+        return self._array(storage, lambda element: element.storage == storage, bytes((0x5E, code, 0)))
 
     def refs(self, element: FieldType) -> int:
         """Return the index of the type of arrays of references."""
-
-        def is_array(comp: CompType) -> bool:
-            return isinstance(comp, ArrayType) and comp.element == element
-
         assert isinstance(element.storage, RefType)
         entry = b"\x5e" + encode_valtype(element.storage) + bytes((element.mutable,))
-        return self._index(element, is_array, entry)
+        return self._array(element, element.__eq__, entry)
 
-    def _index(
-        self, key: FuncType | FieldType | str, wanted: Callable[[CompType], bool], entry: bytes
-    ) -> int:
-        if key not in self._found:
-            types = self._module.types
-            index = next((i for i, t in enumerate(types) if wanted(t.comp)), None)
-            if index is None:
-                index = len(types) + len(self.entries)
-                self.entries.append(entry)
-            self._found[key] = index
-        return self._found[key]
+    def _array(self, key: FieldType | str, wanted: Callable[[FieldType], bool], entry: bytes) -> int:
+        if key not in self._arrays:
+            arrays = ((i, t.comp.element) for i, t in enumerate(self._types) if isinstance(t.comp, ArrayType))
+            found = next((typeidx for typeidx, element in arrays if wanted(element)), None)
+            self._arrays[key] = self._append(entry) if found is None else found
+        return self._arrays[key]
