@@ -233,19 +233,23 @@ def encode_globaltype(globaltype: GlobalType) -> bytes:
     return encode_valtype(globaltype.valtype) + bytes((globaltype.mutable,))
 
 
+def encode_externtype(kind: ExternKind, type_: ExternType) -> bytes:
+    """Encode an external type without its kind: what a section of such items has, too."""
+    match type_:
+        case TableType():
+            return encode_tabletype(type_)
+        case MemoryType():
+            return encode_memorytype(type_)
+        case GlobalType():
+            return encode_globaltype(type_)
+        case FuncIndex(typeidx):
+            return (b"\x00" if kind == "tag" else b"") + encode_unsigned(typeidx)
+
+
 def encode_import(imported: Import) -> bytes:
     """Encode an entry of the import section."""
-    head = encode_name(imported.module) + encode_name(imported.name)
-    match imported.type:
-        case TableType():
-            return head + b"\x01" + encode_tabletype(imported.type)
-        case MemoryType():
-            return head + b"\x02" + encode_memorytype(imported.type)
-        case GlobalType():
-            return head + b"\x03" + encode_globaltype(imported.type)
-        case FuncIndex():
-            code = b"\x04\x00" if imported.kind == "tag" else b"\x00"
-            return head + code + encode_unsigned(imported.type.typeidx)
+    head = encode_name(imported.module) + encode_name(imported.name) + bytes((KINDS.index(imported.kind),))
+    return head + encode_externtype(imported.kind, imported.type)
 
 
 def encode_export(export: Export) -> bytes:

@@ -101,6 +101,12 @@ class Module:
         """Return the section with this id."""
         return next((section for section in self.sections if section.id == section_id), None)
 
+    def custom_sections(self, name: str) -> Iterator[Reader]:
+        """Yield readers over the contents of the custom sections with this name."""
+        for section in self.sections:
+            if section.id == sec.CUSTOM and section.name == name:
+                yield section.reader(self.wasm)
+
     def imported(self, kind: ExternKind, index: int) -> bool:
         """Whether the item is an import."""
         return index < self.import_counts[kind]
@@ -149,18 +155,16 @@ class Module:
         names = {(imported.kind, index): imported.name for index, imported in numbered(self.imports)}
         for export in self.exports:
             names[export.kind, export.index] = export.name
-        for section in self.sections:
-            if section.id == sec.CUSTOM and section.name == "name":
-                names.update(read_names(section.reader(self.wasm)))
+        for reader in self.custom_sections("name"):
+            names.update(read_names(reader))
         return names
 
     @cached_property
     def field_names(self) -> dict[tuple[int, int], str]:
         """The names that the name section gives to fields, by the indices of type and field."""
         names: dict[tuple[int, int], str] = {}
-        for section in self.sections:
-            if section.id == sec.CUSTOM and section.name == "name":
-                names.update(read_field_names(section.reader(self.wasm)))
+        for reader in self.custom_sections("name"):
+            names.update(read_field_names(reader))
         return names
 
     def describe(self, kind: ExternKind, index: int) -> str:

@@ -68,16 +68,16 @@ class _CoreReader:
     def state(self, tables: Mapping[int, TableState | None]) -> State:
         """Return the state; ``tables`` has the shared tables, None where another instance writes them."""
         module = self.core.module
-        kept: set[tuple[ExternKind, int]] = {("table", tableidx) for tableidx in tables}
+        borrowed: set[tuple[ExternKind, int]] = {("table", tableidx) for tableidx in tables}
         for kind in ("memory", "table", "global"):
-            kept |= {(kind, index) for index in range(module.import_counts[kind])}
+            borrowed |= {(kind, index) for index in range(module.import_counts[kind])}
         try:
-            state, self.objects = capture_objects(module, self.accessors, self.live, frozenset(kept))
+            state, self.objects = capture_objects(module, self.accessors, self.live, frozenset(borrowed))
         except StateError as error:
             raise StateError(f"{self.core.label}: {error.message}", error.causes) from None
         written = {tableidx: table for tableidx, table in tables.items() if table is not None}
-        kept -= {("table", tableidx) for tableidx in written}
-        return replace(state, tables={**state.tables, **written}, kept=frozenset(kept))
+        borrowed -= {("table", tableidx) for tableidx in written}
+        return replace(state, tables={**state.tables, **written}, borrowed=frozenset(borrowed))
 
     @cached_property
     def identities(self) -> Mapping[int, Identity]:

@@ -25,7 +25,7 @@ from wizer.errors import StateError
 
 
 def capture(
-    module: Module, accessors: Accessors, live: Live, kept: frozenset[tuple[ExternKind, int]]
+    module: Module, accessors: Accessors, live: Live, borrowed: frozenset[tuple[ExternKind, int]]
 ) -> State:
     """Read the state of a live instance.
 
@@ -33,19 +33,19 @@ def capture(
         module: the original module.
         accessors: what `instrument` appended to it.
         live: an instance of the instrumented module.
-        kept: imported memories, tables and globals whose state stays with their owner.
+        borrowed: imported memories, tables and globals whose state stays with their owner.
 
     Raises:
         StateError: the instance holds something that no module can express; the message names the place.
     """
-    return capture_objects(module, accessors, live, kept)[0]
+    return capture_objects(module, accessors, live, borrowed)[0]
 
 
 def capture_objects(
-    module: Module, accessors: Accessors, live: Live, kept: frozenset[tuple[ExternKind, int]]
+    module: Module, accessors: Accessors, live: Live, borrowed: frozenset[tuple[ExternKind, int]]
 ) -> tuple[State, Sequence[int]]:
     """Read the state of a live instance, and the raw references to the objects of its heap; see `capture`."""
-    capturing = _Capture(module, accessors, live, kept)
+    capturing = _Capture(module, accessors, live, borrowed)
     return capturing.state(), capturing.heap.addresses
 
 
@@ -53,12 +53,12 @@ class _Capture:
     """One capture."""
 
     def __init__(
-        self, module: Module, accessors: Accessors, live: Live, kept: frozenset[tuple[ExternKind, int]]
+        self, module: Module, accessors: Accessors, live: Live, borrowed: frozenset[tuple[ExternKind, int]]
     ) -> None:
         self.module = module
         self.accessors = accessors
         self.live = live
-        self.kept = kept
+        self.borrowed = borrowed
         self.functions = Functions(accessors, live)
         self.heap = HeapWalk(module, accessors, live, self.functions)
 
@@ -69,7 +69,7 @@ class _Capture:
         tables = {
             tableidx: self._table(tableidx)
             for tableidx in self.accessors.tables
-            if ("table", tableidx) not in self.kept
+            if ("table", tableidx) not in self.borrowed
         }
         elements = {
             elemidx: tuple(self._elements(elemidx))
@@ -89,13 +89,13 @@ class _Capture:
                 if self.module.imported("global", index) and not self.module.globals[index].type.mutable
             },
             heap=self.heap.walk(),
-            kept=self.kept,
+            borrowed=self.borrowed,
         )
 
     def _owned(self, globalidx: int) -> bool:
         """Whether a global's value is the module's to write."""
         if self.module.imported("global", globalidx):
-            return self.module.globals[globalidx].type.mutable and ("global", globalidx) not in self.kept
+            return self.module.globals[globalidx].type.mutable and ("global", globalidx) not in self.borrowed
         return True
 
     def _globals(self) -> Iterator[tuple[int, Value]]:
@@ -105,7 +105,7 @@ class _Capture:
             raw = call.buffer[: 2 * len(batch)]
             for slot, index in enumerate(batch):
                 globaltype = self.module.globals[index].type
-                if ("global", index) in self.kept and globaltype.mutable:
+                if ("global", index) in self.borrowed and globaltype.mutable:
                     continue  # its owner's, whatever it holds
                 if isinstance(globaltype.valtype, str):
                     yield index, Number(globaltype.valtype, raw_bits(raw, slot, globaltype.valtype))
@@ -127,7 +127,7 @@ class _Capture:
 
     def _memories(self) -> Iterator[tuple[int, MemoryState]]:
         for memidx, memory in enumerate(self.module.memories):
-            if ("memory", memidx) not in self.kept:
+            if ("memory", memidx) not in self.borrowed:
                 view, touched = self.live.memory(f"{self.accessors.prefix}memory{memidx}")
                 yield memidx, MemoryState(len(view) >> memory.page_size_log2, view, touched)
 

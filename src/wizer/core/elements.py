@@ -74,7 +74,7 @@ def element_contents(
         heap: what references are.
     """
     replaced = {tableidx for tableidx, table in state.tables.items() if table.changed is not None}
-    replaced |= {index for kind, index in state.kept if kind == "table"}
+    replaced |= {index for kind, index in state.borrowed if kind == "table"}
     indices_matter = bool(heap.passive_elements) or _refers_to_segments(module)
     rest = list(_table_segments(module, state, heap))
     segments = []

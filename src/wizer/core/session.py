@@ -177,7 +177,7 @@ class ModuleSession:
         from wizer.core.capture import capture
 
         with self._run.shell.own_code():
-            return capture(self.module, self._accessors, self._run.live, self._run.kept)
+            return capture(self.module, self._accessors, self._run.live, self._run.borrowed)
 
     def states(self) -> CoreStates:
         """Return the state with what to call it, which is nothing, and the module."""

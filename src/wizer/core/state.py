@@ -131,7 +131,7 @@ class State:
         elements: for passive segments whose elements are objects, the elements.
         imported: the references in imported immutable globals, whose objects are not the module's own.
         heap: the objects that are reachable.
-        kept: imported memories, tables and globals, as ``(kind, index)``, whose state stays with their
+        borrowed: imported memories, tables and globals, as ``(kind, index)``, whose state stays with their
             owner.
     """
 
@@ -143,4 +143,4 @@ class State:
     elements: Mapping[int, Sequence[Ref]] = field(default_factory=dict)
     imported: Mapping[int, Value] = field(default_factory=dict)
     heap: Sequence[HeapObject] = ()
-    kept: frozenset[tuple[ExternKind, int]] = frozenset()
+    borrowed: frozenset[tuple[ExternKind, int]] = frozenset()

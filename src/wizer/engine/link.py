@@ -16,14 +16,11 @@ from wizer.binary.externs import (
     FuncIndex,
     GlobalType,
     Import,
-    MemoryType,
     TableType,
     encode_export,
-    encode_memorytype,
-    encode_tabletype,
+    encode_externtype,
     numbered,
 )
-from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import Module, encode_global
 from wizer.binary.sections import MAGIC, MODULE_VERSION, encode_vector_section, section_header
 from wizer.binary.types import RefType
@@ -217,12 +214,6 @@ def _maker(module: Module, wanted: Sequence[Import]) -> list[Chunk]:
 
 
 def _definition(imported: Import) -> bytes:
-    match imported.type:
-        case TableType():
-            return encode_tabletype(imported.type)
-        case MemoryType():
-            return encode_memorytype(imported.type)
-        case GlobalType():
-            return encode_global(imported.type, encode_default(imported.type.valtype))
-        case FuncIndex():
-            return b"\x00" + encode_unsigned(imported.type.typeidx)
+    if isinstance(imported.type, GlobalType):
+        return encode_global(imported.type, encode_default(imported.type.valtype))
+    return encode_externtype(imported.kind, imported.type)

@@ -35,11 +35,11 @@ class RunningModule:
     Attributes:
         shell: the store that they live in, and what watches over it.
         live: the instance as capture reads it, once it is instantiated.
-        kept: imported memories, tables and globals whose state belongs to others.
+        borrowed: imported memories, tables and globals whose state belongs to others.
     """
 
     live: LiveInstance
-    kept: frozenset[Item]
+    borrowed: frozenset[Item]
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class RunningModule:
         for name, module in self._preloads.items():
             linker.supply(name, self._preload(name, module, linker))
         self._linked: Linked = linker.link(self._module, self._compiled.code)
-        self.kept = frozenset(_kept_imports(self._module, self._linked))
+        self.borrowed = frozenset(_borrowed_imports(self._module, self._linked))
 
     def _wasi(
         self, wasi: Wasi | None, deterministic: Deterministic | None, trace: Trace | None
@@ -182,7 +182,7 @@ class RunningModule:
         return found
 
 
-def _kept_imports(module: Module, linked: Linked) -> Iterator[Item]:
+def _borrowed_imports(module: Module, linked: Linked) -> Iterator[Item]:
     kinds: tuple[ExternKind, ...] = ("memory", "table", "global")
     for kind in kinds:
         for index in range(module.import_counts[kind]):

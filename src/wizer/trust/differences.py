@@ -126,7 +126,7 @@ class _Comparison:
                 if index in others:
                     where = ("global", index, (None, self.module.describe("global", index)))
                     yield from self._values(value, others[index], where)
-                elif ("global", index) not in self.other.kept and index not in self.other.imported:
+                elif ("global", index) not in self.other.borrowed and index not in self.other.imported:
                     name = self.module.describe("global", index)
                     yield Difference("global", index, name, "is there", "is not")
             if space is self.state.imported:

@@ -13,7 +13,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 
-from wizer.binary import sections as sec
 from wizer.binary.module import Module
 from wizer.binary.names import name_map, subsections
 from wizer.binary.reader import Reader
@@ -94,14 +93,9 @@ def _constants(module: Module) -> Iterator[tuple[tuple[str, bool], int]]:
             yield (name, global_.type.mutable), global_.init.integer
 
 
-def _custom(module: Module, name: str) -> Reader | None:
-    section = next((s for s in module.sections if s.id == sec.CUSTOM and s.name == name), None)
-    return None if section is None else section.reader(module.wasm)
-
-
 def _data_names(module: Module) -> Iterator[tuple[int, str]]:
     """Yield the names of data segments; a malformed section yields what stands before the fault."""
-    reader = _custom(module, "name")
+    reader = next(module.custom_sections("name"), None)
     try:
         for subsection, contents in subsections(reader) if reader else ():
             if subsection == _DATA_NAMES:
@@ -112,7 +106,7 @@ def _data_names(module: Module) -> Iterator[tuple[int, str]]:
 
 def _linked(module: Module, segments: list[tuple[int, int, int, str]]) -> Iterator[tuple[int, int, str]]:
     """Yield start, end and name of the data symbols of a linking section whose segments stay in place."""
-    reader = _custom(module, "linking")
+    reader = next(module.custom_sections("linking"), None)
     starts = [segment.constant_offset for segment in module.data]
     try:
         if reader is None or not segments or reader.u32() != 2:
