@@ -106,3 +106,9 @@ def test_defaults() -> None:
 @given(st.binary(max_size=40))
 def test_whatever_is_read_is_an_expression_or_a_parse_error(data: bytes) -> None:
     assert 0 <= offset_of_fault(expr.read_expr, data) <= len(data)
+
+
+def test_the_integer_of_a_constant_is_unsigned() -> None:
+    assert expr.read_expr(Reader(expr.encode_const("i32", 0xFFFF_FFFF) + expr.END)).integer == 0xFFFF_FFFF
+    assert expr.read_expr(Reader(expr.encode_const("i64", 7) + expr.END)).integer == 7
+    assert expr.read_expr(Reader(global_get(3) + expr.END)).integer is None

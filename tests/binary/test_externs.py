@@ -95,3 +95,19 @@ def test_malformed(read: Callable[[Reader], object], encoded: str, message: str,
     with pytest.raises(ParseError, match=message) as error:
         read(Reader(bytes.fromhex(encoded)))
     assert error.value.offset == offset
+
+
+def test_imports_are_numbered_by_kind() -> None:
+    memory, func = externs.MemoryType(externs.SizeLimits(1)), externs.FuncIndex(0)
+    imports = [
+        externs.Import("m", "a", "func", func),
+        externs.Import("m", "b", "memory", memory),
+        externs.Import("m", "c", "func", func),
+    ]
+    assert [(index, each.name) for index, each in externs.numbered(imports)] == [(0, "a"), (0, "b"), (1, "c")]
+
+
+def test_addresses() -> None:
+    assert externs.SizeLimits(0).address_type == "i32"
+    assert externs.SizeLimits(0, is64=True).address_type == "i64"
+    assert externs.SizeLimits(0).address_mask == 0xFFFF_FFFF
