@@ -1,4 +1,4 @@
-"""Freezing: from a live component to the chunks of its snapshot; and components in an engine of one's own."""
+"""Freezing: from a live component, in our engine or in that of the caller, to the chunks of its snapshot."""
 
 from __future__ import annotations
 

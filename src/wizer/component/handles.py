@@ -46,7 +46,7 @@ from wizer.core.live import Live
 from wizer.errors import StateError, WizerWarning
 
 PROBE: Final = "wizer:handles"
-"""The global that the probe exports, for it to be known by."""
+"""The global that the probe exports: by it the probe is found among the core instances."""
 
 RUN: Final = 1 << 14
 """How many handles in a row have to be the next of all. The answer is exact for a component instance that

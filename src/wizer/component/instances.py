@@ -26,14 +26,14 @@ MAX_INSTANCES: Final = 10_000
 
 @record
 class Imported:
-    """Something that the component gets from outside."""
+    """An import of the outermost component, or an export of an imported instance."""
 
     name: str
 
 
 @record
 class Entity:
-    """A table, memory, global, tag or function of a core instance: its kind, and its index there."""
+    """A table, memory, global, tag or function: its kind, its core instance (a number), its index there."""
 
     kind: ExternKind
     owner: int
@@ -42,7 +42,7 @@ class Entity:
 
 @record
 class Site:
-    """A module or component where it is defined: an item in a frame."""
+    """The definition of a core module or component: an item, in an instance of the component around it."""
 
     frame: Frame
     item: Item
@@ -61,7 +61,7 @@ class CoreInstance:
         site: its module.
         module: the same, parsed.
         imports: what each import is, where a core instance of the component owns it.
-        drops_handles: whether it imports canonical functions that make, drop or otherwise deal in handles.
+        drops_handles: whether it imports built-ins, those that make and drop handles among them.
         label: what to call it in a message.
     """
 
@@ -82,14 +82,14 @@ class CoreInstance:
 
 @record
 class CoreItems:
-    """A core instance made of exports."""
+    """A core instance put together from items of others, by name."""
 
     exports: Mapping[str, Resolved | None]
 
 
 @record
 class Exports:
-    """An instance: the sorts and values of what it exports."""
+    """A component instance as others see it: what it exports, with its sort, by name."""
 
     items: Mapping[str, tuple[Sort, Resolved | None]]
 

@@ -4,7 +4,7 @@ An instance whose table holds ``$f`` at 2 and whose global is 7 becomes::
 
     State(globals={0: Number("i32", 7)}, tables={0: TableState(4, {2: FuncRef(0)})}, memories={0: …})
 
-Engine-free: the instance is behind the protocol `Live`, which calls the accessors that instrument appended.
+It knows no engine: it calls the accessors that instrument appended, through the protocol `Live`.
 """
 
 from __future__ import annotations

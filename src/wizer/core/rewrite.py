@@ -99,7 +99,7 @@ def _keeps(module: Module, section: Section) -> bool:
 
 
 def _describes_relocations(section: Section) -> bool:
-    """Whether a custom section speaks of the original as a relocatable object, which a snapshot is not.
+    """Whether a custom section describes the original as a relocatable object, which a snapshot is not.
 
     https://github.com/WebAssembly/tool-conventions/blob/main/Linking.md
     """
