@@ -43,7 +43,7 @@ class Wizer:
     """
 
     def __init__(self, **options: Unpack[WizerOptions]) -> None:
-        self.options = wizer_options(options)
+        self.options: Options = wizer_options(options)
 
     def session(
         self, wasm: Wasm, imports: Imports | None = None, **options: Unpack[SessionOptions]

@@ -26,7 +26,7 @@ class WizerError(Exception):
     def __init__(self, message: str, causes: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.message = message
-        self.causes = tuple(causes)
+        self.causes: tuple[str, ...] = tuple(causes)
 
     def __str__(self) -> str:
         if not self.causes:

@@ -20,9 +20,9 @@ class Reader:
     __slots__ = ("end", "pos", "wasm")
 
     def __init__(self, wasm: bytes, pos: int = 0, end: int | None = None) -> None:
-        self.wasm = wasm
-        self.pos = pos
-        self.end = len(wasm) if end is None else end
+        self.wasm: bytes = wasm
+        self.pos: int = pos
+        self.end: int = len(wasm) if end is None else end
 
     @property
     def at_end(self) -> bool:

@@ -106,8 +106,8 @@ class ComponentInstrumented:
         self._instances = evaluate(parse_component(wasm))
         self._instrumented = instrument_component(self._instances)
         self._options = options
-        self.wasm = self._instrumented.wasm
-        self.prefix = self._instrumented.mark
+        self.wasm: bytes = self._instrumented.wasm
+        self.prefix: str = self._instrumented.mark
 
     @property
     def module(self) -> Module:

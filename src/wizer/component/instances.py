@@ -119,7 +119,7 @@ class Frame:
         self.exports: dict[str, tuple[Sort, Resolved | None]] = {}
         self.cores: dict[int, CoreInstance] = {}
         self.children: dict[int, tuple[Site, Frame]] = {}
-        self.names = read_component_names(component)
+        self.names: Mapping[tuple[Sort, int], str] = read_component_names(component)
         self.label = label
 
     def ancestor(self, outer: int) -> Frame:

@@ -25,6 +25,7 @@ from wizer.options import ExportChanges, Options
 
 if TYPE_CHECKING:
     from wizer.core.guest import CoreStates, Results
+    from wizer.engine.types import Store
 
 
 class ComponentSession:
@@ -62,7 +63,7 @@ class ComponentSession:
             deterministic=options.world,
             trace=options.trace,
         )
-        self.store = self._run.shell.store
+        self.store: Store = self._run.shell.store
         try:
             self._run.instantiate(options.imports or {}, options.wasi, options.unknown_imports)
         except BaseException:

@@ -33,7 +33,7 @@ class LiveTable:
         self._mask = module.tables[tableidx].type.limits.address_mask
         size = live.accessor(f"{self._name}.size", 1)
         size()
-        self.size = size.buffer[0] & self._mask
+        self.size: int = size.buffer[0] & self._mask
 
     def next(self, start: int) -> int:
         """Return the first place from ``start`` on whose element is not null, or the size."""

@@ -55,7 +55,7 @@ class ModuleSession:
             hard_exit=options.hard_exit,
         )
         del instrumented  # as large as a snapshot's data
-        self.store = self._run.shell.store
+        self.store: Store = self._run.shell.store
         try:
             self._run.link(
                 {name: items for name, items in given.items() if not isinstance(items, bytes)},
@@ -224,8 +224,9 @@ class ModuleInstrumented:
 
     def __init__(self, wasm: bytes, options: Options) -> None:
         self.module: Module = parse_module(wasm)
+        self.wasm: bytes
         self.wasm, self._accessors = instrument(self.module)
-        self.prefix = self._accessors.prefix
+        self.prefix: str = self._accessors.prefix
         self._max_data_segments = options.max_data_segments
 
     def chunks(

@@ -51,7 +51,7 @@ class RawFunction:
         self._context = store._context()
         self._function = function
         self._slots = slots
-        self.buffer = (ctypes.c_uint64 * (2 * max(slots, 1)))()
+        self.buffer: ctypes.Array[ctypes.c_uint64] = (ctypes.c_uint64 * (2 * max(slots, 1)))()
         self._prepare()
 
     def _prepare(self) -> None:

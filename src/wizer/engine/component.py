@@ -159,7 +159,7 @@ class RunningComponent:
         with validating(self._compiled.engine, [*originals.values()]):  # see `compile_module`
             self._functions = exported_functions(self._compiled)
         bounds = shared_out(cores, limits)
-        self.shell = Shell(self._compiled.engine, limits, hard_exit)
+        self.shell: Shell = Shell(self._compiled.engine, limits, hard_exit)
         self.shell.bound(bounds)
 
     @property

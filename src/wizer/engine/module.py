@@ -75,7 +75,7 @@ class RunningModule:
             self._compiled = compiled(replace(config, compiler="cranelift"))
             self._compiled_preloads = self._compile_preloads()
         bounds = shared_out(modules, limits, preloads)
-        self.shell = Shell(self._compiled.engine, limits, hard_exit)
+        self.shell: Shell = Shell(self._compiled.engine, limits, hard_exit)
         self.shell.bound(bounds)
 
     def _compile_preloads(self) -> dict[str, wasmtime.Module]:

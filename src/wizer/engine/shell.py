@@ -26,7 +26,7 @@ class Shell:
     def __init__(
         self, engine: wasmtime.Engine, limits: Limits, hard_exit: Callable[[BaseException], None] | None
     ) -> None:
-        self.store = wasmtime.Store(engine)
+        self.store: wasmtime.Store = wasmtime.Store(engine)
         self._streams = Streams()
         self._watchdog = Watchdog(self.store, limits, hard_exit=hard_exit)
 

@@ -31,7 +31,7 @@ class Outlet:
         self._on_error = on_error
         self._lock = threading.Lock()
         self._folder = tempfile.TemporaryDirectory(prefix="wizer-")
-        self.path = Path(self._folder.name, "pipe")
+        self.path: Path = Path(self._folder.name, "pipe")
         os.mkfifo(self.path, 0o600)
         self._end = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
         self._open = True

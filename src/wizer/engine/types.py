@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 from wasmtime import Instance, Store
 from wasmtime.component import Instance as ComponentInstance
 
-__all__ = ["ComponentInstance", "Instance", "InstanceOfEither", "Store"]
-
-InstanceOfEither: TypeAlias = Instance | ComponentInstance
+__all__ = ["ComponentInstance", "Instance", "Store"]

@@ -51,7 +51,7 @@ class VerificationError(WizerError):
             rest = len(found) - 1
             causes = [f"{rest} more differences, the next at {found[1].place}"] if rest else []
         super().__init__(message, causes)
-        self.differences = tuple(found)
+        self.differences: tuple[Difference, ...] = tuple(found)
         self.undecided = undecided
 
 

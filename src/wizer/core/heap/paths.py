@@ -42,7 +42,7 @@ class Paths:
         numbers: Sequence[int] = (),
     ) -> None:
         exceptions = [node for node in placement.late if graph.is_exception(node)]
-        self.exceptions = {node: number for number, node in enumerate(exceptions)}
+        self.exceptions: dict[int, int] = {node: number for number, node in enumerate(exceptions)}
         self._graph = graph
         self._module = graph.module
         self._placement = placement

@@ -219,7 +219,7 @@ class Placing:
         self.external: frozenset[int] = frozenset()
         self.needs_code: frozenset[int] = frozenset()
         self.separate: frozenset[int] = frozenset()
-        self.made = bytearray(len(graph.heap))
+        self.made: bytearray = bytearray(len(graph.heap))
         self._state = state
         self._nests = nests
         self._first_number = first_number
