@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from wizer.api import Instrumented, Wizer, audit, verify, wizen
     from wizer.engine.config import EngineConfig
     from wizer.engine.deterministic import Deterministic
+    from wizer.engine.limits import Limits
     from wizer.engine.wasi import Wasi
-    from wizer.engine.watchdog import Limits
     from wizer.errors import (
         ExitError,
         InvalidError,
@@ -77,7 +77,7 @@ _HOMES = {
     "wizer.engine.deterministic": ("Deterministic",),
     "wizer.engine.config": ("EngineConfig",),
     "wizer.engine.wasi": ("Wasi",),
-    "wizer.engine.watchdog": ("Limits",),
+    "wizer.engine.limits": ("Limits",),
     "wizer.session": ("Session",),
     "wizer.trust.verify": ("VerificationError",),
 }

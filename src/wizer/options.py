@@ -29,9 +29,9 @@ from wizer.checks import (
 )
 from wizer.engine.config import EngineConfig, UnknownImports
 from wizer.engine.deterministic import Deterministic, DeterministicOption, as_deterministic
+from wizer.engine.limits import Limits
 from wizer.engine.text import Wasm
 from wizer.engine.wasi import Wasi
-from wizer.engine.watchdog import Limits
 from wizer.errors import OptionError
 from wizer.records import field_names, record, replace
 

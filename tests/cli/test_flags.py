@@ -12,8 +12,8 @@ from support.tools import wasmtime_program
 from wizer.cli.flagkeys import KEYS
 from wizer.cli.flags import LETTERS, Flags, describe, from_settings, split
 from wizer.engine.config import EngineConfig
+from wizer.engine.limits import Limits
 from wizer.engine.wasi import Wasi
-from wizer.engine.watchdog import Limits
 from wizer.errors import OptionError
 
 

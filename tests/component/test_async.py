@@ -11,7 +11,7 @@ from support.components import frozen, frozen_by_rust
 from support.engine import binary
 from support.tools import wasmtime_program
 from wizer import Session
-from wizer.engine.watchdog import Limits
+from wizer.engine.limits import Limits
 from wizer.errors import InvalidError, LimitError, StateError, TrapError
 
 

@@ -20,8 +20,8 @@ from wizer.component.handles import PROBE, RUN
 from wizer.component.instances import evaluate
 from wizer.component.instrument import instrument_component
 from wizer.component.parse import parse_component
+from wizer.engine.limits import Limits
 from wizer.engine.wasi import Wasi
-from wizer.engine.watchdog import Limits
 from wizer.errors import StateError, TrapError
 
 HOLDER = """(component

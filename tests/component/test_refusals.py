@@ -11,7 +11,7 @@ from support.engine import binary
 from wizer import Session
 from wizer.component.instances import evaluate
 from wizer.component.parse import parse_component
-from wizer.engine.watchdog import Limits
+from wizer.engine.limits import Limits
 from wizer.errors import (
     InvalidError,
     LimitError,

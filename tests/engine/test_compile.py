@@ -17,7 +17,7 @@ import wasmtime
 from wizer.engine import cache
 from wizer.engine.compile import Compiled, compile_module, compile_with, winch_exists
 from wizer.engine.config import Compiler, EngineConfig
-from wizer.engine.watchdog import Limits
+from wizer.engine.limits import Limits
 from wizer.errors import InvalidError, OptionError
 
 MODULE = bytes(wasmtime.wat2wasm('(module (func (export "f") (result i32) (i32.const 42)))'))
@@ -192,7 +192,7 @@ PROGRAM = """
 import sys, wasmtime
 from wizer.engine.compile import compile_module
 from wizer.engine.config import EngineConfig
-from wizer.engine.watchdog import Limits
+from wizer.engine.limits import Limits
 code = "nop " * 10_000  # less is not worth keeping
 wasm = bytes(wasmtime.wat2wasm('(module (func (export "f") (result i32) %s (i32.const 42)))' % code))
 made = compile_module(wasm, EngineConfig(), simple=True, limits=Limits())

@@ -18,10 +18,11 @@ from support.command import environment
 from wizer.binary.module import parse_module
 from wizer.engine.compile import compile_module
 from wizer.engine.config import EngineConfig
+from wizer.engine.limits import Limits
 from wizer.engine.messages import causes
 from wizer.engine.sizes import check_sizes
 from wizer.engine.wasi import Wasi, configure
-from wizer.engine.watchdog import Limits, Watchdog
+from wizer.engine.watchdog import Watchdog
 from wizer.errors import LimitError, OptionError
 
 SPIN = '(module (func (export "spin") (loop $l (br $l))) (func (export "nop")))'
@@ -298,7 +299,8 @@ HARD = """
 import os, sys, wasmtime
 from wizer.engine.compile import compile_module
 from wizer.engine.config import EngineConfig
-from wizer.engine.watchdog import Limits, Watchdog
+from wizer.engine.limits import Limits
+from wizer.engine.watchdog import Watchdog
 
 def leave(error):
     print(type(error).__name__, error.message if hasattr(error, "message") else "", flush=True)

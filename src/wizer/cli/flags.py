@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from wizer.engine.config import FEATURES, EngineConfig
+from wizer.engine.limits import Limits
 from wizer.engine.wasi import Wasi
-from wizer.engine.watchdog import Limits
 from wizer.errors import OptionError
 from wizer.records import record, replace
 

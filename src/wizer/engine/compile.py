@@ -25,7 +25,7 @@ from wizer.records import record, replace
 if TYPE_CHECKING:
     from wasmtime.component import Component
 
-    from wizer.engine.watchdog import Limits
+    from wizer.engine.limits import Limits
 
 Code = TypeVar("Code")
 _T = TypeVar("_T")

@@ -18,12 +18,12 @@ from wizer.engine.compile import Compiled, compile_component, validate_component
 from wizer.engine.component_types import FunctionType, describe_function
 from wizer.engine.config import EngineConfig
 from wizer.engine.deterministic import Deterministic, World
+from wizer.engine.limits import Limits
 from wizer.engine.messages import causes
 from wizer.engine.shell import Shell
 from wizer.engine.sizes import check_sizes, shared_out
 from wizer.engine.trace import Trace
 from wizer.engine.wasi import Wasi
-from wizer.engine.watchdog import Limits
 from wizer.errors import LinkError, OptionError
 from wizer.records import replace
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from wizer.errors import LimitError
 
 if TYPE_CHECKING:
-    from wizer.engine.watchdog import Limits
+    from wizer.engine.limits import Limits
 
 _MINIMUM = re.compile(r"(?P<what>memory|table) minimum size of (?P<count>\d+ \w+) exceeds")
 _COUNT = re.compile(r"resource limit exceeded: (?P<what>\w+) count too high at (?P<count>\d+)")

@@ -14,13 +14,13 @@ from wizer.engine import capi
 from wizer.engine.compile import Compiled, compile_module, compile_with, validate_features
 from wizer.engine.config import EngineConfig, UnknownImports
 from wizer.engine.deterministic import Deterministic, World
+from wizer.engine.limits import Limits
 from wizer.engine.link import Item, Linked, Linker
 from wizer.engine.messages import causes, is_trap
 from wizer.engine.reader import LiveInstance
 from wizer.engine.shell import Shell
 from wizer.engine.sizes import check_sizes, shared_out
 from wizer.engine.wasi import Wasi
-from wizer.engine.watchdog import Limits
 from wizer.errors import InvalidError, OptionError
 from wizer.records import replace
 

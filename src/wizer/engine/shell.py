@@ -9,10 +9,11 @@ from typing import TypeGuard
 import wasmtime
 
 from wizer.engine import capi
+from wizer.engine.limits import Limits
 from wizer.engine.messages import causes, is_trap
 from wizer.engine.streams import Streams
 from wizer.engine.wasi import Wasi, configure
-from wizer.engine.watchdog import Limits, Watchdog
+from wizer.engine.watchdog import Watchdog
 from wizer.errors import ExitError, LinkError, TrapError
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from wizer.engine.watchdog import Limits
+from wizer.engine.limits import Limits
 from wizer.errors import LimitError
 from wizer.records import replace
 

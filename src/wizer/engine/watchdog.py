@@ -20,9 +20,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Self
 
+from wizer.engine.limits import Limits
 from wizer.engine.messages import causes, limit_met
-from wizer.errors import LimitError, OptionError
-from wizer.records import field_names, record
+from wizer.errors import LimitError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -35,39 +35,6 @@ GRACE = 0.5
 _ALL_FUEL = (1 << 64) - 1  # the most that the engine counts
 
 _SHORTEST_WAIT = 0.01  # seconds; an idle session at the end of its time does not keep the thread busy
-
-
-@record(kw_only=True)
-class Limits:
-    """Bounds on a run; None is no bound.
-
-    Attributes:
-        timeout: seconds of wall time for all guest code of the run.
-        fuel: units of fuel, about one an instruction, for all guest code of the run.
-        max_memory: bytes, for all linear memories together; and for the heap of GC objects.
-        max_table_elements: elements, for all tables together.
-        max_instances, max_tables, max_memories: how many of each there may be.
-
-    Raises:
-        OptionError: a bound is negative or not a number.
-    """
-
-    timeout: float | None = None
-    fuel: int | None = None
-    max_memory: int | None = None
-    max_table_elements: int | None = None
-    max_instances: int | None = None
-    max_tables: int | None = None
-    max_memories: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in field_names(Limits):
-            value = getattr(self, name)
-            types = int | float if name == "timeout" else int
-            if value is not None and not (
-                isinstance(value, types) and not isinstance(value, bool) and 0 <= value < 1 << 63
-            ):
-                raise OptionError(f"limit `{name}` must be from 0 to 2^63-1, not {value!r}")
 
 
 class Watchdog:
