@@ -28,6 +28,7 @@ from wizer import Session, TrapError
 from wizer.binary.types import RefType, SubType
 from wizer.binary.values import Number
 from wizer.engine import capi
+from wizer.engine.callbacks import HostError
 
 # What each file of the package uses of `wasmtime._ffi`, and imports from the engine's private modules.
 SYMBOLS: set[tuple[str, str]] = set()
@@ -249,7 +250,7 @@ def test_what_raises_in_a_host_function_does_not_stay() -> None:
         ),
         {"e": {"f": fail}},
     )
-    with pytest.raises(capi.HostError) as error:
+    with pytest.raises(HostError) as error:
         guest("f")
     assert isinstance(error.value.__cause__, LookupError)
     with pytest.raises(wasmtime.Trap, match="unreachable"):

@@ -13,15 +13,14 @@ https://docs.wasmtime.dev/c-api/
 from __future__ import annotations
 
 import ctypes
-import itertools
-import threading
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import wasmtime
 from wasmtime import _ffi as ffi
 from wasmtime._extern import get_extern_ptr, wrap_extern
-from wasmtime._func import maybe_raise_last_exn
 from wasmtime._value import Val
 
 from wizer.binary.types import FuncType, SubType, ValType, hierarchy
@@ -73,39 +72,6 @@ class RawFunction:
         if trap := self._trap:
             self._prepare()
             _raise(None, trap)
-
-
-class _Kept(threading.local):
-    """What host functions raised on this thread; sessions on others have their own."""
-
-    def __init__(self) -> None:
-        self.exceptions: list[BaseException] = []
-
-
-_KEPT = _Kept()
-
-
-def keep_host_exception(exception: BaseException) -> None:
-    """Note what a Python function raised, for `raise_host_exception`: nothing unwinds through the engine."""
-    _KEPT.exceptions.append(exception)
-
-
-def raise_host_exception() -> None:
-    """Raise the exception that a Python function called by the guest ended with, if there is one."""
-    if _KEPT.exceptions:
-        exception = _KEPT.exceptions[0]
-        _KEPT.exceptions.clear()
-        raise HostError(exception) from exception
-    try:
-        maybe_raise_last_exn()
-    except Exception as exception:
-        raise HostError(exception) from exception
-
-
-def failed_in_python(exception: BaseException) -> wasmtime.WasmtimeError:
-    """Return what to raise into the engine for what Python raised, which comes out again after it."""
-    keep_host_exception(exception)
-    return wasmtime.WasmtimeError(f"host function raised {type(exception).__name__}: {exception}")
 
 
 def export_of(store: wasmtime.Store, instance: wasmtime.Instance, name: str) -> Extern | None:
@@ -312,60 +278,54 @@ def call_function(
 
 
 def _raise(error: Any, trap: Any) -> None:
+    if not (error or trap):
+        return
+    from wizer.engine.callbacks import raise_host_exception
+
+    raise_host_exception()
     if error:
-        raise_host_exception()
         raise wasmtime.WasmtimeError._from_ptr(error)
-    if trap:
-        raise_host_exception()
-        raise wasmtime.Trap._from_ptr(trap)
+    raise wasmtime.Trap._from_ptr(trap)
 
 
 @record
 class _HostFunction:
     function: Callable[..., object]
-    store: wasmtime.Store
+    store: weakref.ref[wasmtime.Store]
     result_kinds: tuple[int, ...]
+    wants_caller: bool
 
 
-class HostError(Exception):
-    """A Python function that the guest called raised; its exception is the cause."""
+class Caller:
+    """The instance that calls a host function, as long as it does."""
+
+    __slots__ = ("_address",)
+
+    def __init__(self, address: int) -> None:
+        self._address = address
+
+    def export(self, name: str) -> Extern | None:
+        """Return an export of the instance; it need not be one that others can see."""
+        item = ffi.wasmtime_extern_t()
+        utf8 = name.encode()
+        caller = ctypes.cast(self._address, ctypes.POINTER(ffi.wasmtime_caller_t))
+        found = ffi.wasmtime_caller_export_get(caller, utf8, len(utf8), ctypes.byref(item))
+        return wrap_extern(item) if found else None
 
 
-class GuestTrap(Exception):  # noqa: N818  it is the guest's trap, and no error of the host's
-    """Raised by a host function to end the guest with a trap of this message, and with its backtrace."""
-
-
-_HOST_FUNCTIONS: dict[int, _HostFunction] = {}
-
-
-@ffi.wasmtime_func_callback_t  # type: ignore[untyped-decorator]
 def _call_host(
-    key: int | None, _caller: Any, args: Any, nargs: int, results: Any, nresults: int
-) -> int | None:
-    """Call a Python function from the guest: what it raises becomes a trap, and is raised after it."""
-    host = _HOST_FUNCTIONS[key or 0]
-    try:
-        returned = host.function(*(from_engine(host.store, args[i]) for i in range(nargs)))
-        values = (returned,) if nresults == 1 else () if returned is None else tuple(returned)  # type: ignore[arg-type]
-        for i, (kind, value) in enumerate(zip(host.result_kinds, values, strict=True)):
-            results[i] = to_engine(host.store, kind, value)
-    except GuestTrap as exception:
-        trap = wasmtime.Trap(str(exception))
-        return ctypes.cast(trap._consume(), ctypes.c_void_p).value
-    except BaseException as exception:  # nothing may unwind through the engine
-        keep_host_exception(exception)
-        trap = wasmtime.Trap(f"host function raised {type(exception).__name__}: {exception}")
-        return ctypes.cast(trap._consume(), ctypes.c_void_p).value
-    return 0
-
-
-@ctypes.CFUNCTYPE(None, ctypes.c_void_p)  # type: ignore[untyped-decorator]
-def _forget_host(key: int | None) -> None:
-    if _HOST_FUNCTIONS is not None:  # it is at the end of the interpreter, which takes names away first
-        _HOST_FUNCTIONS.pop(key or 0, None)
-
-
-_KEYS = itertools.count(1)
+    functions: Mapping[int, Any], number: int, caller: int, args: int, nargs: int, results: int, nresults: int
+) -> None:
+    """Call a Python function from the guest."""
+    host: _HostFunction = functions[number]
+    store = host.store()
+    assert store is not None
+    given = [from_engine(store, raw) for raw in (ffi.wasmtime_val_t * nargs).from_address(args or 1)]
+    returned = host.function(Caller(caller), *given) if host.wants_caller else host.function(*given)
+    values = (returned,) if nresults == 1 else () if returned is None else tuple(returned)  # type: ignore[arg-type]
+    out = (ffi.wasmtime_val_t * nresults).from_address(results or 1)
+    for i, (kind, value) in enumerate(zip(host.result_kinds, values, strict=True)):
+        out[i] = to_engine(store, kind, value)
 
 
 def host_function(
@@ -382,23 +342,50 @@ def host_function(
     """
     imports = ffi.wasm_importtype_vec_t(0, None)
     ffi.wasmtime_module_imports(module.ptr(), ctypes.byref(imports))
-    key = next(_KEYS)
     kinds = tuple(value_kind(result, types) for result in functype.results)
-    _HOST_FUNCTIONS[key] = _HostFunction(function, store, kinds)
-    out = ffi.wasmtime_func_t()
     try:
         externtype = ffi.wasm_importtype_type(imports.data[number])
-        ffi.wasmtime_func_new(
-            store._context(),
-            ffi.wasm_externtype_as_functype_const(externtype),
-            _call_host,
-            key,
-            _forget_host,
-            ctypes.byref(out),
-        )
+        engine_type = ffi.wasm_externtype_as_functype_const(externtype)
+        return new_function(store, engine_type, kinds, function)
     finally:
         ffi.wasm_importtype_vec_delete(ctypes.byref(imports))
+
+
+def new_function(
+    store: wasmtime.Store,
+    engine_type: Any,
+    result_kinds: tuple[int, ...],
+    function: Callable[..., object],
+    *,
+    wants_caller: bool = False,
+) -> wasmtime.Func:
+    """Return a function of the host's of a type of the engine's.
+
+    Args:
+        store: where it is to live.
+        engine_type: a pointer to the type.
+        result_kinds: the kinds of its results.
+        function: called with Python values; None for no results, one, or several.
+        wants_caller: whether its first argument is a `Caller`.
+    """
+    from wizer.engine.callbacks import callbacks_of, trap_for
+
+    callbacks = callbacks_of(store)
+    host = _HostFunction(function, weakref.ref(store), result_kinds, wants_caller)
+    call = partial(_call_host, callbacks.functions)
+    out = ffi.wasmtime_func_t()
+    ffi.wasmtime_func_new(
+        store._context(),
+        engine_type,
+        callbacks.c_function(ffi.wasmtime_func_callback_t, call, trap_for),
+        callbacks.add(host),
+        _NO_FINALIZER,
+        ctypes.byref(out),
+    )
     return wasmtime.Func._from_raw(out)
+
+
+_NO_FINALIZER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)()  # the store's callbacks go with the store
 
 
 def global_value(store: wasmtime.Store, global_: wasmtime.Global) -> object:

@@ -18,7 +18,6 @@ import wasmtime
 from wizer.binary.sections import CODE, split_sections
 from wizer.engine import capi_config
 from wizer.engine.config import Compiler, EngineConfig, engine_config, validation_config
-from wizer.engine.messages import causes
 from wizer.errors import InvalidError, OptionError, ParseError
 from wizer.records import record, replace
 
@@ -143,7 +142,7 @@ def validate_features(wasm: bytes, config: EngineConfig) -> None:
     try:
         capi_config.validate(engine, wasm)
     except wasmtime.WasmtimeError as error:
-        raise InvalidError("the module is invalid with the features switched on", causes(error)) from None
+        raise _invalid("the module is invalid with the features switched on", error) from None
 
 
 def validate_component_features(wasm: bytes, config: EngineConfig) -> None:
@@ -188,6 +187,8 @@ def _engine(
             settings.cache = config.cache
         except wasmtime.WasmtimeError as error:
             if isinstance(config.cache, str):  # a default one that cannot be used is no error
+                from wizer.engine.messages import causes
+
                 raise OptionError(
                     f"the cache settings {config.cache!r} cannot be used", causes(error)
                 ) from None
@@ -202,7 +203,7 @@ def _component(
     try:
         return Component(engine, wasm)
     except wasmtime.WasmtimeError as error:
-        raise InvalidError(message, causes(error)) from None
+        raise _invalid(message, error) from None
 
 
 def _module(engine: wasmtime.Engine, wasm: bytes, original: bytes | None = None) -> wasmtime.Module:
@@ -211,7 +212,7 @@ def _module(engine: wasmtime.Engine, wasm: bytes, original: bytes | None = None)
         try:
             return capi_config.new_module(engine, wasm)
         except wasmtime.WasmtimeError as error:
-            raise InvalidError("the module does not compile", causes(error)) from None
+            raise _invalid("the module does not compile", error) from None
 
 
 @contextmanager
@@ -228,7 +229,7 @@ def validating(engine: wasmtime.Engine, modules: Sequence[bytes]) -> Iterator[No
             for wasm in modules:
                 capi_config.validate(engine, wasm)
         except wasmtime.WasmtimeError as error:
-            errors.append(InvalidError("the module is invalid", causes(error)))
+            errors.append(_invalid("the module is invalid", error))
         except BaseException as error:
             errors.append(error)
 
@@ -240,6 +241,12 @@ def validating(engine: wasmtime.Engine, modules: Sequence[bytes]) -> Iterator[No
         thread.join()
     if errors:
         raise errors[0]
+
+
+def _invalid(message: str, error: wasmtime.WasmtimeError) -> InvalidError:
+    from wizer.engine.messages import causes
+
+    return InvalidError(message, causes(error))
 
 
 _LITTLE_CODE = 1 << 13  # bytes: they compile in the time that it takes to look for them

@@ -10,112 +10,29 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import wasmtime
 import wasmtime.component as wc
 from wasmtime import _ffi as ffi
-from wasmtime.component._enter import maybe_raise_last_exn
 
 from wizer.binary.module import Module
-from wizer.engine import capi
+from wizer.engine.callbacks import raise_host_exception
 from wizer.engine.compile import Compiled, compile_component, validate_component_features, validating
+from wizer.engine.component_link import Imports, make_linker
 from wizer.engine.component_types import FunctionType, describe_function
 from wizer.engine.config import EngineConfig
 from wizer.engine.deterministic import Deterministic, World
 from wizer.engine.limits import Limits
-from wizer.engine.messages import causes
 from wizer.engine.shell import Shell
 from wizer.engine.sizes import check_sizes, shared_out
 from wizer.engine.trace import Trace
 from wizer.engine.wasi import Wasi
-from wizer.errors import LinkError, OptionError
+from wizer.errors import OptionError
 from wizer.records import replace
 
 if TYPE_CHECKING:
     from wizer.engine.preview2 import Preview2
 
-Imports: TypeAlias = "Mapping[str, Any]"
 Path: TypeAlias = "tuple[str, ...]"
 
 _POLL: Final = 0.001
 """Seconds between two looks at an asynchronous call that waits for the host."""
-
-
-def make_linker(
-    compiled: Compiled[wc.Component],
-    imports: Imports,
-    *,
-    wasi: Wasi | None,
-    unknown_imports: str,
-    preview2: Preview2 | None = None,
-    trace: Trace | None = None,
-) -> wc.Linker:
-    """Return a linker with what the component may import.
-
-    Args:
-        compiled: the component.
-        imports: by name, functions, `wasmtime.Module`, `wasmtime.component.ResourceType` (alone or with a
-            destructor), or for an instance a mapping of them. A function is called with the arguments.
-        wasi: what the guest may see of the host; None: WASI is not there.
-        unknown_imports: "trap": what else it imports traps when called, and says its name.
-        preview2: goes before the engine's WASI.
-        trace: is told of the calls of ``imports``.
-
-    Raises:
-        LinkError: an import cannot be defined.
-        OptionError: ``unknown_imports`` asks for what components cannot have.
-    """
-    if unknown_imports == "default":
-        raise OptionError(
-            "unknown imports of components cannot return default values: not every type has one; "
-            "let them trap, or give functions for them"
-        )
-    linker = wc.Linker(compiled.engine)
-    linker.allow_shadowing = True
-    try:
-        if wasi is not None:
-            linker.add_wasip2()
-            if wasi.http:
-                linker.add_wasi_http()
-        with linker.root() as root:
-            if preview2 is not None:
-                preview2.define(root)
-            _define(root, imports, trace)
-        if unknown_imports == "trap":
-            linker.define_unknown_imports_as_traps(compiled.code)
-    except wasmtime.WasmtimeError as error:
-        raise LinkError("the component's imports cannot be defined", causes(error)) from None
-    return linker
-
-
-def _define(instance: wc.LinkerInstance, imports: Imports, trace: Trace | None, module: str = "") -> None:
-    for name, value in imports.items():
-        if isinstance(value, Mapping):
-            with instance.add_instance(name) as inner:
-                _define(inner, value, trace, name)
-        elif isinstance(value, wasmtime.Module):
-            instance.add_module(name, value)
-        elif isinstance(value, wc.ResourceType):
-            instance.add_resource(name, value, _no_destructor)
-        elif isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], wc.ResourceType):
-            instance.add_resource(name, *value)
-        elif callable(value):
-            function = value if trace is None else trace.traced(module, name, value)
-            instance.add_func(name, _without_store(function))
-        else:
-            raise LinkError(f"the import `{name}` cannot be made of {value!r}")
-
-
-def _no_destructor(_store: object, _rep: int) -> None:
-    """Do nothing."""
-
-
-def _without_store(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a function for the engine, which passes the store first and lets only `Exception` through."""
-
-    def call(_store: object, *args: Any) -> Any:
-        try:
-            return function(*args)
-        except BaseException as exception:
-            raise capi.failed_in_python(exception) from None
-
-    return call
 
 
 class RunningComponent:
@@ -212,6 +129,7 @@ class RunningComponent:
         self, imports: Imports, wasi: Wasi | None, unknown_imports: str, preview2: Preview2 | None
     ) -> None:
         linker = make_linker(
+            self.shell.store,
             self._compiled,
             imports,
             wasi=wasi,
@@ -222,7 +140,7 @@ class RunningComponent:
         try:
             self.instance = linker.instantiate(self.shell.store, self._compiled.code)
         except wasmtime.WasmtimeError:
-            _raise_host_exception()
+            raise_host_exception()
             raise
 
     def call(self, path: Path, args: Sequence[Any]) -> tuple[Any, ...]:
@@ -244,15 +162,6 @@ def _with_own(limits: Limits, *, instances: int, memories: int) -> Limits:
     if limits.max_memories is not None:
         limits = replace(limits, max_memories=limits.max_memories + memories)
     return limits
-
-
-def _raise_host_exception() -> None:
-    """Raise what a host function ended with, or what the package's conversion of its result failed with."""
-    capi.raise_host_exception()
-    try:
-        maybe_raise_last_exn()
-    except Exception as exception:
-        raise capi.HostError(exception) from exception
 
 
 def call_component(
@@ -286,7 +195,7 @@ def call_component(
         for i in range(converted):
             ffi.wasmtime_component_val_delete(ctypes.byref(values[i]))
     if failure:
-        _raise_host_exception()
+        raise_host_exception()
         raise wasmtime.WasmtimeError._from_ptr(failure)
     return () if result is None else (result.convert_from_c(returned),)
 

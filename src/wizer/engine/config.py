@@ -204,6 +204,25 @@ def engine_config(
     return unprobed_config(config, compiler, fuel=fuel, concurrency=concurrency)
 
 
+class _Process:
+    """What matters about this process.
+
+    Attributes:
+        forked: it was forked from one that had the engine. The threads that the engine compiles with are not
+            here then; whoever gives them something to do waits for ever.
+    """
+
+    forked = False
+
+
+def _note_fork() -> None:
+    _Process.forked = "wasmtime" in sys.modules
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
+
+
 def unprobed_config(
     config: EngineConfig, compiler: Compiler, *, fuel: bool = False, concurrency: bool = True
 ) -> wasmtime.Config:
@@ -225,7 +244,7 @@ def unprobed_config(
     )
     out.cranelift_nan_canonicalization = config.nan_canonicalization
     out.wasm_relaxed_simd_deterministic = config.relaxed_simd_deterministic
-    out.parallel_compilation = config.parallel_compilation
+    out.parallel_compilation = config.parallel_compilation and not _Process.forked
     out.consume_fuel = fuel
     out.epoch_interruption = True
     out.memory_init_cow = config.memory_init_cow

@@ -26,7 +26,6 @@ from wizer.binary.sections import MAGIC, MODULE_VERSION, encode_vector_section, 
 from wizer.binary.types import RefType
 from wizer.engine import capi
 from wizer.engine.config import UnknownImports
-from wizer.engine.messages import causes
 from wizer.errors import LinkError
 from wizer.records import record
 
@@ -144,8 +143,10 @@ class Linker:
             values = tuple(_default(t) for t in results)
             return lambda *_: values[0] if len(values) == 1 else values
 
+        from wizer.engine.callbacks import GuestTrap
+
         def trap(*_: object) -> object:
-            raise capi.GuestTrap(message)
+            raise GuestTrap(message)
 
         return trap
 
@@ -175,6 +176,8 @@ def _make(store: wasmtime.Store, module: Module, missing: Mapping[Item, Import])
     try:
         instance = wasmtime.Instance(store, wasmtime.Module(store.engine, wasm), [])
     except (wasmtime.WasmtimeError, wasmtime.Trap) as error:
+        from wizer.engine.messages import causes
+
         names = ", ".join(map(_name, missing.values()))
         raise LinkError(f"failed to make the missing imports {names}", causes(error)) from None
     made = [capi.export_of(store, instance, str(number)) for number in range(len(missing))]

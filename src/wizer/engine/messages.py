@@ -1,14 +1,14 @@
-"""What the engine's messages say: it has one class of errors, and tells in prose what happened.
-
-Importing this module does not import the engine.
-"""
+"""What the engine's messages say: it has one class of errors, and tells in prose what happened."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
-from wizer.errors import LimitError
+import wasmtime
+
+from wizer.engine.callbacks import HostError, described
+from wizer.errors import ExitError, LimitError, LinkError, TrapError
 
 if TYPE_CHECKING:
     from wizer.engine.limits import Limits
@@ -70,3 +70,34 @@ def is_trap(error: BaseException) -> bool:
     """Whether the engine speaks of guest code that ran, and not of what kept it from running."""
     text = str(error)
     return "wasm backtrace" in text or "wasm trap" in text
+
+
+def of_engine(error: BaseException) -> BaseException:
+    """Return the engine's own error where it came through a host function, otherwise what is given."""
+    cause = error.__cause__ if isinstance(error, HostError) else None
+    if isinstance(cause, wasmtime.Trap | wasmtime.ExitTrap) or (
+        isinstance(cause, wasmtime.WasmtimeError) and is_trap(cause)
+    ):
+        return cause
+    return error
+
+
+def translated(message: str, error: BaseException) -> BaseException:
+    """Return our own error, which says ``message``, for one that a run of guest code ended with.
+
+    What is none of the engine's comes back as it is.
+    """
+    if isinstance(error, HostError):
+        cause = error.__cause__
+        if not isinstance(cause, Exception):
+            return cause or error
+        found = TrapError(message, [f"a host function raised {described(cause)}"])
+        found.__cause__ = cause
+        return found
+    if isinstance(error, wasmtime.ExitTrap):
+        return ExitError(message, error.code, causes(error))
+    if isinstance(error, wasmtime.Trap):
+        return TrapError(message, causes(error))
+    if isinstance(error, wasmtime.WasmtimeError):
+        return (TrapError if is_trap(error) else LinkError)(message, causes(error))
+    return error

@@ -16,7 +16,6 @@ from wizer.engine.config import EngineConfig, UnknownImports
 from wizer.engine.deterministic import Deterministic, World
 from wizer.engine.limits import Limits
 from wizer.engine.link import Item, Linked, Linker
-from wizer.engine.messages import causes, is_trap
 from wizer.engine.reader import LiveInstance
 from wizer.engine.shell import Shell
 from wizer.engine.sizes import check_sizes, shared_out
@@ -160,6 +159,8 @@ class RunningModule:
             except (TypeError, OverflowError) as error:
                 raise OptionError(f"the arguments of `{name}` do not fit: {error}") from None
             except wasmtime.WasmtimeError as error:
+                from wizer.engine.messages import causes, is_trap
+
                 if isinstance(error, wasmtime.ExitTrap) or is_trap(error):
                     raise
                 raise OptionError(f"the arguments of `{name}` do not fit", causes(error)) from None

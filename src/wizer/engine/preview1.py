@@ -23,7 +23,7 @@ from wizer.engine.trace import Trace
 MODULE: Final = "wasi_snapshot_preview1"
 
 Memory: TypeAlias = "wasmtime.Memory | wasmtime.SharedMemory"
-Handler: TypeAlias = "Callable[[wasmtime.Caller, tuple[int, ...]], int]"
+Handler: TypeAlias = "Callable[[capi.Caller, tuple[int, ...]], int]"
 
 _SUCCESS, _BADF = 0, 8
 _REALTIME, _MONOTONIC = 0, 1
@@ -88,7 +88,7 @@ class Guest:
             handler = self._forwarder(name)
         handle = handler
 
-        def called(caller: wasmtime.Caller, *args: int) -> int | None:
+        def called(caller: capi.Caller, *args: int) -> int | None:
             if trace is None:
                 return handle(caller, args)
             trace.called(module, name)
@@ -97,7 +97,9 @@ class Guest:
                 self._note(trace, caller, name, args)
             return None if name == "proc_exit" else result
 
-        return wasmtime.Func(self._store, function.type(self._store), called, access_caller=True)
+        functype = function.type(self._store)
+        results = tuple(_KINDS[str(result)] for result in functype.results)
+        return capi.new_function(self._store, functype.ptr(), results, called, wants_caller=True)
 
     def _handler(self, name: str) -> Handler | None:
         """Return what answers a call in a made-up world; None: the engine does."""
@@ -125,7 +127,7 @@ class Guest:
         kinds = [_KINDS[str(param)] for param in function.type(self._store).params]
         results = len(function.type(self._store).results)
 
-        def forward(caller: wasmtime.Caller, args: tuple[int, ...]) -> int:
+        def forward(caller: capi.Caller, args: tuple[int, ...]) -> int:
             if self._relay is None:
                 self._relay = self._make_relay(_memory(caller))
             relayed = capi.export_of(self._store, self._relay, name)
@@ -157,7 +159,7 @@ class Guest:
 
     # What a made-up world answers.
 
-    def _bytes(self, caller: wasmtime.Caller, address: int, length: int) -> memoryview:
+    def _bytes(self, caller: capi.Caller, address: int, length: int) -> memoryview:
         """Return a view of a guest's bytes; trap, as the engine does, where there are none."""
         view = capi.memory_view(self._store, _memory(caller))
         address, length = address & 0xFFFF_FFFF, length & 0xFFFF_FFFF
@@ -170,14 +172,14 @@ class Guest:
         assert self._wasi.world is not None
         return self._wasi.world
 
-    def _random_get(self, caller: wasmtime.Caller, args: tuple[int, ...]) -> int:
+    def _random_get(self, caller: capi.Caller, args: tuple[int, ...]) -> int:
         view = self._bytes(caller, *args)
         for start in range(0, len(view), _LISTING):
             part = view[start : start + _LISTING]
             part[:] = self._world.random(len(part))
         return _SUCCESS
 
-    def _clock_time_get(self, caller: wasmtime.Caller, args: tuple[int, ...]) -> int:
+    def _clock_time_get(self, caller: capi.Caller, args: tuple[int, ...]) -> int:
         clock, _precision, out = args
         if clock not in (_REALTIME, _MONOTONIC):
             return _BADF
@@ -185,14 +187,14 @@ class Guest:
         self._bytes(caller, out, 8)[:] = struct.pack("<Q", now & 0xFFFF_FFFF_FFFF_FFFF)
         return _SUCCESS
 
-    def _clock_res_get(self, caller: wasmtime.Caller, args: tuple[int, ...]) -> int:
+    def _clock_res_get(self, caller: capi.Caller, args: tuple[int, ...]) -> int:
         clock, out = args
         if clock not in (_REALTIME, _MONOTONIC):
             return _BADF
         self._bytes(caller, out, 8)[:] = struct.pack("<Q", RESOLUTION)
         return _SUCCESS
 
-    def _poll_oneoff(self, caller: wasmtime.Caller, args: tuple[int, ...]) -> int:
+    def _poll_oneoff(self, caller: capi.Caller, args: tuple[int, ...]) -> int:
         """Answer at once: files are always ready, and where only clocks are waited for, it is that time."""
         subscriptions, events, count, out = args
         raw = self._bytes(caller, subscriptions, count * _SUBSCRIPTION)
@@ -220,7 +222,7 @@ class Guest:
         """Return what asks the engine about an open file; no run knows that it has a terminal."""
         forward = self._forwarder(name)
 
-        def fdstat_get(caller: wasmtime.Caller, args: tuple[int, ...]) -> int:
+        def fdstat_get(caller: capi.Caller, args: tuple[int, ...]) -> int:
             errno = forward(caller, args)
             if errno == _SUCCESS:
                 view = self._bytes(caller, args[-1], 24)
@@ -233,7 +235,7 @@ class Guest:
         """Return what asks the engine about a file, and makes up what is the host's affair."""
         forward = self._forwarder(name)
 
-        def filestat_get(caller: wasmtime.Caller, args: tuple[int, ...]) -> int:
+        def filestat_get(caller: capi.Caller, args: tuple[int, ...]) -> int:
             errno = forward(caller, args)
             if errno == _SUCCESS:
                 view = self._bytes(caller, args[-1], 64)
@@ -247,7 +249,7 @@ class Guest:
 
         return filestat_get
 
-    def _fd_readdir(self, caller: wasmtime.Caller, args: tuple[int, ...]) -> int:
+    def _fd_readdir(self, caller: capi.Caller, args: tuple[int, ...]) -> int:
         """Write the entries of a directory from a cookie on; the last one is cut where the buffer ends."""
         fd, buffer, length, cookie, used = args
         if cookie == 0 or fd not in self._listings:
@@ -299,7 +301,7 @@ class Guest:
 
     # What a trace is told.
 
-    def _note(self, trace: Trace, caller: wasmtime.Caller, name: str, args: tuple[int, ...]) -> None:
+    def _note(self, trace: Trace, caller: capi.Caller, name: str, args: tuple[int, ...]) -> None:
         """Note what a successful call says of files."""
         if name == "path_open":
             path = bytes(self._bytes(caller, args[2], args[3])).decode(errors="replace")
@@ -314,8 +316,8 @@ class Guest:
 _KINDS: Final = {"i32": 0, "i64": 1, "f32": 2, "f64": 3}
 
 
-def _memory(caller: wasmtime.Caller) -> Memory:
-    memory = caller.get("memory")
+def _memory(caller: capi.Caller) -> Memory:
+    memory = caller.export("memory")
     if not isinstance(memory, wasmtime.Memory | wasmtime.SharedMemory):
         raise wasmtime.Trap("WASI: the module does not export its memory as `memory`")
     return memory

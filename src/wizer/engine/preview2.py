@@ -20,7 +20,7 @@ import wasmtime
 import wasmtime.component as wc
 from wasmtime.component import Record, ResourceAny
 
-from wizer.engine import capi
+from wizer.engine.component_link import define_function, define_resource
 from wizer.engine.deterministic import RESOLUTION, World
 from wizer.engine.relay import Function, Key, Relay, Resources, can_relay, function_handles
 from wizer.engine.trace import Trace
@@ -154,17 +154,17 @@ class Preview2:
         if _BLOCK not in keys:
             yield Function(_BLOCK, (("self", wc.BorrowType(pollable)),), None)
 
-    def define(self, root: wc.LinkerInstance) -> None:
+    def define(self, store: wasmtime.Store, root: wc.LinkerInstance) -> None:
         """Put the functions and resources before the engine's."""
         interfaces = dict.fromkeys([key[0] for key in self._ours] + [f.key[0] for f in self._functions])
         for interface in interfaces:
             with root.add_instance(f"{interface}@{VERSION}") as instance:
                 for key in self._ours:
                     if key[0] == interface:
-                        instance.add_resource(key[1], self._type(key), self._dropped)
+                        define_resource(store, instance, key[1], self._type(key), self._dropped)
                 for function in self._functions:
                     if function.key[0] == interface:
-                        instance.add_func(function.key[1], self._function(function.key))
+                        define_function(store, instance, function.key[1], self._function(function.key))
 
     def _function(self, key: Key) -> Handler:
         """Return what answers the calls of a function."""
@@ -175,12 +175,7 @@ class Preview2:
                 self._trace.called(f"{key[0]}@{VERSION}", key[1])
             given = [self._unwrapped(store, arg) for arg in args]
             held = [self._held_for(value) for value in given]
-            try:
-                result = self._ask(store, key, *held) if answer is None else answer(store, *held)
-            except wasmtime.WasmtimeError:
-                raise
-            except BaseException as exception:
-                raise capi.failed_in_python(exception) from None
+            result = self._ask(store, key, *held) if answer is None else answer(store, *held)
             wrapped = self._wrapped(result)
             if key == _OPEN and self._trace is not None and not isinstance(wrapped, str):
                 self._trace.opened(wrapped.rep, given[0].rep, given[2])

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import wasmtime
 
 from wizer.engine import capi
-from wizer.engine.touched import touched_ranges
 from wizer.errors import OptionError
 
 
@@ -48,6 +47,8 @@ class LiveInstance:
         view = capi.memory_view(self._store, memory)
         if not view:
             return view, ()
+        from wizer.engine.touched import touched_ranges
+
         address = ctypes.addressof(ctypes.c_ubyte.from_buffer(view))
         return view, touched_ranges(address, len(view))
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TypeGuard
+from typing import TYPE_CHECKING
 
 import wasmtime
 
-from wizer.engine import capi
+from wizer.engine.interrupts import HERE, raising
 from wizer.engine.limits import Limits
-from wizer.engine.messages import causes, is_trap
-from wizer.engine.streams import Streams
 from wizer.engine.wasi import Wasi, configure
 from wizer.engine.watchdog import Watchdog
-from wizer.errors import ExitError, LinkError, TrapError
+
+if TYPE_CHECKING:
+    from wizer.engine.callbacks import Callbacks
+    from wizer.engine.streams import Streams
 
 
 class Shell:
@@ -28,14 +29,15 @@ class Shell:
         self, engine: wasmtime.Engine, limits: Limits, hard_exit: Callable[[BaseException], None] | None
     ) -> None:
         self.store: wasmtime.Store = wasmtime.Store(engine)
-        self._streams = Streams()
+        self._streams: Streams | None = None
         self._watchdog = Watchdog(self.store, limits, hard_exit=hard_exit)
 
     def close(self) -> None:
         """End the store."""
         self._watchdog.close()
         self.store.close()
-        self._streams.close()
+        if self._streams is not None:
+            self._streams.close()
 
     def bound(self, limits: Limits) -> None:
         """Have the engine bound each memory and table, and how many there are, by ``limits``."""
@@ -58,31 +60,29 @@ class Shell:
             TrapError: the guest trapped, or a host function raised, which is the cause.
             ExitError, LimitError: the guest ended itself, or was ended.
         """
+        if HERE.watchdog is None:  # no guest runs on this thread: what is left over is of none
+            HERE.raised.clear()
+        callbacks = self._callbacks()
+        if callbacks is not None and not self._watchdog.running:
+            callbacks.begin()
         try:
             with self._watchdog.guard():
                 try:
                     yield
-                except capi.HostError as error:
-                    if _of_engine(error.__cause__):  # come through a function of ours
-                        raise error.__cause__ from None
-                    raise
+                    if (callbacks := self._callbacks()) is not None and self._watchdog.stopping is None:
+                        callbacks.check()
                 finally:
-                    self._streams.drain()
-        except capi.HostError as error:
-            cause = error.__cause__
-            if not isinstance(cause, Exception):
-                raise (cause or error) from None
-            raise TrapError(message, [f"a host function raised {type(cause).__name__}: {cause}"]) from cause
-        except wasmtime.ExitTrap as error:
-            raise ExitError(message, error.code, causes(error)) from None
-        except wasmtime.Trap as error:
-            raise TrapError(message, causes(error)) from None
-        except wasmtime.WasmtimeError as error:
-            raise (TrapError if is_trap(error) else LinkError)(message, causes(error)) from None
+                    if self._streams is not None:
+                        with raising():
+                            self._streams.drain()
+        except Exception as error:
+            from wizer.engine.messages import translated
 
+            if (ours := translated(message, error)) is error:
+                raise
+            raise ours from ours.__cause__
 
-def _of_engine(error: BaseException | None) -> TypeGuard[wasmtime.Trap | wasmtime.WasmtimeError]:
-    """Whether it was the engine that ended the guest."""
-    return isinstance(error, wasmtime.Trap | wasmtime.ExitTrap) or (
-        isinstance(error, wasmtime.WasmtimeError) and is_trap(error)
-    )
+    def _callbacks(self) -> Callbacks | None:
+        """Return the store's callbacks, None where it has none."""
+        found: Callbacks | None = self.store.__dict__.get("_wizer_callbacks")
+        return found

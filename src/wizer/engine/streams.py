@@ -7,10 +7,11 @@ in a way that aborts the process. So the guest writes into a pipe instead, and P
 from __future__ import annotations
 
 import os
-import select
 import threading
 from collections.abc import Callable
 from pathlib import Path
+
+from wizer.engine.watchdog import readable
 
 Sink = Callable[[bytes], object]
 _CHUNK = 1 << 16
@@ -64,7 +65,7 @@ class Outlet:
     def _read(self) -> None:
         """Read until the writer is gone; the thread's body."""
         while self._open:
-            select.select([self._end], [], [])
+            readable(self._end)
             try:
                 self.drain()
             except BaseException as error:

@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from wizer.checks import SWITCH, TEXT_MAPPING, TEXTS, Kind, check, instance_kind, mapping_kind, sequence_kind
-from wizer.engine.streams import Outlet, Sink, Streams
 from wizer.errors import OptionError
 from wizer.records import field, record
 
 if TYPE_CHECKING:
     import wasmtime
 
+    from wizer.engine.streams import Outlet, Streams
+
 HostPath = str | os.PathLike[str]
+Sink = Callable[[bytes], object]
 
 
 @record(kw_only=True)
@@ -100,6 +102,8 @@ def configure(
     """
     import wasmtime
 
+    from wizer.engine.streams import Streams
+
     out = wasmtime.WasiConfig()
     out.argv = [_text(arg, f"argument {arg!r}") for arg in wasi.args]
     out.env = _environment(wasi)
@@ -169,6 +173,8 @@ def _output(
     if not hasattr(os, "mkfifo"):
         setattr(out, f"{stream}_custom", sink)  # the engine's own way, on systems without named pipes
         return None
+    from wizer.engine.streams import Outlet
+
     outlet = Outlet(sink, on_error)
     _output_file(out, stream, str(outlet.path))
     outlet.start()

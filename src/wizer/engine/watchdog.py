@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
+from wizer.engine.interrupts import ERRORS, HANDLERS, HERE, handle
 from wizer.engine.limits import Limits
-from wizer.engine.messages import causes, limit_met
 from wizer.errors import LimitError
 
 if TYPE_CHECKING:
@@ -34,6 +36,9 @@ GRACE = 0.5
 
 _ALL_FUEL = (1 << 64) - 1  # the most that the engine counts
 
+_LEVELS: Final = 20  # calls from C to Python that a host function needs, with much to spare
+
+_LONGEST_WAIT = 3600.0  # seconds; systems have bounds of their own
 _SHORTEST_WAIT = 0.01  # seconds; an idle session at the end of its time does not keep the thread busy
 
 
@@ -61,19 +66,21 @@ class Watchdog:
         self._engine = store.engine
         self._limits = limits
         self._hard_exit = hard_exit
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may come upon it while the thread has it
         self._depth = 0  # of nested guards
         self._run = 0  # counts outermost guards
         self._started = 0.0  # of the outermost guard, on the monotonic clock
         self._used = 0.0  # seconds in the guards before it
         self._stop: BaseException | None = None  # why the guest is being stopped
+        self._stopped = 0  # the run that was stopped last
         self._previous_fd: int | None = None  # the wakeup fd that ours replaced
         self._thread: threading.Thread | None = None
-        self._wake: io.RawIOBase | None = None  # writing to it wakes the thread
+        self._ends: tuple[io.RawIOBase, io.RawIOBase] | None = None  # writing to the second wakes the thread
         if limits.fuel is not None:
             store.set_fuel(limits.fuel)
         self.bound(limits)
         store.set_epoch_deadline(1)
+        _ALL.add(self)
 
     def __enter__(self) -> Self:
         return self
@@ -86,6 +93,16 @@ class Watchdog:
     ) -> None:
         self.close()
 
+    @property
+    def running(self) -> bool:
+        """Whether guest code runs, or a host function that it called."""
+        return self._depth > 0
+
+    @property
+    def stopping(self) -> BaseException | None:
+        """What the guest is being stopped with."""
+        return self._stop
+
     def bound(self, limits: Limits) -> None:
         """Have the engine bound each memory and table, and how many there are, by ``limits``."""
         bounds = (limits.max_memory, limits.max_table_elements, limits.max_instances, limits.max_tables)
@@ -93,11 +110,15 @@ class Watchdog:
 
     def close(self) -> None:
         """End the thread. Afterwards the store has no bound on time; the others stay."""
-        wake, self._wake = self._wake, None
+        ends, self._ends = self._ends, None
         thread, self._thread = self._thread, None
-        if wake is not None and thread is not None:
-            wake.close()  # the thread reads the end and leaves
+        if ends is None or thread is None:
+            return
+        # Not by closing: a process that was forked in the meantime has the end, too.
+        ends[1].write(_LEAVE)
+        if thread is not threading.current_thread():
             thread.join()
+        ends[1].close()
 
     def stop(self, error: BaseException) -> None:
         """Have the running guest trap at its next check, and ``guard`` raise ``error``.
@@ -114,32 +135,48 @@ class Watchdog:
         Raises:
             LimitError: a bound was met; what the engine raised is its cause.
             KeyboardInterrupt: Ctrl-C.
+            WizerError: there is no thread, or no pipe, to watch with.
+            RecursionError: Python has too little stack left for host functions.
         """
+        _headroom(_LEVELS)
+        depth, before, failure = self._depth, (HERE.watchdog, HERE.waits), None
+        try:
+            HERE.watchdog, HERE.waits = self, True
+            self._enter()
+            yield
+        except BaseException as error:
+            failure = error
+        finally:
+            self._leave(depth)
+            HERE.watchdog, HERE.waits = before
+            if not depth:
+                self._unlisten()
+        self._judge(failure)
+
+    def _judge(self, failure: BaseException | None) -> None:
+        """Raise what a run ended with, if it did not end well."""
+        stop = self._stop
+        if failure is None:
+            if stop is not None:
+                raise stop
+            return
         import wasmtime
 
-        self._enter()
-        try:
-            yield
-        except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
-            if isinstance(self._stop, LimitError):
-                raise LimitError(self._stop.message, causes(error)) from None
-            if self._stop is not None:
-                raise self._stop from None
-            if (met := limit_met(error, self._limits)) is not None:
-                raise met from None
-            raise
-        else:
-            if self._stop is not None:  # it came while the guest was in a host function, and the guest ended
-                raise self._stop
-        finally:
-            self._leave()
+        from wizer.engine.messages import causes, limit_met, of_engine
+
+        failure = of_engine(failure)
+        if not isinstance(failure, wasmtime.Trap | wasmtime.WasmtimeError):
+            raise failure if stop is None or isinstance(stop, LimitError) else stop
+        if isinstance(stop, LimitError):
+            raise LimitError(stop.message, causes(failure)) from None
+        raise stop or limit_met(failure, self._limits) or failure from None
 
     def own_code(self) -> contextlib.AbstractContextManager[None]:
         """Let code run that is Wizer's, and not the guest's: it takes none of the guest's fuel."""
         return own_code(self._store)
 
     def _enter(self) -> None:
-        """Start the clock, begin an epoch, and listen for Ctrl-C."""
+        """Start the clock, begin an epoch, and listen for signals."""
         with self._lock:
             self._depth += 1
             if self._depth > 1:
@@ -150,75 +187,91 @@ class Watchdog:
             self._store.set_epoch_deadline(1)
             if self._limits.timeout is not None and self._used >= self._limits.timeout:
                 self._interrupt(self._timed_out())
+        HANDLERS.enter()
+        self._watch_if_needed()
+
+    def _watch_if_needed(self) -> None:
         main = threading.current_thread() is threading.main_thread()
         if self._thread is None and (main or self._limits.timeout is not None):
             self._start()
-        if main and self._wake is not None:
-            self._listen(self._wake)
+        if main and self._ends is not None:
+            self._listen(self._ends[1])
 
-    def _leave(self) -> None:
-        """Stop the clock, and hand signals back to whoever listened before."""
+    def _leave(self, depth: int) -> None:
+        """Stop the clock where this was the outermost guard."""
         with self._lock:
-            self._depth -= 1
-            if self._depth:
+            entered, self._depth = self._depth, depth
+            if depth or not entered:
                 return
             self._used += time.monotonic() - self._started
             self._store.set_epoch_deadline(1)
+        HANDLERS.leave()
+
+    def _start(self) -> None:
+        """Start the thread."""
+        from wizer.errors import WizerError
+
+        try:
+            ends = _pipe()
+            thread = threading.Thread(
+                target=_watch, args=(weakref.ref(self), ends[0]), name="wizer-watchdog", daemon=True
+            )
+            try:
+                thread.start()
+            except BaseException:
+                for end in ends:
+                    end.close()
+                raise
+        except (OSError, RuntimeError) as error:
+            raise WizerError("the run does not start, for it cannot be watched", [str(error)]) from error
+        self._ends, self._thread = ends, thread
+
+    def _listen(self, wake: io.RawIOBase) -> None:
+        """Have the interpreter write the numbers of arriving signals to ``wake``, and hold Ctrl-C back."""
+        import signal
+
+        with contextlib.suppress(ValueError):  # a subinterpreter: signals are not its business
+            self._previous_fd = signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                signal.signal(signal.SIGINT, handle)
+
+    def _unlisten(self) -> None:
+        """Hand signals back to whoever listened before."""
         if self._previous_fd is not None:
             import signal
 
             signal.set_wakeup_fd(self._previous_fd, warn_on_full_buffer=False)
             self._previous_fd = None
+            if signal.getsignal(signal.SIGINT) is handle and HERE.watchdog is None:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    def _start(self) -> None:
-        """Start the thread."""
-        end, self._wake = _pipe()
-        self._thread = threading.Thread(target=self._watch, args=(end,), name="wizer-watchdog", daemon=True)
-        self._thread.start()
-
-    def _listen(self, wake: io.RawIOBase) -> None:
-        """Have the interpreter write the numbers of arriving signals to ``wake``."""
-        import signal
-
-        with contextlib.suppress(ValueError):  # a subinterpreter: signals are not its business
-            self._previous_fd = signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
-
-    def _watch(self, end: io.RawIOBase) -> None:
-        """Wait for signals and for the time limit; the thread's body."""
-        import select
-        import signal
-
-        stopped = 0  # the run that was stopped last
-        while True:
-            readable, _, _ = select.select([end], [], [], self._wait(stopped))
-            signals = (end.read(4096) or b"") if readable else b""
-            if readable and not signals:
-                end.close()
+    def heard(self, signals: bytes) -> None:
+        """Do what is to be done now that ``signals`` have arrived, or none, and time has passed."""
+        with self._lock:
+            self._forward(signals)
+            if self._depth == 0:
                 return
-            with self._lock:
-                self._forward(signals)
-                if self._depth == 0:
-                    continue
-                if self._run == stopped:
-                    if self._hard_exit is not None and self._stop is not None and not signals:
-                        self._hard_exit(self._stop)
-                elif signal.SIGINT in signals:
-                    self._interrupt(KeyboardInterrupt())
-                elif (left := self._time_left()) is not None and left <= 0:
-                    self._interrupt(self._timed_out())
-                if self._stop is not None:
-                    stopped = self._run
+            ending = next((number for number in signals if number in ERRORS), None)
+            if self._run == self._stopped:
+                if self._hard_exit is not None and self._stop is not None and not signals:
+                    self._hard_exit(self._stop)
+            elif ending is not None:
+                self._interrupt(ERRORS[ending](ending))
+            elif (left := self._time_left()) is not None and left <= 0:
+                self._interrupt(self._timed_out())
+            if self._stop is not None:
+                self._stopped = self._run
 
-    def _wait(self, stopped: int) -> float | None:
+    def wait(self) -> float | None:
         """Return for how many seconds nothing can happen but a signal; None: for ever.
 
         The time left only shrinks inside guards, so it can be slept through without hearing of them.
         """
         with self._lock:
-            if self._run == stopped and self._depth:
+            if self._run == self._stopped and self._depth:
                 return GRACE if self._hard_exit is not None else None
             left = self._time_left()
-        return None if left is None else max(left, _SHORTEST_WAIT)
+        return None if left is None else min(max(left, _SHORTEST_WAIT), _LONGEST_WAIT)
 
     def _time_left(self) -> float | None:
         """Return the seconds of guest time left, or None if they are not limited."""
@@ -246,9 +299,72 @@ class Watchdog:
             ["wasm trap: interrupt"],
         )
 
+    def forked(self) -> None:
+        """Go on in a process that was forked: the thread is none of its own, and what it held is free."""
+        self._lock = threading.RLock()
+        ends, self._ends, self._thread = self._ends, None, None
+        for end in ends or ():
+            with contextlib.suppress(OSError):
+                end.close()
+        if self._depth:  # it was forked by a host function
+            self._previous_fd = None
+            self._watch_if_needed()
+
+
+_ALL: weakref.WeakSet[Watchdog] = weakref.WeakSet()
+_LEAVE: Final = b"\0"  # no signal has this number
+
+
+def _forked() -> None:
+    HANDLERS.forked()
+    for watchdog in [*_ALL]:
+        watchdog.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
+def _watch(watchdog: weakref.ref[Watchdog], end: io.RawIOBase) -> None:
+    """Wait for signals and for the time limit; the body of the thread.
+
+    It keeps nothing alive: a watchdog that nobody holds any more is gone.
+    """
+    with end:
+        while (found := watchdog()) is not None:
+            try:
+                seconds = found.wait()
+                del found
+                signals = (end.read(4096) or _LEAVE) if readable(end.fileno(), seconds) else b""
+                if _LEAVE in signals:
+                    return
+                if (found := watchdog()) is not None:
+                    found.heard(signals)
+            except BaseException as error:
+                if (found := watchdog()) is not None:
+                    found.stop(error)
+                raise
+
+
+def readable(fd: int, seconds: float | None = None) -> bool:
+    """Wait until a file descriptor can be read, or for some time; return whether it can."""
+    import select
+
+    if not hasattr(select, "poll"):  # Windows, where it is a socket
+        return bool(select.select([fd], [], [], seconds)[0])
+    poll = select.poll()  # `select` knows 1,024 file descriptors
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(None if seconds is None else math.ceil(seconds * 1000)))
+
+
+def _headroom(levels: int) -> None:
+    """Raise `RecursionError` unless so many calls from C to Python fit on the stack."""
+    if levels:
+        next(map(_headroom, (levels - 1,)))
+
 
 def _pipe() -> tuple[io.RawIOBase, io.RawIOBase]:
-    """Return the reading and the writing end of a pipe that ``select`` and ``set_wakeup_fd`` accept."""
+    """Return the reading and the writing end of a pipe that ``readable`` and ``set_wakeup_fd`` accept."""
     if os.name == "posix":
         ends = os.pipe()
         os.set_blocking(ends[1], False)
@@ -281,6 +397,8 @@ def own_code(store: wasmtime.Store) -> Iterator[None]:
     except wasmtime.Trap as trap:
         if trap.trap_code is not wasmtime.TrapCode.INTERRUPT:
             raise
+        from wizer.engine.messages import causes
+
         raise LimitError(
             "the store's epoch deadline has passed, and reading its instance runs code; set another deadline "
             "before the snapshot",
