@@ -15,16 +15,20 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from wizer.engine.watchdog import Watchdog
+from typing import Any, Protocol
 
 ERRORS: dict[int, Callable[[int], BaseException]] = {signal.SIGINT: lambda _: KeyboardInterrupt()}
 """The signals that end a run, and what is raised for each."""
 
 CALLBACK = "called_by_the_engine"
 """The name of the Python functions that the engine calls; see `wizer.engine.callbacks`."""
+
+
+class Guard(Protocol):
+    """What guards a guest: a `wizer.engine.watchdog.Watchdog`."""
+
+    def stop(self, error: BaseException) -> None:
+        """Have the guest stop, and raise ``error`` then."""
 
 
 class _Here(threading.local):
@@ -37,7 +41,7 @@ class _Here(threading.local):
     """
 
     def __init__(self) -> None:
-        self.watchdog: Watchdog | None = None
+        self.watchdog: Guard | None = None
         self.waits = False
         self.raised: list[BaseException] = []
 

@@ -20,7 +20,7 @@ import wasmtime
 import wasmtime.component as wc
 from wasmtime.component import Record, ResourceAny
 
-from wizer.engine.component_link import define_function, define_resource
+from wizer.engine.component_host import define_function, define_resource
 from wizer.engine.deterministic import RESOLUTION, World
 from wizer.engine.relay import Function, Key, Relay, Resources, can_relay, function_handles
 from wizer.engine.trace import Trace
