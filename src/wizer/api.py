@@ -128,7 +128,7 @@ class Instrumented:
     def __init__(
         self, wasm: bytes, *, rename: Mapping[str, str] | None = None, **options: Unpack[SnapshotOptions]
     ) -> None:
-        self._source = _instrumented(wasm, snapshot_options(options))
+        self._source = _instrumented(wasm, snapshot_options(options, rename))
         self.wasm: bytes = self._source.wasm
         self.prefix: str = self._source.prefix
         self._rename = dict(rename or {})

@@ -23,6 +23,7 @@ from wizer.checks import (
     Kind,
     check,
     instance_kind,
+    mapping_kind,
     or_none,
     refuse,
     words_kind,
@@ -30,10 +31,10 @@ from wizer.checks import (
 from wizer.engine.config import EngineConfig, UnknownImports
 from wizer.engine.deterministic import Deterministic, DeterministicOption, as_deterministic
 from wizer.engine.limits import Limits
-from wizer.engine.text import Wasm
+from wizer.engine.text import WASM, Wasm
 from wizer.engine.wasi import Wasi
 from wizer.errors import OptionError
-from wizer.records import field_names, record, replace
+from wizer.records import field_defaults, field_names, record, replace
 
 if TYPE_CHECKING:
     from wizer.engine.trace import Trace
@@ -211,7 +212,7 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "verify": SWITCH,
     "imports": or_none(NAMED),
     "wasi": or_none(instance_kind("a `Wasi`", Wasi)),
-    "preload": or_none(NAMED),
+    "preload": or_none(mapping_kind("a mapping from names to modules", WASM)),
     "unknown_imports": words_kind(*get_args(UnknownImports)),
     "limits": or_none(instance_kind("a `Limits`", Limits)),
     "engine": or_none(instance_kind("an `EngineConfig`", EngineConfig)),
@@ -249,14 +250,14 @@ def wizer_options(given: WizerOptions, imports: Imports | None = None) -> Option
     return Options(imports=imports, **given)
 
 
-def snapshot_options(given: SnapshotOptions) -> Options:
+def snapshot_options(given: SnapshotOptions, rename: Mapping[str, str] | None = None) -> Options:
     """Return what was given to `Instrumented`, and defaults.
 
     Raises:
         OptionError: it takes no such option, or one is not of its type.
     """
     check_names(given, SnapshotOptions)
-    return Options(**given)
+    return Options(rename=rename, **given)
 
 
 def check_changes(changes: ExportChanges) -> None:
@@ -266,12 +267,10 @@ def check_changes(changes: ExportChanges) -> None:
         OptionError: it takes no such option, or one is not of its type.
     """
     check_names(changes, ExportChanges)
-    rename = changes.get("rename")
-    if rename is not None and not TEXT_MAPPING.holds(rename):
-        refuse("rename", rename, TEXT_MAPPING.expected)
-    for option, names in (("remove", changes.get("remove", ())), ("keep", changes.get("keep", ()))):
-        if not TEXT_COLLECTION.holds(names):
-            refuse(option, names, TEXT_COLLECTION.expected)
+    for option, names in changes.items():
+        kind = _KINDS["rename"] if option == "rename" else TEXT_COLLECTION
+        if not kind.holds(names):
+            refuse(option, names, kind.expected)
 
 
 def check_names(given: Mapping[str, object], kind: type) -> None:
@@ -316,34 +315,25 @@ def explains(kind: type) -> Callable[[_Documented], _Documented]:
     """Return a decorator that adds to a docstring what the options of ``kind`` mean."""
 
     def explain(documented: _Documented) -> _Documented:
-        if documented.__doc__ is not None and Options.__doc__ is not None:  # python -OO has none
-            entries = dict(_entries(Options.__doc__))
-            lines = ["Options:", *(line for name in _names(kind) for line in entries[name])]
-            margin = " " * _margin(documented.__doc__)
-            added = "\n".join(margin + line for line in lines)
-            documented.__doc__ = f"{documented.__doc__.rstrip()}\n\n{added}\n{margin}"
+        doc = documented.__doc__
+        if doc is not None:  # python -OO has none
+            margin = doc[doc.rindex("\n", 0, doc.index("Args:")) : doc.index("Args:")]
+            taken = _names(kind)
+            lines = [line for name, about in _meanings() if name in taken for line in about]
+            documented.__doc__ = (
+                f"{doc.rstrip()}\n{margin}Options:{''.join(margin + line for line in lines)}\n"
+            )
         return documented
 
     return explain
 
 
-def _entries(doc: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield the attributes that a docstring names, each with the lines about it."""
-    margin = _margin(doc)
-    lines = [line[margin:] for line in doc.splitlines()]
-    name, about = "", list[str]()
-    for line in lines[lines.index("Attributes:") + 1 :]:
-        if not line.startswith("    "):
-            break
-        if not line.startswith("        "):
-            if name:
-                yield name, about
-            name, about = line.strip().partition(":")[0], []
-        about.append(line)
-    yield name, about
-
-
-def _margin(doc: str) -> int:
-    """Return by how many blanks the lines of a docstring are indented: none from Python 3.13 on."""
-    indents = (len(line) - len(line.lstrip()) for line in doc.splitlines()[1:] if line.strip())
-    return min(indents, default=0)
+def _meanings() -> Iterator[tuple[str, list[str]]]:
+    """Yield the options, each with the lines about it: the entries of `Options`' docstring, and defaults."""
+    entries = (Options.__doc__ or "").partition("Attributes:\n")[2].partition("\n\n")[0]
+    margin = " " * (len(entries) - len(entries.lstrip()))
+    defaults = field_defaults(Options)
+    for entry in f"\n{entries}".replace(f"\n{margin} ", "\0 ").split(f"\n{margin}")[1:]:
+        name, _, about = entry.partition(": ")
+        first, *others = about.split("\0")
+        yield name, [f"    {name} = {defaults[name]!r}: {first}", *(f"    {line}" for line in others)]

@@ -73,6 +73,11 @@ def field_names(cls: type) -> tuple[str, ...]:
     return _fields(cls).names
 
 
+def field_defaults(cls: type) -> Mapping[str, object]:
+    """Return the default values of a record's fields, for those that have one."""
+    return _fields(cls).defaults
+
+
 class _Fields:
     """A record's fields; as an attribute of the class, what ``dataclasses`` wants to know of them."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
 
 from wizer.cli.units import number, seconds, size
 from wizer.engine.config import FEATURES
@@ -22,17 +21,19 @@ class Key:
         parse: reads the value's text, None for a key alone; ValueError says what is wrong.
         target: where the value goes: "engine", "features", "limits", "wasi", "pooling", "cache", "run", or
             "fixed" for a key that is accepted only with the value that holds anyway.
-        field: the name there; for "fixed" the value.
+        field: the name there.
+        value: of a "fixed" key.
     """
 
     name: str
     form: str
     help: str
-    parse: Callable[[str | None], Any] | None
+    parse: Callable[[str | None], object] | None
     target: str
-    field: Any
+    field: str = ""
+    value: object = None
 
-    def read(self, text: str | None) -> Any:
+    def read(self, text: str | None) -> object:
         """Read the value.
 
         Raises:
@@ -110,7 +111,7 @@ def _table(*keys: Key) -> Mapping[str, Key]:
     return MappingProxyType({key.name: key for key in keys})
 
 
-def _engine(name: str, form: str, text: str, parse: Callable[[str | None], Any], field: str = "") -> Key:
+def _engine(name: str, form: str, text: str, parse: Callable[[str | None], object], field: str = "") -> Key:
     return Key(name, form, text, parse, "engine", field or name.replace("-", "_"))
 
 
@@ -120,11 +121,11 @@ def _switch(name: str, text: str, field: str = "") -> Key:
 
 def _fixed(name: str, value: bool, why: str = _NO_SWITCH) -> Key:
     """Make a key that holds one value whatever is said."""
-    return Key(name, "[=y|n]", why, _flag, "fixed", value)
+    return Key(name, "[=y|n]", why, _flag, "fixed", value=value)
 
 
 def _never(name: str, why: str = _NO_SWITCH) -> Key:
-    return Key(name, "=…", why, _refuse, "fixed", None)
+    return Key(name, "=…", why, _refuse, "fixed")
 
 
 _CODEGEN = _table(
@@ -141,7 +142,7 @@ _CODEGEN = _table(
     _switch("cranelift-debug-verifier", "Check the compiler's own work (slow)", "debug_verifier"),
     Key("cranelift-<KEY>", "[=VAL]", "A setting of Cranelift's own", None, "cranelift_flags", ""),
     _never("collector"),
-    Key("inlining", "[=y|n]", _NO_SWITCH, _flag, "fixed", False),
+    _fixed("inlining", False),
     _never("metadata-for-internal-asserts"),
     _never("metadata-for-gc-heap-corruption"),
 )
@@ -169,6 +170,15 @@ _POOLING = {
     "total-gc-heaps": "total_gc_heaps",
 }
 
+_POOLING_BYTES = (
+    "memory-keep-resident",
+    "table-keep-resident",
+    "max-memory-size",
+    "max-core-instance-size",
+    "async-stack-keep-resident",
+    "max-component-instance-size",
+)
+
 _OPTIMIZE = _table(
     _engine(
         "opt-level",
@@ -191,8 +201,9 @@ _OPTIMIZE = _table(
     _switch("signals-based-traps", "Let the processor find traps [default: y]"),
     Key("pooling-allocator", "[=y|n]", "Allocate from a pool", _flag, "run", "pooling-allocator"),
     *(
-        Key(f"pooling-{name}", "=N", "Setting of the pool", _number, "pooling", field)
+        Key(f"pooling-{name}", form, "Setting of the pool", read, "pooling", field)
         for name, field in _POOLING.items()
+        for form, read in [("=SIZE", _size) if name in _POOLING_BYTES else ("=N", _number)]
     ),
     Key("static-memory-forced", "[=y|n]", "Old name", _off, "engine", "memory_may_move"),
     _engine("static-memory-maximum-size", "=SIZE", "Old name", _size, "memory_reservation"),

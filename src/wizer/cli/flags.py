@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, TypeAlias
 
-from wizer.engine.config import FEATURES, EngineConfig
+from wizer.engine.config import FEATURES, EngineConfig, UnknownImports
 from wizer.engine.limits import Limits
 from wizer.engine.wasi import Wasi
 from wizer.errors import OptionError
@@ -26,8 +26,11 @@ LETTERS: Mapping[str, str] = MappingProxyType(
 )
 """The sections, which are the long names of the options, and the short ones."""
 
-Setting = tuple[str, str, str | None]
+Setting: TypeAlias = tuple[str, str, str | None]
 """A section ("codegen", "optimize", "wasm", "wasi" or "debug"), a key, and a value or None."""
+
+
+_Found: TypeAlias = dict[str, dict[str, object]]  # by target and field; the records check the values
 
 
 @record(kw_only=True)
@@ -44,7 +47,7 @@ class Flags:
     limits: Limits
     wasi: Wasi
     use_wasi: bool | None = None
-    unknown_imports: Literal["trap", "default", "error"] | None = None
+    unknown_imports: UnknownImports | None = None
 
 
 def split(section: str, values: Iterable[str]) -> list[Setting]:
@@ -66,23 +69,24 @@ def from_settings(
         OptionError: a key is unknown, cannot be honoured, or has a value that it does not take.
     """
     engine, limits, wasi = engine or EngineConfig(), limits or Limits(), wasi or Wasi()
-    found: dict[str, dict[str, Any]] = {}
+    found = _Found()
     for section, name, text in settings:
         key, value = _read(section, name, text)
         found.setdefault(key.target, {})[key.field] = value
-    features = {**_all_proposals(found), **engine.features, **found.get("features", {})}
-    changes = {**found.get("engine", {}), **_compound(found, engine), "features": features}
-    run = found.get("run", {})
+    switches = {name: bool(value) for name, value in found.get("run", {}).items()}
+    features = {**_all_proposals(switches), **engine.features, **found.get("features", {})}
+    pooling = switches.get("pooling-allocator", False)
+    changes = {**found.get("engine", {}), **_compound(found, engine, pooling=pooling), "features": features}
     return Flags(
         engine=replace(engine, **changes),
         limits=replace(limits, **found.get("limits", {})),
         wasi=replace(wasi, **found.get("wasi", {})),
-        use_wasi=run.get("wasi"),
-        unknown_imports=_unknown_imports(run),
+        use_wasi=switches.get("wasi"),
+        unknown_imports=_unknown_imports(switches),
     )
 
 
-def _read(section: str, name: str, text: str | None) -> tuple[Key, Any]:
+def _read(section: str, name: str, text: str | None) -> tuple[Key, object]:
     """Find a key and read its value."""
     from wizer.cli.flagkeys import KEYS, Key
 
@@ -101,14 +105,14 @@ def _read(section: str, name: str, text: str | None) -> tuple[Key, Any]:
         raise OptionError(
             f"failed to parse {option}: failed to parse option `{shown}`", [str(error)]
         ) from None
-    if key.target == "fixed" and value != key.field:
+    if key.target == "fixed" and value != key.value:
         raise OptionError(f"`-{LETTERS[section]} {shown}` cannot be honoured: {key.help}")
     return key, value
 
 
-def _all_proposals(found: Mapping[str, Mapping[str, Any]]) -> dict[str, bool]:
+def _all_proposals(switches: Mapping[str, bool]) -> dict[str, bool]:
     """Return the features that `-W all-proposals` switches; a key of their own goes before it."""
-    every = found.get("run", {}).get("all-proposals")
+    every = switches.get("all-proposals")
     if every is None:
         return {}
     return {
@@ -121,9 +125,9 @@ def _all_proposals(found: Mapping[str, Mapping[str, Any]]) -> dict[str, bool]:
 _NOT_PROPOSALS = ("gc-support", "concurrency-support", "shared-memory")  # what the engine provides
 
 
-def _compound(found: Mapping[str, Mapping[str, Any]], engine: EngineConfig) -> dict[str, Any]:
+def _compound(found: _Found, engine: EngineConfig, *, pooling: bool) -> dict[str, object]:
     """Return the fields of an EngineConfig that several keys make up."""
-    changes: dict[str, Any] = {}
+    changes: dict[str, object] = {}
     if flags := found.get("cranelift_flags"):
         changes["cranelift_flags"] = {**engine.cranelift_flags, **flags}
     cache = found.get("cache", {})
@@ -131,16 +135,16 @@ def _compound(found: Mapping[str, Mapping[str, Any]], engine: EngineConfig) -> d
         on = cache.get("cache", True)
         changes["cache"] = cache.get("config", on) if on else False
     pool = found.get("pooling", {})
-    if found.get("run", {}).get("pooling-allocator"):
+    if pooling:
         changes["pooling"] = dict(pool)
     elif pool:
         raise OptionError("the `-O pooling-…` keys mean nothing without `-O pooling-allocator`")
     return changes
 
 
-def _unknown_imports(run: Mapping[str, Any]) -> Literal["trap", "default", "error"] | None:
+def _unknown_imports(switches: Mapping[str, bool]) -> UnknownImports | None:
     """Return what two keys say about unknown imports."""
-    trap, default = run.get("unknown-imports-trap"), run.get("unknown-imports-default")
+    trap, default = switches.get("unknown-imports-trap"), switches.get("unknown-imports-default")
     if trap and default:
         raise OptionError("`-W unknown-imports-trap` and `-W unknown-imports-default` exclude each other")
     if trap:

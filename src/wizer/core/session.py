@@ -12,12 +12,13 @@ from wizer.binary.assemble import Chunk
 from wizer.binary.externs import INITIALIZE, Export, ExternKind
 from wizer.binary.module import Module, parse_module
 from wizer.binary.types import FuncType
+from wizer.checks import refuse
 from wizer.core.calls import Call, convert_args, parse_call
 from wizer.core.exports import final_exports
 from wizer.core.instrument import instrument, needs_cranelift
 from wizer.engine.module import RunningModule
 from wizer.engine.reader import LiveInstance
-from wizer.engine.text import to_binary
+from wizer.engine.text import WASM, to_binary
 from wizer.errors import OptionError
 from wizer.options import ExportChanges, Options
 
@@ -255,8 +256,12 @@ class ModuleInstrumented:
 
 def _given(options: Options) -> dict[str, Mapping[str, Any] | bytes]:
     """Return what import module names stand for: items, or another module in the binary format."""
-    given = {**(options.preload or {}), **(options.imports or {})}
-    return {name: items if isinstance(items, Mapping) else to_binary(items) for name, items in given.items()}
+    given: dict[str, Mapping[str, Any] | bytes] = {}
+    for name, items in {**(options.preload or {}), **(options.imports or {})}.items():
+        if not isinstance(items, Mapping) and not WASM.holds(items):
+            refuse("imports", items, f"a mapping from names, or a module, for `{name}`")
+        given[name] = items if isinstance(items, Mapping) else to_binary(items)
+    return given
 
 
 class _Globals(MutableMapping[str, Any]):

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from wizer.binary.sections import MAGIC
-from wizer.checks import refuse
+from wizer.checks import instance_kind, refuse
 from wizer.errors import InvalidError, WizerError
 
 Wasm: TypeAlias = "bytes | bytearray | memoryview | str | os.PathLike[str]"
+
+WASM: Final = instance_kind(
+    "bytes, a string in the text format or the path of a file", bytes, bytearray, memoryview, str, os.PathLike
+)
 
 
 def to_binary(wasm: Wasm) -> bytes:
@@ -24,8 +28,8 @@ def to_binary(wasm: Wasm) -> bytes:
         WizerError: the file cannot be read.
         InvalidError: the text is malformed; the message shows where.
     """
-    if not isinstance(wasm, bytes | bytearray | memoryview | str | os.PathLike):
-        refuse("wasm", wasm, "bytes, a string in the text format or the path of a file")
+    if not WASM.holds(wasm):
+        refuse("wasm", wasm, WASM.expected)
     if isinstance(wasm, os.PathLike):
         path = Path(wasm)
         try:
