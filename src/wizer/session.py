@@ -57,7 +57,7 @@ class Session:
         TrapError, ExitError, LimitError: a start function or ``_initialize`` did not return.
 
     Attributes:
-        results: the calls made so far, ``_initialize`` included, and their results.
+        results: the last 1,000 calls, ``_initialize`` included, and their results.
     """
 
     results: Results
@@ -128,7 +128,11 @@ class Session:
         return self._opened
 
     def close(self) -> None:
-        """Let the instance go. Views of its memory must not be used any more."""
+        """Let the instance go; where there are views of its memory, as soon as they are gone.
+
+        Raises:
+            OptionError: another thread uses the session, or one of its functions is running.
+        """
         if self._opened is not None:
             self._opened.close()
             self._opened = None
@@ -182,7 +186,7 @@ class Session:
     def memory(self, name: str | None = None) -> memoryview:
         """Return a writable view of bytes on a memory: the export ``name``, or the module's first memory.
 
-        The view is good until the memory grows or the session ends: take a new one after each call.
+        The view is good until the memory grows: take a new one after each call.
 
         Raises:
             OptionError: there is no such memory, or this is a component.

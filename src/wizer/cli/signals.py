@@ -1,7 +1,7 @@
 """Ending at once on Ctrl-C and the like, and leaving nothing behind.
 
-A signal becomes an exception in Python code and in guest code (the engine looks for it while the guest runs),
-so files are cleaned up on the way out. A compiler or a guest that waits in a system call does not look: for
+A signal becomes an exception in Python code, and ends guest code (`wizer.engine.interrupts`), so files are
+cleaned up on the way out. A compiler or a guest that waits in a system call does not look: for
 these, a thread ends the process when the exception has had its chance.
 """
 
@@ -12,6 +12,8 @@ import os
 import signal
 from collections.abc import Iterator
 from typing import Any
+
+from wizer.engine.interrupts import ERRORS, handle
 
 GRACE = 0.25
 """Seconds between the signal and the end of the process."""
@@ -56,7 +58,8 @@ def watched() -> Iterator[None]:
     threading.Thread(target=_watch, args=(reader,), daemon=True).start()
     caught = [s for s in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) is signal.SIG_DFL]
     for number in caught:
-        signal.signal(number, _interrupt)
+        ERRORS[number] = Interrupted
+        signal.signal(number, handle)
     try:
         yield
     finally:
@@ -81,12 +84,8 @@ def ignore() -> None:
 def listen() -> None:
     """Take back `ignore`."""
     for number, handler in _unheard.items():
-        signal.signal(number, signal.SIG_DFL if handler is _interrupt else handler)
+        signal.signal(number, signal.SIG_DFL if handler is handle else handler)
     _unheard.clear()
-
-
-def _interrupt(number: int, _frame: object) -> None:
-    raise Interrupted(number)
 
 
 def _watch(reader: int) -> None:

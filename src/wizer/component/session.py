@@ -16,6 +16,7 @@ from wizer.component.instrument import instrument_component
 from wizer.component.live import LiveComponent, find_live, probed_frames
 from wizer.component.parse import parse_component
 from wizer.component.wave import format_value, parse_args, split_call
+from wizer.core.calls import remember
 from wizer.core.instrument import needs_cranelift
 from wizer.core.rewrite import dropped_custom_sections
 from wizer.core.state import State
@@ -37,7 +38,7 @@ class ComponentSession:
 
     Attributes:
         store: the ``wasmtime.Store`` that everything lives in.
-        results: the calls made so far and their results.
+        results: the last calls and their results.
     """
 
     is_component = True
@@ -113,7 +114,7 @@ class ComponentSession:
         if len(args) != len(params):
             raise OptionError(f"the `{name}` function takes {len(params)} arguments, not {len(args)}")
         results = self._run.call(path, args)
-        self.results.append((name, results))
+        remember(self.results, name, results)
         return results[0] if results else None
 
     def call_text(self, text: str) -> Any:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Final, Literal
 
 from wizer.binary.values import Number
 from wizer.errors import OptionError
@@ -227,3 +227,14 @@ def _vector(literal: str, place: str) -> bytes:
     return b"".join(
         f.bits.to_bytes(size, "little") if isinstance(f, Number) else struct.pack(code, f) for f in floats
     )
+
+
+MOST_RESULTS: Final = 1_000
+"""How many calls a session remembers."""
+
+
+def remember(results: list[tuple[str, tuple[Any, ...]]], name: str, values: tuple[Any, ...]) -> None:
+    """Note a call and its results; the oldest is forgotten where there are many."""
+    if len(results) >= MOST_RESULTS:
+        del results[0]
+    results.append((name, values))

@@ -23,7 +23,7 @@ class Guest(Protocol):
 
     Attributes:
         store: the ``wasmtime.Store`` that everything lives in.
-        results: the calls made so far and their results.
+        results: the last calls (see `wizer.core.calls.MOST_RESULTS`) and their results.
         is_component: whether it is a component.
     """
 

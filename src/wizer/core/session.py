@@ -13,7 +13,7 @@ from wizer.binary.externs import INITIALIZE, Export, ExternKind
 from wizer.binary.module import Module, parse_module
 from wizer.binary.types import FuncType
 from wizer.checks import refuse
-from wizer.core.calls import Call, convert_args, parse_call
+from wizer.core.calls import Call, convert_args, parse_call, remember
 from wizer.core.exports import final_exports
 from wizer.core.instrument import instrument, needs_cranelift
 from wizer.engine.module import RunningModule
@@ -34,7 +34,7 @@ class ModuleSession:
     Attributes:
         module: the parsed module.
         store: the ``wasmtime.Store`` that everything lives in.
-        results: the calls made so far and their results.
+        results: the last calls and their results.
     """
 
     is_component = False
@@ -109,7 +109,7 @@ class ModuleSession:
                 f"not {len(args)}"
             )
         results = self._run.call(name, functype, args)
-        self.results.append((name, results))
+        remember(self.results, name, results)
         return None if not results else results[0] if len(results) == 1 else results
 
     def call_text(self, text: str) -> Any:
@@ -152,7 +152,7 @@ class ModuleSession:
         index = 0 if name is None else self._index(name, "memory")
         if index >= len(self.module.memories):
             raise OptionError("the Wasm module has no memory")
-        return self._run.live.memory(f"{self._accessors.prefix}memory{index}")[0]
+        return self._run.memory(f"{self._accessors.prefix}memory{index}")
 
     @property
     def globals(self) -> MutableMapping[str, Any]:

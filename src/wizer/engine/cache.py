@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import wasmtime
 
@@ -21,6 +23,9 @@ from wizer.engine import capi_config
 
 MOST = 1 << 30
 """Bytes in the cache; beyond that, what was not used for longest goes."""
+
+
+_CHECKSUM = 4  # bytes
 
 
 def key(wasm: bytes, settings: str) -> str:
@@ -40,8 +45,9 @@ def load(engine: wasmtime.Engine, key: str) -> wasmtime.Module | None:
     path = folder / key
     try:
         os.utime(path)
-        if _checksum(path) != _beside(path).read_bytes():
-            return None
+        with _opened(_beside(path)) as beside:
+            if _checksum(path) != beside.read(_CHECKSUM + 1):
+                return None
         return wasmtime.Module.deserialize_file(engine, str(path))
     except (OSError, ValueError, wasmtime.WasmtimeError):  # an empty file cannot be mapped
         return None
@@ -57,12 +63,14 @@ def store(module: wasmtime.Module, key: str) -> None:
         with contextlib.suppress(OSError, ValueError, wasmtime.WasmtimeError):
             with new.open("xb", buffering=0) as stream:
                 capi_config.write_compiled(module, stream)
-            _beside(folder / key).write_bytes(_checksum(new))  # one of another file is no harm: see `load`
+            _beside(new).write_bytes(_checksum(new))
+            _beside(new).replace(_beside(folder / key))  # one of another file is no harm: see `load`
             new.replace(folder / key)
             _tidy(folder)
     finally:
-        with contextlib.suppress(OSError):
-            new.unlink()
+        for path in (new, _beside(new)):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def _beside(path: Path) -> Path:
@@ -75,8 +83,17 @@ def _checksum(path: Path) -> bytes:
     import mmap
     import zlib
 
-    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as contents:
-        return zlib.crc32(contents).to_bytes(4, "little")
+    with _opened(path) as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as contents:
+        return zlib.crc32(contents).to_bytes(_CHECKSUM, "little")
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Open a regular file; raise `OSError` for a pipe, say, which would wait for somebody to write."""
+    fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return os.fdopen(fd, "rb", buffering=0)
+    os.close(fd)
+    raise OSError(f"{path} is not a regular file")
 
 
 def _folder() -> Path | None:

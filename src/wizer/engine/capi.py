@@ -111,16 +111,36 @@ def _as_extern(extern: Extern) -> ffi.wasmtime_extern_t:
     return get_extern_ptr(extern)
 
 
+class _View:
+    """Goes when the last view goes that is made of a view of a memory; keeps the store until then."""
+
+    __slots__ = ("__weakref__", "_store")
+
+    def __init__(self, store: wasmtime.Store) -> None:
+        self._store = store
+
+
 def memory_view(store: wasmtime.Store, memory: wasmtime.Memory | wasmtime.SharedMemory) -> memoryview:
-    """Return a writable view of bytes on a live memory. It is good until the memory grows."""
+    """Return a writable view of bytes on a live memory, which is good until the memory grows.
+
+    The store stays as long as the view, and what is made of it: see `has_views`.
+    """
     if isinstance(memory, wasmtime.SharedMemory):
         size, pointer = memory.data_len(), memory.data_ptr()
     else:
         size, pointer = memory.data_len(store), memory.data_ptr(store)
     if size == 0:
         return memoryview(bytearray())
-    array = (ctypes.c_ubyte * size).from_address(ctypes.addressof(pointer.contents))
+    array: Any = (ctypes.c_ubyte * size).from_address(ctypes.addressof(pointer.contents))
+    array.view = _View(store)
+    views: weakref.WeakSet[_View] = store.__dict__.setdefault("_wizer_views", weakref.WeakSet())
+    views.add(array.view)
     return memoryview(array).cast("B")
+
+
+def has_views(store: wasmtime.Store) -> bool:
+    """Whether there are views of the store's memories: it must not be closed, and goes when they do."""
+    return bool(store.__dict__.get("_wizer_views"))
 
 
 def function_identity(address: int) -> tuple[int, int]:

@@ -150,8 +150,8 @@ class RunningComponent:
             OptionError: an argument is no value of its parameter's type.
             TrapError, ExitError, LimitError: it did not return.
         """
-        function = find_function(self.shell.store, self.instance, path)
         with self.shell.guest_code(f"the `{'.'.join(path)}` function trapped"):
+            function = find_function(self.shell.store, self.instance, path)
             return call_component(self.shell.store, function, self._functions[path], args)
 
 

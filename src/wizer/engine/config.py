@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from wizer.checks import COUNT, SWITCH, TEXT, Kind, check, instance_kind, mapping_kind, or_none, words_kind
+from wizer.engine.forks import PROCESS
 from wizer.errors import OptionError
 from wizer.records import field, field_names, record
 
@@ -204,25 +205,6 @@ def engine_config(
     return unprobed_config(config, compiler, fuel=fuel, concurrency=concurrency)
 
 
-class _Process:
-    """What matters about this process.
-
-    Attributes:
-        forked: it was forked from one that had the engine. The threads that the engine compiles with are not
-            here then; whoever gives them something to do waits for ever.
-    """
-
-    forked = False
-
-
-def _note_fork() -> None:
-    _Process.forked = "wasmtime" in sys.modules
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_note_fork)
-
-
 def unprobed_config(
     config: EngineConfig, compiler: Compiler, *, fuel: bool = False, concurrency: bool = True
 ) -> wasmtime.Config:
@@ -244,7 +226,7 @@ def unprobed_config(
     )
     out.cranelift_nan_canonicalization = config.nan_canonicalization
     out.wasm_relaxed_simd_deterministic = config.relaxed_simd_deterministic
-    out.parallel_compilation = config.parallel_compilation and not _Process.forked
+    out.parallel_compilation = config.parallel_compilation and not PROCESS.forked
     out.consume_fuel = fuel
     out.epoch_interruption = True
     out.memory_init_cow = config.memory_init_cow

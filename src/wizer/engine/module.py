@@ -150,10 +150,10 @@ class RunningModule:
     def call(self, name: str, functype: FuncType, args: Sequence[object]) -> tuple[object, ...]:
         """Call an exported function with Python values."""
         store = self.shell.store
-        function = capi.export_of(store, self._instance, name)
-        assert isinstance(function, wasmtime.Func)
         kinds = [capi.value_kind(param, self._module.types) for param in functype.params]
         with self.shell.guest_code(f"the `{name}` function trapped"):
+            function = capi.export_of(store, self._instance, name)
+            assert isinstance(function, wasmtime.Func)
             try:
                 return capi.call_function(store, function, kinds, args, len(functype.results))
             except (TypeError, OverflowError) as error:
@@ -165,15 +165,22 @@ class RunningModule:
                     raise
                 raise OptionError(f"the arguments of `{name}` do not fit", causes(error)) from None
 
+    def memory(self, name: str) -> memoryview:
+        """Return a view of an exported memory."""
+        with self.shell.held():
+            return self.live.memory(name)[0]
+
     def global_value(self, name: str) -> object:
         """Return the value of an exported global."""
-        return capi.global_value(self.shell.store, self._global(name))
+        with self.shell.held():
+            return capi.global_value(self.shell.store, self._global(name))
 
     def set_global_value(self, name: str, valtype: ValType, value: object) -> None:
         """Set an exported global; raise `OptionError` where the value does not fit."""
         kind = capi.value_kind(valtype, self._module.types)
         try:
-            capi.set_global_value(self.shell.store, self._global(name), kind, value)
+            with self.shell.held():
+                capi.set_global_value(self.shell.store, self._global(name), kind, value)
         except (TypeError, OverflowError, wasmtime.WasmtimeError) as error:
             raise OptionError(f"the global `{name}` cannot be set to {value!r}: {error}") from None
 

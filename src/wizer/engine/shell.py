@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import wasmtime
 
+from wizer.engine import capi
 from wizer.engine.interrupts import HERE, raising
 from wizer.engine.limits import Limits
-from wizer.engine.wasi import Wasi, configure
+from wizer.engine.wasi import Wasi, check_wasi, configure
 from wizer.engine.watchdog import Watchdog
+from wizer.errors import OptionError
 
 if TYPE_CHECKING:
     from wizer.engine.callbacks import Callbacks
@@ -19,11 +25,13 @@ if TYPE_CHECKING:
 
 
 class Shell:
-    """A store, and what watches over it.
+    """A store, and what watches over it. One thread uses it at a time.
 
     Attributes:
         store: the store.
     """
+
+    _closed = True
 
     def __init__(
         self, engine: wasmtime.Engine, limits: Limits, hard_exit: Callable[[BaseException], None] | None
@@ -31,13 +39,69 @@ class Shell:
         self.store: wasmtime.Store = wasmtime.Store(engine)
         self._streams: Streams | None = None
         self._watchdog = Watchdog(self.store, limits, hard_exit=hard_exit)
+        self._lock = threading.RLock()
+        self._users = 0
+        self._process = os.getpid()
+        self._closed = False
+
+    def __del__(self) -> None:
+        if not self._closed and not sys.is_finalizing():
+            message = "a session was not closed: use it in a `with` statement, or call `close`"
+            warnings.warn(message, ResourceWarning, source=self, stacklevel=2)
+            self.close()
 
     def close(self) -> None:
-        """End the store."""
+        """End the store; where there are views of its memories, when they are gone.
+
+        Raises:
+            OptionError: another thread uses the store, or this one does.
+        """
+        if self._closed:
+            return
+        with self.held():
+            if self._users > 1:
+                raise OptionError("the session cannot be closed while one of its functions runs")
+            self._closed = True
         self._watchdog.close()
-        self.store.close()
+        if not capi.has_views(self.store):
+            self.store.close()
         if self._streams is not None:
             self._streams.close()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Use the store in here.
+
+        Raises:
+            OptionError: it is closed, or another thread uses it, or a function for the guest's output wants
+                to. None of them can wait for the other.
+            WizerError: this process was forked from the one that the store is of, and WASI does not go on.
+        """
+        if self._closed:
+            raise OptionError("the session is closed")
+        if self._process != os.getpid():
+            self._forked()
+        if self._streams is not None and self._streams.giving():
+            raise OptionError("a function for the guest's output cannot use the session of the guest")
+        lock = self._lock
+        if not lock.acquire(blocking=False):
+            raise OptionError(
+                "the session is in use on another thread: it runs one thing at a time; open one for each "
+                "thread, or take turns"
+            )
+        try:
+            self._users += 1
+            yield
+        finally:
+            self._users -= 1
+            lock.release()
+
+    def _forked(self) -> None:
+        """Go on in a process that was forked."""
+        if self._streams is not None:
+            check_wasi()
+        self._process = os.getpid()
+        self._lock = threading.RLock()
 
     def bound(self, limits: Limits) -> None:
         """Have the engine bound each memory and table, and how many there are, by ``limits``."""
@@ -47,9 +111,11 @@ class Shell:
         """Give the guests what ``wasi`` allows; to be called before anything is instantiated."""
         self._streams = configure(wasi, self.store, self._watchdog.stop)
 
-    def own_code(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def own_code(self) -> Iterator[None]:
         """Read an instance in here: what that takes is not the guest's."""
-        return self._watchdog.own_code()
+        with self.held(), self._watchdog.own_code():
+            yield
 
     @contextmanager
     def guest_code(self, message: str) -> Iterator[None]:
@@ -60,6 +126,10 @@ class Shell:
             TrapError: the guest trapped, or a host function raised, which is the cause.
             ExitError, LimitError: the guest ended itself, or was ended.
         """
+        with self.held():
+            yield from self._guest_code(message)
+
+    def _guest_code(self, message: str) -> Iterator[None]:
         if HERE.watchdog is None:  # no guest runs on this thread: what is left over is of none
             HERE.raised.clear()
         callbacks = self._callbacks()

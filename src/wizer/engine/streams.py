@@ -31,6 +31,7 @@ class Outlet:
         self._sink: Sink | None = sink
         self._on_error = on_error
         self._lock = threading.Lock()
+        self._giving: int | None = None  # the thread that is in ``sink``
         self._folder = tempfile.TemporaryDirectory(prefix="wizer-")
         self.path: Path = Path(self._folder.name, "pipe")
         os.mkfifo(self.path, 0o600)
@@ -46,15 +47,23 @@ class Outlet:
     def drain(self) -> None:
         """Give ``sink`` everything that was written so far; what it raises comes through."""
         with self._lock:
-            while self._open:
-                try:
-                    data = os.read(self._end, _CHUNK)
-                except BlockingIOError:
-                    return
-                if not data:
-                    self._open = False
-                elif self._sink is not None:
-                    self._sink(data)
+            try:
+                self._giving = threading.get_ident()
+                while self._open:
+                    try:
+                        data = os.read(self._end, _CHUNK)
+                    except BlockingIOError:
+                        return
+                    if not data:
+                        self._open = False
+                    elif self._sink is not None:
+                        self._sink(data)
+            finally:
+                self._giving = None
+
+    def giving(self) -> bool:
+        """Whether the calling thread is in ``sink``."""
+        return self._giving == threading.get_ident()
 
     def close(self) -> None:
         """Drain it; if the writer is gone, the thread ends before this returns."""
@@ -85,6 +94,10 @@ class Streams:
         """Have everything that the guests wrote so far arrive; what a function raises comes through."""
         for outlet in self._outlets:
             outlet.drain()
+
+    def giving(self) -> bool:
+        """Whether the calling thread is in a function for output."""
+        return any(outlet.giving() for outlet in self._outlets)
 
     def close(self) -> None:
         """Drain the outlets for the last time; to be called once the store is closed."""

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from wizer.checks import SWITCH, TEXT_MAPPING, TEXTS, Kind, check, instance_kind, mapping_kind, sequence_kind
-from wizer.errors import OptionError
+from wizer.engine.forks import PROCESS
+from wizer.errors import OptionError, WizerError
 from wizer.records import field, record
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ def configure(
 
     from wizer.engine.streams import Streams
 
+    check_wasi()
+
     out = wasmtime.WasiConfig()
     out.argv = [_text(arg, f"argument {arg!r}") for arg in wasi.args]
     out.env = _environment(wasi)
@@ -121,6 +124,17 @@ def configure(
     if wasi.http:
         store.set_wasi_http()
     return Streams(tuple(outlet for outlet in outlets if outlet is not None))
+
+
+def check_wasi() -> None:
+    """Raise `WizerError` where WASI waits for ever; otherwise note that guests have it."""
+    if PROCESS.lost_wasi:
+        raise WizerError(
+            "this process was forked from one whose guests had WASI, and WASI does not work here: opening "
+            "files and sleeping take for ever",
+            ["start processes with the method `spawn` or `forkserver`, or before anything else"],
+        )
+    PROCESS.uses_wasi = True
 
 
 def _environment(wasi: Wasi) -> list[tuple[str, str]]:
