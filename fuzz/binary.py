@@ -28,6 +28,7 @@ with atheris.instrument_imports(include=["wizer"]):
     from wizer.core.rewrite import rewrite
     from wizer.core.state import MemoryState, State, TableState
     from wizer.engine.config import EngineConfig, validation_config
+    from wizer.options import MAX_DATA_SEGMENTS
 
 _HERE = Path(__file__).parent
 _ENGINE = wasmtime.Engine(validation_config(EngineConfig()))
@@ -47,7 +48,7 @@ def check(data: bytes) -> None:
     if not _valid(instrumented):
         raise AssertionError("the instrumented module is invalid")
     try:
-        snapshot = b"".join(rewrite(module, _unchanged(module), module.exports))
+        snapshot = b"".join(rewrite(module, _unchanged(module), module.exports, MAX_DATA_SEGMENTS))
     except wizer.WizerError:
         return
     if not _valid(snapshot):

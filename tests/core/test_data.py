@@ -122,7 +122,7 @@ def test_segments_of_a_kept_memory_do_not_run_again(indexed: bool) -> None:
     """Its owner has what they wrote."""
     more = '(data $p "p") (func (data.drop $p))' if indexed else ""
     module = module_of(f'(module (import "" "m" (memory 1)) (data (i32.const 0) "old") {more})')
-    out = rewritten(module, State(kept=frozenset({("memory", 0)})))
+    out = rewritten(module, State(borrowed=frozenset({("memory", 0)})))
     assert data(out) == ([("passive", 0, None, b""), ("passive", 0, None, b"p")] if indexed else [])
 
 

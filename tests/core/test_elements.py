@@ -168,7 +168,7 @@ def test_segments_of_a_kept_table_do_not_run_again(indexed: bool) -> None:
         f"""(module (import "" "t" (table $t 4 funcref)) {FUNCS} {USES if indexed else ""}
           (func (export "f") (drop (ref.func $b))) (elem (i32.const 0) $a $b) (elem func $c))"""
     )
-    out = rewritten(module, State(kept=frozenset({("table", 0)})))
+    out = rewritten(module, State(borrowed=frozenset({("table", 0)})))
     old, passive = module.elements[0].code, module.elements[1].code
     assert old not in elements(out)
     assert elements(out) == [*([b"\x03\x00\x00"] if indexed else []), passive, b"\x03\x00\x01\x01"]

@@ -23,7 +23,9 @@ from support.states import (
 )
 from wizer.binary import sections as sec
 from wizer.binary.externs import Export
-from wizer.binary.module import parse_module
+from wizer.binary.leb128 import encode_unsigned
+from wizer.binary.module import Module, parse_module
+from wizer.binary.types import StructType
 from wizer.binary.values import Number
 from wizer.core.rewrite import dropped_custom_sections, rewrite
 from wizer.core.state import I31, NULL, FuncRef, GlobalRef, MemoryState, ObjectRef, State, TableState, Value
@@ -53,20 +55,21 @@ def test_the_example_at_the_head_of_the_module() -> None:
     assert (out.types, out.funcs, out.data_count) == (module.types, module.funcs, None)
 
 
-def test_it_needs_no_engine() -> None:
+def test_no_engine_is_needed() -> None:
     """Neither to be imported, nor to rewrite every kind of state."""
     module = module_of(EXAMPLE)
     program = """
 import sys
 sys.modules["wasmtime"] = None  # importing it is an error
-from wizer.binary.module import parse_module
+from wizer.binary.module import Module, parse_module
+from wizer.binary.types import StructType
 from wizer.binary.values import Number
 from wizer.core.rewrite import rewrite
 from wizer.core.state import MemoryState, State
 module = parse_module(bytes.fromhex(sys.argv[1]))
 memory = MemoryState(3, memoryview(bytes(1024) + b"hello" + bytes(3 * 65536 - 1029)))
 state = State(globals={0: Number("i32", 7)}, memories={0: memory})
-print(b"".join(rewrite(module, state, module.exports)).hex())
+print(b"".join(rewrite(module, state, module.exports, 9)).hex())
 print(*sorted(name for name in sys.modules if name.startswith("wizer.engine")))
 """
     ended = subprocess.run(
@@ -176,7 +179,7 @@ def test_captured_imports_are_as_large_as_they_have_become_and_kept_ones_stay() 
     state = State(
         memories={0: memory(b"x", 4)},
         tables={1: TableState(6)},
-        kept=frozenset({("memory", 1), ("table", 0), ("global", 0)}),
+        borrowed=frozenset({("memory", 1), ("table", 0), ("global", 0)}),
     )
     out = rewritten(module, state)
     assert [item.limits.minimum for item in out.memories] == [4, 1]
@@ -191,7 +194,7 @@ def test_captured_imports_are_as_large_as_they_have_become_and_kept_ones_stay() 
 def test_imports_stay_byte_for_byte_where_none_has_grown() -> None:
     module = module_of(IMPORTS)
     everything = [("memory", 0), ("memory", 1), ("table", 0), ("table", 1), ("global", 0)]
-    out = rewritten(module, State(kept=frozenset(everything)))  # type: ignore[arg-type]
+    out = rewritten(module, State(borrowed=frozenset(everything)))  # type: ignore[arg-type]
     assert out.wasm == module.wasm
 
 
@@ -236,7 +239,7 @@ def test_memory_is_written_from_where_it_is() -> None:
     module = module_of("(module (memory 1))")
     live = bytearray(1 << 16)
     live[100:105] = b"hello"
-    chunks = rewrite(module, State(memories={0: MemoryState(1, memoryview(live))}), [])
+    chunks = rewrite(module, State(memories={0: MemoryState(1, memoryview(live))}), [], 9)
     assert [bytes(c) for c in chunks if isinstance(c, memoryview) and c.obj is live] == [b"hello"]
 
 
@@ -327,3 +330,69 @@ def test_an_exception_is_thrown_and_caught_at_the_start() -> None:
     code = contents(out, sec.CODE)
     assert code is not None
     assert b"\x41\x03\x08\x00" in code  # i32.const 3, throw 0
+
+
+MANY = """(module
+  (import "" "f" (func $imported))
+  (type $node (struct (field (mut i32)) (field (mut anyref))))
+  (global (mut anyref) (ref.null any))
+  (memory 1)
+  (func (export "f") (call $imported)) %s)"""
+
+
+@pytest.mark.parametrize(
+    ("segments", "count"),
+    [("", None), ('(data $old "old") (func (data.drop $old))', 1)],
+    ids=["no DataCount section", "DataCount section"],
+)
+def test_many_objects_are_made_from_data_that_goes_with_its_function(
+    segments: str, count: int | None
+) -> None:
+    module = module_of(MANY % segments)
+    assert module.data_count == count
+    typeidx = next(i for i, type_ in enumerate(module.types) if isinstance(type_.comp, StructType))
+    chain = [struct(typeidx, Number("i32", n), ObjectRef(n + 1) if n < 999 else NULL) for n in range(1000)]
+    owned = {"globals": {0: ObjectRef(0)}, "memories": {0: memory(b"x")}}
+    out = rewritten(module, with_objects(State(**owned), *chain))  # type: ignore[arg-type]
+    passive = [held for mode, _, _, held in data(out) if mode == "passive"]
+    assert passive[:-1] == [b"old"] * (count or 0)
+    assert out.data_count == len(out.data) == len(passive) + 1
+    assert out.start == len(out.funcs) - 1
+    assert inits(out)[0] == inits(module)[0]
+    # A snapshot of it: what the function needed goes, with the function's own code, and comes again.
+    state = with_objects(State(**owned, dropped_data=frozenset({len(module.data)})), *chain)  # type: ignore[arg-type]
+    again = rewritten(out, state)
+    assert len(again.wasm) == len(out.wasm)
+    if count is None:
+        assert again.wasm == out.wasm
+    emptied = rewritten(out, State(globals={0: NULL}, memories={0: memory(b"x")}))
+    assert emptied.data_count == (None if count is None else 2)
+    assert data(emptied)[-1] == ("active", 0, b"\x41\x00\x0b", b"x")
+    assert contents(emptied, sec.CODE) == contents(module, sec.CODE)
+    assert (emptied.funcs, emptied.start) == (module.funcs, None)
+
+
+def bodies(module: Module) -> list[bytes]:
+    section = module.section(sec.CODE)
+    assert section is not None
+    reader = section.reader(module.wasm)
+    return [reader.raw(reader.u32()) for _ in range(reader.count())]
+
+
+def test_a_long_start_function_is_several() -> None:
+    """Engines refuse bodies of more than 7,654,321 bytes; each global here takes about 22 to set."""
+    globals_ = 47_000
+    each = b"\x00\x00\x03\x7b\x01"  # of module "" and of no name: a mutable v128
+    imports = encode_unsigned(globals_) + globals_ * each
+    module = parse_module(
+        sec.MAGIC + sec.MODULE_VERSION + sec.section_header(sec.IMPORT, len(imports)) + imports
+    )
+    values = {index: Number("v128", index) for index in range(globals_)}
+    out = rewritten(module, State(globals=values))
+    *parts, start = bodies(out)
+    assert out.start == len(parts) == 2
+    assert start == b"\x00\x10\x00\x10\x01\x0b"
+    assert [len(part) < 1_000_010 for part in parts] == [True, True]
+    assert b"".join(part[1:-1] for part in parts) == b"".join(
+        b"\xfd\x0c" + index.to_bytes(16, "little") + b"\x24" + encode_unsigned(index) for index in values
+    )

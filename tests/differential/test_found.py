@@ -149,6 +149,28 @@ def test_a_component_that_trapped_cannot_be_frozen() -> None:
             session.snapshot()
 
 
+def test_a_snapshot_that_forgot_its_objects_is_valid() -> None:
+    """Making many objects brought a DataCount section, which went with their data."""
+    wat = """(module
+      (type $node (struct (field (mut i32)) (field (mut anyref))))
+      (global $first (mut anyref) (ref.null any))
+      (func (export "make") (local $i i32)
+        (loop $next
+          (global.set $first (struct.new $node (local.get $i) (global.get $first)))
+          (br_if $next (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 1000)))))
+      (func (export "forget") (global.set $first (ref.null any)))
+      (func (export "forgot") (result i32) (ref.is_null (global.get $first))))"""
+    with wizer.Session(wat) as session:
+        session.call("make")
+        made = session.snapshot()
+    with wizer.Session(made) as session:
+        session.call("forget")
+        forgotten = session.snapshot()
+    assert len(forgotten) < len(made)
+    with wizer.Session(forgotten) as session:
+        assert session.call("forgot") == 1
+
+
 def _module_with(body: bytes) -> bytes:
     """A module of one function with one type and a table, whose accessors need more types and functions."""
     code = bytes([len(body) + 2, 0]) + body + b"\x0b"

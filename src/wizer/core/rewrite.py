@@ -50,15 +50,12 @@ from wizer.core.heap.encode import encode
 from wizer.core.heap.heapcode import HeapCode
 from wizer.core.previous import Appended, is_marker, marker, without_previous
 from wizer.core.state import State
-from wizer.options import MAX_DATA_SEGMENTS
 from wizer.records import replace
 
 T = TypeVar("T", TableType, MemoryType)
 
 
-def rewrite(
-    module: Module, state: State, exports: Sequence[Export], max_data_segments: int = MAX_DATA_SEGMENTS
-) -> list[Chunk]:
+def rewrite(module: Module, state: State, exports: Sequence[Export], max_data_segments: int) -> list[Chunk]:
     """Return the chunks of the snapshot; those of memory contents are views on the live memory.
 
     Args:
@@ -83,8 +80,8 @@ def rewrite(
     contents[sec.ELEMENT] = element_contents(module, state, exports, heap)
     data = data_contents(module, state, heap.passive_data, max_data_segments)
     contents[sec.DATA] = data.contents
-    if module.data_count is not None or heap.passive_data:
-        contents[sec.DATA_COUNT] = [encode_unsigned(data.count)]
+    counted = module.data_count is not None or bool(heap.passive_data)
+    contents[sec.DATA_COUNT] = [encode_unsigned(data.count)] if counted else None
     if heap.functions or module is not unstripped:
         contents.update(_functions(module, heap))
     chunks = assemble(module, contents, keep_custom=partial(_keeps, module))

@@ -13,6 +13,7 @@ from wizer.binary import sections as sec
 from wizer.binary.module import parse_module
 from wizer.core.heap import encode
 from wizer.core.rewrite import rewrite
+from wizer.options import MAX_DATA_SEGMENTS
 
 COUNT = 2000
 
@@ -325,6 +326,9 @@ def test_few_objects_stay_constant_expressions() -> None:
 def test_a_snapshot_of_a_snapshot_is_the_same_bytes() -> None:
     for seed in (2000, 2001, 2002, 2003, 2004, 2005):
         live = run_and_capture(binary(random_graph(seed).wat), "init")
-        snapshot = b"".join(rewrite(live.module, live.state, live.module.exports))
+        snapshot = b"".join(rewrite(live.module, live.state, live.module.exports, MAX_DATA_SEGMENTS))
         thawed = run_and_capture(snapshot, None)
-        assert b"".join(rewrite(thawed.module, thawed.state, thawed.module.exports)) == snapshot
+        assert (
+            b"".join(rewrite(thawed.module, thawed.state, thawed.module.exports, MAX_DATA_SEGMENTS))
+            == snapshot
+        )

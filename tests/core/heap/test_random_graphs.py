@@ -8,6 +8,7 @@ from core.heap.graphs import Graph, random_graph
 from core.heap.isomorphism import Roots, difference, run_and_capture
 from support.engine import binary
 from wizer.core.rewrite import rewrite
+from wizer.options import MAX_DATA_SEGMENTS
 
 GRAPHS = 240
 CHUNK = 8
@@ -29,8 +30,8 @@ def check(graph: Graph) -> None:
     live = run_and_capture(binary(graph.wat), "init")
     built = Roots(graph.globals, graph.tables, graph.elements, graph.heap)
     assert difference(built, live.roots) is None, graph.wat
-    snapshot = b"".join(rewrite(live.module, live.state, live.module.exports))
+    snapshot = b"".join(rewrite(live.module, live.state, live.module.exports, MAX_DATA_SEGMENTS))
     thawed = run_and_capture(snapshot, None)
     assert difference(live.roots, thawed.roots) is None, graph.wat
-    again = b"".join(rewrite(thawed.module, thawed.state, thawed.module.exports))
+    again = b"".join(rewrite(thawed.module, thawed.state, thawed.module.exports, MAX_DATA_SEGMENTS))
     assert len(again) == len(snapshot), graph.wat
