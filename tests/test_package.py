@@ -88,6 +88,19 @@ def test_links_in_documents_lead_somewhere(document: Path) -> None:
             assert (document.parent / target).exists(), target
 
 
+SOURCES = sorted((ROOT / "src").rglob("*.py"))
+TEXTS = [*DOCUMENTS, *sorted(ROOT.glob("*/*.md")), *SOURCES]
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_files_that_are_named_are_there(text: Path) -> None:
+    """From the root of the project, the package or the tests, or from the folder of the text."""
+    folders = (ROOT, ROOT / "src" / "wizer", ROOT / "tests", text.parent)
+    made = {"fuzz/crashes/"}  # by those who run it
+    named = re.findall(r"`((?:[\w.-]+/)*[\w-]+(?:\.py|/))`", text.read_text("utf-8"))
+    assert [n for n in named if n not in made and not any((folder / n).exists() for folder in folders)] == []
+
+
 def test_ci_runs_the_commands_of_the_readme() -> None:
     script = (ROOT / ".ci" / "run").read_text("utf-8")
     readme = (ROOT / "README.md").read_text("utf-8")

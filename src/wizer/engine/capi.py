@@ -4,8 +4,8 @@ The package's own value classes know numbers, funcrefs and externrefs; for vecto
 garbage-collected heap they raise, and some of its type classes end the whole process. This file calls the C
 API that the package is built on, with raw values: 16 bytes each, numbers as their bits, a reference to an
 object as its place in the heap, a funcref as an address. ``capi_config.py`` does so for configurations,
-``component.py`` for components; ``tests/engine/test_capi.py`` names what is missing when an upgrade moves
-something.
+``core_instances.py`` for components; ``tests/engine/test_capi.py`` names what is missing when an upgrade
+moves something.
 
 https://docs.wasmtime.dev/c-api/
 """

@@ -4,7 +4,7 @@ The C API shows a component's exports and nothing of the core instances behind t
 store next to all others, and a handle to an instance is the store's number and the instance's place in it
 (`wasmtime_instance_t`). So handles are made here: for places that exist, which the handle of a new memory
 bounds, and for instances that prove by an export which they are. From there on an inner instance is like any
-other: its memory is a view, its accessors are functions. ``tests/component/test_engine.py`` fails clearly if
+other: its memory is a view, its accessors are functions. ``tests/engine/test_component.py`` fails clearly if
 an upgrade changes the layout.
 """
 

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from wasmtime._store import Storelike
 
 VERSION: Final = "0.2.12"
-"""The version of the engine's interfaces; ``tests/trust/test_components.py`` fails where it moves."""
+"""The version of the engine's interfaces.
+
+``tests/engine/test_deterministic_components.py`` fails where it moves.
+"""
 
 Handler: TypeAlias = "Callable[..., Any]"  # takes the store and the arguments
 
