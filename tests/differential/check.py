@@ -164,7 +164,7 @@ class _Check:
                     instance.store,
                     instance.instance,
                     keep=(),
-                    capture_imports=_imported(self.module),
+                    capture_imports=imported(self.module),
                     **changes,
                 )
             )
@@ -217,7 +217,7 @@ class _Check:
         instrumented = wizer.Wizer().instrument(snapshot)
         instance = Instance(instrumented.wasm)
         again = instrumented.snapshot(
-            instance.store, instance.instance, capture_imports=_imported(self.module)
+            instance.store, instance.instance, capture_imports=imported(self.module)
         )
         instance.close()
         if len(again) > len(snapshot):
@@ -300,7 +300,7 @@ def _kind_of_value(valtype: RefType, module: Module) -> int:
     return values.NAMES.index(hierarchy(valtype.heap, module.types))
 
 
-def _imported(module: Module) -> list[Item]:
+def imported(module: Module) -> list[Item]:
     """The imports that have state: here, Wizer or the test made them all."""
     kinds: tuple[ExternKind, ...] = ("memory", "table", "global")
     return [(kind, index) for kind in kinds for index in range(module.import_counts.get(kind, 0))]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from wizer.binary.assemble import Chunk
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import Module
-from wizer.binary.segments import encode_data_header, encode_passive_data
+from wizer.binary.segments import DataSegment, encode_data_header, encode_passive_data
 from wizer.core.state import State
 from wizer.records import record
 
@@ -31,30 +31,31 @@ def data_contents(
 ) -> DataContents:
     """Return the data section.
 
-    Without a DataCount section no code refers to a segment, and the old ones go. With one, indices stay:
-    passive segments as they are or, once dropped, empty; the place of an old active segment, which is empty
-    after instantiation, is taken by a new one.
+    Without a DataCount section no code refers to a segment, and the old ones go. With one, indices stay, and
+    so do the passive segments that hold something. The place of another one, which is as empty as an active
+    segment is after instantiation, is taken by a new active segment, as long as there are any.
 
     Args:
         module: the original module.
         state: the state of its instance.
         appended: passive segments that the restore function needs; they follow the old ones.
-        max_data_segments: how many segments there may be in all.
+        max_data_segments: how many segments there may be in all, places that stay empty not counted.
     """
     old = module.data if module.data_count is not None else ()
-    fixed = sum(segment.mode == "passive" for segment in old) + len(appended)
+    stays = [_holds_something(segment, state, dataidx) for dataidx, segment in enumerate(old)]
+    fixed = sum(stays) + len(appended)
     wasm = memoryview(module.wasm)
     ranges = _ranges(module, state, max(max_data_segments - fixed, 1))
+    places = _places(old, stays)[: len(ranges)]
+    taken = dict(zip(sorted(places), ranges, strict=False))
     segments: list[list[Chunk]] = []
     for dataidx, segment in enumerate(old):
-        if segment.mode == "passive":
-            kept = dataidx not in state.dropped_data
-            segments.append([wasm[segment.code_start : segment.end] if kept else _EMPTY_PASSIVE])
+        if stays[dataidx]:
+            segments.append([wasm[segment.code_start : segment.end]])
         else:
-            range_ = next(ranges, None)
-            segments.append([_EMPTY_PASSIVE] if range_ is None else _active(state, range_))
+            segments.append(_active(state, taken[dataidx]) if dataidx in taken else [_EMPTY_PASSIVE])
     segments += [[segment] for segment in appended]
-    segments += [_active(state, range_) for range_ in ranges]
+    segments += [_active(state, range_) for range_ in ranges[len(places) :]]
     if not segments:
         return DataContents(None, 0)
     chunks: list[Chunk] = [encode_unsigned(len(segments))]
@@ -63,17 +64,30 @@ def data_contents(
     return DataContents(chunks, len(segments))
 
 
-def _ranges(module: Module, state: State, most: int) -> Iterator[DataRange]:
+def _places(old: Sequence[DataSegment], stays: Sequence[bool]) -> list[int]:
+    """Return the places for new segments: those of active ones before those that are empty already.
+
+    So a snapshot of a snapshot, taken at once, finds the same places.
+    """
+    free = [dataidx for dataidx, stay in enumerate(stays) if not stay]
+    return sorted(free, key=lambda dataidx: old[dataidx].mode != "active")
+
+
+def _holds_something(segment: DataSegment, state: State, dataidx: int) -> bool:
+    return segment.mode == "passive" and segment.end > segment.start and dataidx not in state.dropped_data
+
+
+def _ranges(module: Module, state: State, most: int) -> list[DataRange]:
     """Return what of memory becomes an active segment each; without memory, nothing is imported for it."""
     if not state.memories:
-        return iter(())
+        return []
     from wizer.core.segments import MemoryImage, plan
 
     images = [
         MemoryImage(memidx, module.memories[memidx].limits.is64, memory.view, memory.touched)
         for memidx, memory in state.memories.items()
     ]
-    return iter(plan(images, most))
+    return plan(images, most)
 
 
 def _active(state: State, range_: DataRange) -> list[Chunk]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 from wizer.binary import sections as sec
@@ -64,8 +64,8 @@ def element_contents(
 
     Segments of tables that did not change stay. Of tables that did, the old active segments go; where code
     refers to segments by index, their places are taken by new active ones, which are as empty after
-    instantiation, or by declarative ones. What was declared for ``ref.func`` only by an export or a segment
-    that goes is declared again.
+    instantiation, or by declarative ones; so are those of other empty segments, if that is not enough. What
+    was declared for ``ref.func`` only by an export or a segment that goes is declared again.
 
     Args:
         module: the original module.
@@ -76,21 +76,62 @@ def element_contents(
     replaced = {tableidx for tableidx, table in state.tables.items() if table.changed is not None}
     replaced |= {index for kind, index in state.borrowed if kind == "table"}
     indices_matter = bool(heap.passive_elements) or _refers_to_segments(module)
-    rest = list(_table_segments(module, state, heap))
+    new = list(_table_segments(module, state, heap))
+    free = {
+        elemidx
+        for elemidx, element in enumerate(module.elements)
+        if _is_empty(state, elemidx, element, replaced)
+    }
+    goes = {elemidx for elemidx in free if module.elements[elemidx].mode == "active"}
+    taken = _places(module, new, free if indices_matter else goes, goes)
     segments = []
     for elemidx, element in enumerate(module.elements):
-        if element.mode != "active" or element.tableidx not in replaced:
+        if elemidx in taken:
+            segments.append(new[taken[elemidx]])
+        elif elemidx not in goes:
             segments.append(_kept_segment(state, elemidx, element, heap))
-        elif rest and matches(rest[0].reftype, element.reftype, module.types):
-            segments.append(rest.pop(0))
         elif indices_matter:
             segments.append(Segment(encode_empty(element, "declarative")))
+    placed = set(taken.values())
+    rest = [segment for number, segment in enumerate(new) if number not in placed]
     segments += [Segment(passive) for passive in heap.passive_elements]
     segments += rest
     undeclared = _undeclared(module, exports, segments, heap)
     if undeclared:
         segments.append(Segment(encode_declarative(sorted(undeclared))))
     return vector([segment.code for segment in segments])
+
+
+def _is_empty(state: State, elemidx: int, element: ElementSegment, replaced: Collection[int]) -> bool:
+    """Whether a segment says nothing: nothing is left of it, or what it wrote is written anew."""
+    if element.mode == "active":
+        return element.tableidx in replaced
+    return not element.items or elemidx in state.dropped_elements
+
+
+def _places(
+    module: Module, new: Sequence[Segment], free: Collection[int], first: Collection[int]
+) -> dict[int, int]:
+    """Return which new segments old places take: those in ``first``, or if these are too few all in ``free``.
+
+    What code does with a place must be valid with the type of the segment in it. A snapshot of a snapshot,
+    taken at once, finds the same places.
+    """
+
+    def assigned(places: Collection[int]) -> dict[int, int]:
+        queues: dict[RefType, list[int]] = {}
+        for number in reversed(range(len(new))):
+            queues.setdefault(new[number].reftype, []).append(number)
+        taken = {}
+        for elemidx in sorted(places):
+            wanted = module.elements[elemidx].reftype
+            fitting = (q for reftype, q in queues.items() if q and matches(reftype, wanted, module.types))
+            if (queue := min(fitting, key=lambda q: q[-1], default=None)) is not None:
+                taken[elemidx] = queue.pop()
+        return taken
+
+    taken = assigned(first)
+    return taken if len(taken) == len(new) else max(taken, assigned(free), key=len)
 
 
 def _kept_segment(state: State, elemidx: int, element: ElementSegment, heap: HeapCode) -> Segment:

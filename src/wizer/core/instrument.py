@@ -34,7 +34,7 @@ from typing import Final
 from wizer.binary import code
 from wizer.binary import sections as sec
 from wizer.binary.additions import Additions
-from wizer.binary.expr import encode_const, encode_ref_func
+from wizer.binary.expr import Expr, encode_const, encode_ref_func
 from wizer.binary.externs import AddressType, SizeLimits, TableType
 from wizer.binary.leb128 import any_unsigned
 from wizer.binary.module import Module
@@ -52,6 +52,7 @@ from wizer.binary.types import (
     hierarchy,
     unpacked,
 )
+from wizer.core.previous import previous
 from wizer.records import record
 
 # Results of one accessor. A function may have 1,000 of them; a page of raw values holds 256.
@@ -191,9 +192,12 @@ def _batches(indices: Sequence[int], size: int = MAX_BATCH) -> tuple[tuple[int, 
 def _add_globals(additions: Additions) -> tuple[tuple[int, ...], ...]:
     """Read the globals that can change, those whose objects can, and what imported ones refer to."""
     module = additions.module
+    appended = previous(module)
     wanted = [
         index
-        for index, global_ in enumerate(module.globals)
+        for index, global_ in enumerate(
+            module.globals[: len(module.globals) - (appended.globals if appended else 0)]
+        )
         if global_.type.mutable
         or _may_hold_object(module, global_.type.valtype)
         or (module.imported("global", index) and isinstance(global_.type.valtype, RefType))
@@ -308,8 +312,16 @@ def _add_element_probes(additions: Additions) -> tuple[int, ...]:
     return tuple(probed)
 
 
-def _makes_objects(element: ElementSegment) -> bool:
-    return any(not isinstance(item, int) and item.value is None for item in element.items)
+def _makes_objects(module: Module, element: ElementSegment) -> bool:
+    """Whether elements of a segment are objects, of its own or those of the module's globals."""
+    return any(not isinstance(item, int) and _may_be_object(module, item) for item in element.items)
+
+
+def _may_be_object(module: Module, item: Expr) -> bool:
+    if item.value is None:
+        return True
+    kind, index = item.value
+    return kind == "global" and index is not None and not module.imported("global", index)
 
 
 def _add_element_readers(additions: Additions) -> tuple[int, ...]:
@@ -318,7 +330,7 @@ def _add_element_readers(additions: Additions) -> tuple[int, ...]:
     wanted = [
         i
         for i, element in enumerate(module.elements)
-        if element.mode == "passive" and _makes_objects(element)
+        if element.mode == "passive" and _makes_objects(module, element)
     ]
     for elemidx in wanted:
         reftype = RefType(nullable=True, heap=module.elements[elemidx].reftype.heap)

@@ -48,7 +48,7 @@ from wizer.core.data import data_contents
 from wizer.core.elements import element_contents
 from wizer.core.heap.encode import encode
 from wizer.core.heap.heapcode import HeapCode
-from wizer.core.previous import Appended, is_marker, marker, without_previous
+from wizer.core.previous import Appended, checked_contents, is_marker, marker, without_previous
 from wizer.core.state import State
 from wizer.records import replace
 
@@ -85,8 +85,8 @@ def rewrite(module: Module, state: State, exports: Sequence[Export], max_data_se
     if heap.functions or module is not unstripped:
         contents.update(_functions(module, heap))
     chunks = assemble(module, contents, keep_custom=partial(_keeps, module))
-    if heap.functions:
-        chunks.append(_marker(module, heap, contents[sec.CODE] or ()))
+    if heap.functions or heap.globals:
+        chunks.append(_marker(module, heap, contents))
     return chunks
 
 
@@ -175,16 +175,16 @@ def _functions(module: Module, heap: HeapCode) -> dict[int, Sequence[Chunk] | No
     return contents
 
 
-def _marker(module: Module, heap: HeapCode, bodies: Sequence[Chunk]) -> bytes:
-    """Say what is there for the restore function only."""
+def _marker(module: Module, heap: HeapCode, contents: Mapping[int, Sequence[Chunk] | None]) -> bytes:
+    """Say what a snapshot of the snapshot does not need."""
     appended = Appended(
         funcs=len(heap.functions),
         tables=len(heap.tables),
-        globals=heap.late_globals,
+        globals=len(heap.globals),
         first_element=len(module.elements) if heap.passive_elements else 0,
         elements=len(heap.passive_elements),
         first_data=len(module.data) if module.data_count is not None and heap.passive_data else 0,
         data=len(heap.passive_data),
         data_count=int(module.data_count is None and bool(heap.passive_data)),
     )
-    return marker(appended, bodies)
+    return marker(appended, checked_contents(module, contents))
