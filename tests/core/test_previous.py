@@ -10,7 +10,7 @@ from support.states import memory, module_of
 from wizer.binary import sections as sec
 from wizer.binary.module import Module, parse_module
 from wizer.binary.values import Number
-from wizer.core.previous import Appended, is_marker, marker, without_previous
+from wizer.core.previous import Appended, checked_contents, is_marker, marker, without_previous
 from wizer.core.state import State, TableState
 from wizer.records import replace
 
@@ -37,10 +37,8 @@ STATE = State(
 def marked(appended: Appended = TRUE, code: bytes | None = None, wat: str = SNAPSHOT) -> Module:
     """The module with a marker behind it; ``code``: what the checksum is of, if not its code section."""
     module = module_of(wat)
-    section = module.section(sec.CODE)
-    assert section is not None
-    bodies = module.wasm[section.start : section.end] if code is None else code
-    return parse_module(module.wasm + marker(appended, [bodies]))
+    checked = checked_contents(module, None if code is None else {sec.CODE: [code]})
+    return parse_module(module.wasm + marker(appended, checked))
 
 
 def test_what_was_appended_goes_from_module_and_state() -> None:

@@ -33,14 +33,16 @@ class Scope:
         self._next: dict[Sort, int] = {}
         self._gone: set[tuple[Sort, int]] = set()
 
-    def keep(self, sort: Sort, count: int = 1) -> None:
-        """Note that the output has the next ``count`` items of the input."""
+    def keep(self, sort: Sort, count: int = 1) -> int:
+        """Note that the output has the next ``count`` items of the input; return the last one's index."""
+        index = -1
         for _ in range(count):
             new = self._new.setdefault(sort, [])
             index = self.add(sort, moves=False)
             if index != len(new):
                 self.moved.add(sort)
             new.append(index)
+        return index
 
     def add(self, sort: Sort, *, moves: bool = True) -> int:
         """Note that the output has an item that the input lacks, and return its index."""

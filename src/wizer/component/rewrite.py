@@ -21,12 +21,14 @@ After::
       (export "run" (func $run)))
 
 A module's first instance takes the place of the module; every further one gets a module of its own in front
-of the section that instantiates it. Nested components are copied in the same way, right behind the original,
-or where they are instantiated if they are imported there.
+of the section that instantiates it, unless an equal one is there already: engines take no more than 1,000 of
+them. Nested components are copied in the same way, right behind the original, or where they are instantiated
+if they are imported there.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 from wizer.binary.assemble import Chunk, encode_section
@@ -135,6 +137,8 @@ class _Rewriter:
         self.removal = removal
         self.placement = _Placement(instances, removal.gone)
         self.copy_index: dict[int, tuple[Frame, int]] = {}
+        self._sites = Counter(site_key(core.site) for core in instances.cores)
+        self._known: dict[tuple[Scope, bytes], int] = {}  # by scope and contents, the index of a module
 
     def component(self, component: Component, frame: Frame | None, parent: Scope | None) -> list[Chunk]:
         """Return the chunks of a component as ``frame`` has it, or, without one, of the definition."""
@@ -147,8 +151,7 @@ class _Rewriter:
                     names.append((len(chunks), old))
                     chunks.append(whole(component, old))
                 case it.CORE_MODULE:
-                    chunks += self._module(component, frame, old)
-                    scope.keep("core module")
+                    chunks += self._module(component, frame, old, scope)
                 case it.COMPONENT:
                     chunks += self._nested(frame, old, scope)
                 case _:
@@ -159,11 +162,14 @@ class _Rewriter:
             chunks[position : position + 1] = _names(component, old, scope)
         return chunks
 
-    def _module(self, component: Component, frame: Frame | None, old: Section) -> list[Chunk]:
+    def _module(self, component: Component, frame: Frame | None, old: Section, scope: Scope) -> list[Chunk]:
         core = self._in_place(frame, old.items[0])
-        if isinstance(core, CoreInstance):
-            return encode_section(it.CORE_MODULE, self.modules[core.number])
-        return [whole(component, old)]
+        index = scope.keep("core module")
+        if not isinstance(core, CoreInstance):
+            return [whole(component, old)]
+        if self._sites[site_key(core.site)] > 1:
+            self._known.setdefault((scope, _digest(self.modules[core.number])), index)
+        return encode_section(it.CORE_MODULE, self.modules[core.number])
 
     def _in_place(self, frame: Frame | None, item: Item) -> CoreInstance | Frame | None:
         return self.placement.in_place.get((id(frame), item.start)) if frame else None
@@ -208,8 +214,11 @@ class _Rewriter:
         for item in old.items:
             core = frame.cores.get(item.start)
             if core is not None and self.placement.in_place.get(site_key(core.site)) is not core:
-                chunks += encode_section(it.CORE_MODULE, self.modules[core.number])
-                replaced[item.start] = scope.add("core module")
+                key = scope, _digest(self.modules[core.number])
+                if key not in self._known:
+                    chunks += encode_section(it.CORE_MODULE, self.modules[core.number])
+                    self._known[key] = scope.add("core module")
+                replaced[item.start] = self._known[key]
         return chunks, replaced
 
     def _component_copies(
@@ -243,6 +252,15 @@ class _Rewriter:
                 "needs, or pass the component to one instantiation only"
             )
         return encode_section(it.COMPONENT, self.component(child.component, child, scope))
+
+
+def _digest(module: Sequence[Chunk]) -> bytes:
+    import hashlib
+
+    digest = hashlib.blake2b()
+    for chunk in module:
+        digest.update(chunk)
+    return digest.digest()
 
 
 def _levels(frame: Frame, home: Frame, moved: Collection[int] = ()) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from wizer.binary.assemble import Chunk
 from wizer.binary.leb128 import encode_unsigned
@@ -15,7 +15,10 @@ from wizer.records import record
 if TYPE_CHECKING:
     from wizer.core.segments import DataRange
 
-_EMPTY_PASSIVE = encode_passive_data(b"")
+# The most data segments that engines take: https://webassembly.github.io/spec/js-api/index.html#limits
+_MOST_SEGMENTS: Final = 100_000
+
+_EMPTY_PASSIVE: Final = encode_passive_data(b"")
 
 
 @record
@@ -45,7 +48,8 @@ def data_contents(
     stays = [_holds_something(segment, state, dataidx) for dataidx, segment in enumerate(old)]
     fixed = sum(stays) + len(appended)
     wasm = memoryview(module.wasm)
-    ranges = _ranges(module, state, max(max_data_segments - fixed, 1))
+    most = min(max_data_segments, _MOST_SEGMENTS) - fixed
+    ranges = _ranges(module, state, max(most, 1))
     places = _places(old, stays)[: len(ranges)]
     taken = dict(zip(sorted(places), ranges, strict=False))
     segments: list[list[Chunk]] = []

@@ -93,10 +93,9 @@ def without_previous(module: Module, state: State) -> tuple[Module, State]:
         funcs=module.funcs[: len(module.funcs) - appended.funcs],
         tables=module.tables[:tables],
         globals=module.globals[:globals_],
-        start=None,
         elements=module.elements[: elements.start] + module.elements[elements.stop :],
         data=module.data[: data.start] + module.data[data.stop :],
-        data_count=None if appended.data_count else module.data_count and module.data_count - len(data),
+        data_count=None if appended.data_count else module.data_count,
     )
     rest = replace(
         state,

@@ -60,7 +60,6 @@ def constants(graph: Graph, state: State) -> HeapCode:
         items=items,
         types=types.entries,
         globals=[*appended, *exception_globals(len(paths.exceptions))],
-        late_globals=len(paths.exceptions),
         tables=tables,
         functions=functions,
         passive_elements=segments.elements,

@@ -20,7 +20,7 @@ class HeapCode:
         restored_tables: the tables whose elements the restore function writes, but for those that are null.
         items: the expressions of passive element segments, by their index.
         types: the types to append to those of the original module.
-        globals: the globals to append, of which the last ``late_globals`` serve the restore function only.
+        globals: the globals to append: of shared objects, and those that serve the restore function only.
         tables: the tables to append; they serve the restore function only.
         functions: the functions to append; the last one is the restore function, to be the start function.
         passive_elements, passive_data: the segments to append, for the restore function only.
@@ -34,7 +34,6 @@ class HeapCode:
     items: Mapping[int, Sequence[bytes]] = field(default_factory=dict)
     types: Sequence[bytes] = ()
     globals: Sequence[bytes] = ()
-    late_globals: int = 0
     tables: Sequence[bytes] = ()
     functions: Sequence[Function] = ()
     passive_elements: Sequence[bytes] = ()

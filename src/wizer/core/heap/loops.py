@@ -96,7 +96,6 @@ def loops(graph: Graph, state: State, many: ManyPlacement) -> HeapCode:
         items=items,
         types=types.entries,
         globals=[*appended, *exception_globals(exceptions), objects.entry],
-        late_globals=exceptions + 1,
         tables=loops_.tables(),
         functions=functions,
         passive_elements=segments.elements,
