@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeAlias, Unpack
 
@@ -234,7 +234,13 @@ class Session:
     def chunks(self, **changes: Unpack[ExportChanges]) -> list[Chunk]:
         """Return the snapshot in pieces; those of memory contents are views on the live memory."""
         check_changes(changes)
-        chunks = self._guest.chunks(**changes)
+        return self._bounded(self._guest.chunks(**changes))
+
+    def rebuilt(self, states: Sequence[State], **changes: Unpack[ExportChanges]) -> list[Chunk]:
+        """Return what `chunks` would be with other states, in the order of `states`."""
+        return self._bounded(self._guest.rebuilt(states, **changes))
+
+    def _bounded(self, chunks: list[Chunk]) -> list[Chunk]:
         size, most = sum(map(len, chunks)), self._options.max_output
         if most is not None and size > most:
             raise LimitError(f"the output of {size} bytes exceeds the limit of {most} bytes")

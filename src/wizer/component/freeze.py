@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Unpack
 
 from wizer.binary.assemble import Chunk
@@ -21,6 +21,7 @@ from wizer.options import ExportChanges, Options
 
 if TYPE_CHECKING:
     from wizer.binary.module import Module
+    from wizer.core.state import State
     from wizer.engine.types import ComponentInstance, Store
 
 
@@ -50,9 +51,16 @@ def freeze(
     if options.open_handles == "error":
         put_back = [core for core in cores if states[core.number] is not captured[core.number]]
         check_open_handles(live.probes, put_back)
+    return rewritten(instances, states, removed, options)
+
+
+def rewritten(
+    instances: Instances, states: Sequence[State], removed: Collection[Path], options: Options
+) -> list[Chunk]:
+    """Return the chunks of the snapshot of a component whose core instances have ``states``."""
     modules = [
         rewrite(core.module, state, core.module.exports, options.max_data_segments)
-        for core, state in zip(cores, states, strict=True)
+        for core, state in zip(instances.cores, states, strict=True)
     ]
     return rewrite_component(instances, modules, removed)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Unpack
 
 from wizer.binary.assemble import Chunk
@@ -10,11 +10,12 @@ from wizer.binary.module import Module
 from wizer.binary.sections import CODE
 from wizer.component.adapter import without_handles
 from wizer.component.capture import capture_component
-from wizer.component.freeze import find_path, freeze, refuse_renames
+from wizer.component.freeze import find_path, freeze, refuse_renames, rewritten
 from wizer.component.instances import evaluate
 from wizer.component.instrument import instrument_component
 from wizer.component.live import LiveComponent, find_live, probed_frames
 from wizer.component.parse import parse_component
+from wizer.component.removal import Path
 from wizer.component.wave import format_value, parse_args, split_call
 from wizer.core.calls import remember
 from wizer.core.instrument import needs_cranelift
@@ -135,13 +136,19 @@ class ComponentSession:
 
     def chunks(self, **changes: Unpack[ExportChanges]) -> list[Chunk]:
         """Return the snapshot in pieces; those of memory contents are views on the live memory."""
-        refuse_renames(changes.get("rename"))
-        functions = self._run.functions
-        removed = {find_path(functions, name) for name in changes.get("remove", ())} - {
-            find_path(functions, name) for name in changes.get("keep", ())
-        }
+        removed = self._removed(**changes)
         with self._run.shell.own_code():
             return freeze(self._instances, self._instrumented, self._live(), removed, self._options)
+
+    def rebuilt(self, states: Sequence[State], **changes: Unpack[ExportChanges]) -> list[Chunk]:
+        """Return the snapshot of other states, one for each core instance."""
+        return rewritten(self._instances, states, self._removed(**changes), self._options)
+
+    def _removed(self, **changes: Unpack[ExportChanges]) -> set[Path]:
+        refuse_renames(changes.get("rename"))
+        functions = self._run.functions
+        removed = {find_path(functions, name) for name in changes.get("remove", ())}
+        return removed - {find_path(functions, name) for name in changes.get("keep", ())}
 
     def _live(self) -> LiveComponent:
         return find_live(self.store, self._run.instance, self._instances, self._instrumented)

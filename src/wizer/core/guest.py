@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, MutableMapping
+from collections.abc import Collection, Iterable, MutableMapping, Sequence
 from typing import Any, Protocol, TypeAlias, Unpack
 
 from wizer.binary.assemble import Chunk
@@ -75,6 +75,10 @@ class Guest(Protocol):
 
     def chunks(self, **changes: Unpack[ExportChanges]) -> list[Chunk]:
         """Return the snapshot in pieces; those of memory contents are views on the live memory."""
+        ...
+
+    def rebuilt(self, states: Sequence[State], **changes: Unpack[ExportChanges]) -> list[Chunk]:
+        """Return what `chunks` would be with other states, in the order of `states`."""
         ...
 
     def close(self) -> None:

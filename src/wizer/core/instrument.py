@@ -312,7 +312,7 @@ def _add_element_probes(additions: Additions) -> tuple[int, ...]:
     return tuple(probed)
 
 
-def _makes_objects(module: Module, element: ElementSegment) -> bool:
+def makes_objects(module: Module, element: ElementSegment) -> bool:
     """Whether elements of a segment are objects, of its own or those of the module's globals."""
     return any(not isinstance(item, int) and _may_be_object(module, item) for item in element.items)
 
@@ -330,7 +330,7 @@ def _add_element_readers(additions: Additions) -> tuple[int, ...]:
     wanted = [
         i
         for i, element in enumerate(module.elements)
-        if element.mode == "passive" and _makes_objects(module, element)
+        if element.mode == "passive" and makes_objects(module, element)
     ]
     for elemidx in wanted:
         reftype = RefType(nullable=True, heap=module.elements[elemidx].reftype.heap)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Collection, Iterator, Mapping, MutableMapping
+from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -167,11 +167,17 @@ class ModuleSession:
 
     def chunks(self, **changes: Unpack[ExportChanges]) -> list[Chunk]:
         """Return the snapshot in pieces; those of memory contents are views on the live memory."""
+        with _no_collections():
+            return self.rebuilt([self.state()], **changes)
+
+    def rebuilt(self, states: Sequence[State], **changes: Unpack[ExportChanges]) -> list[Chunk]:
+        """Return the snapshot of another state, the only one of ``states``."""
         from wizer.core.rewrite import rewrite
 
+        (state,) = states
         exports = final_exports(self.module, **changes)
         with _no_collections():
-            return rewrite(self.module, self.state(), exports, self._max_data_segments)
+            return rewrite(self.module, state, exports, self._max_data_segments)
 
     def state(self) -> State:
         """Return the state as it is now; memories are views."""

@@ -168,8 +168,8 @@ class _Comparison:
                         right = "others"
                     yield Difference("segment", dataidx, f"data segment {dataidx}", left, right)
         for elemidx in range(min(len(self.module.elements), len(self.other_module.elements))):
-            items = _elements(self.module, self.state, elemidx)
-            others = _elements(self.other_module, self.other, elemidx)
+            items = segment_elements(self.module, self.state, elemidx)
+            others = segment_elements(self.other_module, self.other, elemidx)
             name = f"element segment {elemidx}"
             if len(items) != len(others):
                 left, right = _length(items, "elements"), _length(others, "elements")
@@ -310,7 +310,7 @@ def _data(module: Module, state: State, dataidx: int) -> memoryview:
     return memoryview(module.wasm)[segment.start : segment.end]
 
 
-def _elements(module: Module, state: State, elemidx: int) -> Sequence[Ref | bytes]:
+def segment_elements(module: Module, state: State, elemidx: int) -> Sequence[Ref | bytes]:
     """Return what ``table.init`` finds in an element segment: references, or expressions nobody evaluated."""
     segment = module.elements[elemidx]
     if segment.mode != "passive" or elemidx in state.dropped_elements:

@@ -22,6 +22,7 @@ from wizer.records import replace
 from wizer.session import Initialize, Session, export_changes, initialized
 from wizer.trust.differences import Difference, differences
 from wizer.trust.promises import broken_promises
+from wizer.trust.rebuild import first_difference, item_differences, restated
 
 _MOST = 100  # differences in an error
 _WORD = 8  # bytes
@@ -124,8 +125,8 @@ def verify_session(session: Session, snapshot: bytes, **changes: Unpack[ExportCh
 def check(session: Session, snapshot: bytes, **changes: Unpack[ExportChanges]) -> Iterator[Difference]:
     """Yield where ``snapshot`` is not what `Session.snapshot` promises.
 
-    A component's core modules are looked at one by one. What it exports itself is part of its type, which
-    its own parts vouch for.
+    First what no state explains: what it promises of itself, and bytes that its own state does not come to.
+    Then where its state is another one.
     """
     if not session.is_component:
         exports = final_exports(session.module, **changes)
@@ -134,10 +135,47 @@ def check(session: Session, snapshot: bytes, **changes: Unpack[ExportChanges]) -
         if any(difference.kind in ("type", "import") for difference in broken):
             return  # there is nothing to compare its state with
     with session.beside(snapshot) as fresh:
+        originals, found = session.states(), fresh.states()
         if session.is_component:
-            yield from _core_promises(session.states(), fresh.states())
-        yield from _states(session.states(), fresh.states())
+            broken = list(_core_promises(originals, found))
+            yield from broken
+            if any(difference.kind in ("type", "import") for difference in broken):
+                return
+        yield from _rebuilt(session, originals, found, snapshot, **changes)
+        yield from _states(originals, found)
         yield from _again(fresh, snapshot)
+
+
+def _rebuilt(
+    session: Session,
+    originals: _Cores,
+    found: _Cores,
+    snapshot: bytes,
+    **changes: Unpack[ExportChanges],
+) -> Iterator[Difference]:
+    """Yield where a snapshot is not what its own state makes of the original."""
+    states = []
+    for (label, module, _), (_, other, state) in zip(originals, found, strict=True):
+        original, _ = without_previous(module, State())
+        translated = restated(original, *without_previous(other, state))
+        if translated is None:
+            yield _labelled(
+                Difference("heap", 0, "state", "is the original's", "speaks of what that lacks"), label
+            )
+            return
+        states.append(translated)
+    chunks = session.rebuilt(states, **changes)
+    if not _is(chunks, snapshot):
+        yield from _byte_differences(b"".join(chunks), snapshot, is_component=session.is_component)
+
+
+def _byte_differences(expected: bytes, found: bytes, *, is_component: bool) -> Iterator[Difference]:
+    if not is_component:
+        yield from item_differences(parse_module(expected), parse_module(found))
+        return
+    at = first_difference(expected, found)
+    left, right = (wasm[at : at + 16].hex(" ") or "the end" for wasm in (expected, found))
+    yield Difference("bytes", at, f"component byte {at:#x}", left, right)
 
 
 def _core_promises(originals: _Cores, snapshots: _Cores) -> Iterator[Difference]:
