@@ -21,6 +21,7 @@ from wizer.binary.externs import ExternKind
 from wizer.binary.module import Module, parse_module
 from wizer.binary.types import RefType, hierarchy
 from wizer.binary.values import Number
+from wizer.trust.verify import verify_session
 
 from . import smith, values
 from .actions import Action, Argument, Bits, Call, Chooser, Earlier, Item, SetGlobal, Write
@@ -147,6 +148,7 @@ class _Check:
             snapshot = session.snapshot(**changes)
             if session.snapshot(**changes) != snapshot:
                 raise DifferenceError("two snapshots of a session differ")
+            verify_session(session, snapshot, **changes)
         return snapshot
 
     def _freeze_instance(

@@ -14,9 +14,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from wizer.binary import sections as sec
-from wizer.binary.module import Module
+from wizer.binary.module import Global, Module, Table
 from wizer.binary.sections import Section
-from wizer.binary.segments import DataSegment, ElementSegment
 from wizer.core.instrument import makes_objects
 from wizer.core.state import NULL, Array, Exn, FuncRef, HeapObject, Ref, State, Struct, TableState, Value
 from wizer.core.tables import initial_element, initial_elements
@@ -31,14 +30,16 @@ def restated(original: Module, snapshot: Module, state: State) -> State | None:
     Both modules are without what an earlier snapshot appended. The original's types are the first ones of
     the snapshot.
     """
-    dropped_elements = frozenset(_dropped(original.elements, snapshot.elements, state.dropped_elements))
+    dropped_data = _dropped(_data(original), _data(snapshot), state.dropped_data)
+    passive, passive_now = _passive_elements(original), _passive_elements(snapshot)
+    dropped_elements = frozenset(_dropped(passive, passive_now, state.dropped_elements))
     tables = [index for index in state.tables if index < len(original.tables)]
     memories = [index for index in state.memories if index < len(original.memories)]
     found = State(
         globals={index: value for index, value in state.globals.items() if index < len(original.globals)},
         memories={index: state.memories[index] for index in memories},
         tables={index: _table(original, snapshot, state, index) for index in tables},
-        dropped_data=frozenset(_dropped(original.data, snapshot.data, state.dropped_data)),
+        dropped_data=frozenset(dropped_data),
         dropped_elements=dropped_elements,
         elements=dict(_elements(original, snapshot, state, dropped_elements)),
         imported=state.imported,
@@ -59,22 +60,21 @@ def _table(original: Module, snapshot: Module, state: State, tableidx: int) -> T
     return TableState(size, elements)
 
 
-def _dropped(
-    original: Sequence[DataSegment] | Sequence[ElementSegment],
-    snapshot: Sequence[DataSegment] | Sequence[ElementSegment],
-    dropped: frozenset[int],
-) -> Iterator[int]:
-    """Yield the passive segments of the original of which the snapshot has nothing left."""
-    for index, segment in enumerate(original):
-        if segment.mode != "passive" or _is_empty(segment):
-            continue
-        other = snapshot[index] if index < len(snapshot) else None
-        if other is None or other.mode != "passive" or _is_empty(other) or index in dropped:
+def _dropped(original: Sequence[bool], snapshot: Sequence[bool], dropped: frozenset[int]) -> Iterator[int]:
+    """Yield the segments that hold something in the original and of which the snapshot has nothing left."""
+    for index, holds in enumerate(original):
+        if holds and (index >= len(snapshot) or not snapshot[index] or index in dropped):
             yield index
 
 
-def _is_empty(segment: DataSegment | ElementSegment) -> bool:
-    return not segment.items if isinstance(segment, ElementSegment) else segment.end == segment.start
+def _data(module: Module) -> list[bool]:
+    """Return for each data segment whether it is passive and holds something."""
+    return [segment.mode == "passive" and segment.end > segment.start for segment in module.data]
+
+
+def _passive_elements(module: Module) -> list[bool]:
+    """Return for each element segment whether it is passive and holds something."""
+    return [segment.mode == "passive" and bool(segment.items) for segment in module.elements]
 
 
 def _elements(
@@ -190,6 +190,9 @@ def _shown(item: object, other: object) -> str:
         return "none"
     if isinstance(item, tuple) and len(item) == 3 and isinstance(item[1], bytes):
         return f"`{item[0]}` of {len(item[1])} bytes"
+    if isinstance(item, Global | Table):
+        init = "" if item.init is None else f", {item.init.value or item.init.code.hex(' ')}"
+        return f"{item.type}{init}"
     if not isinstance(item, bytes):
         text = str(item)
         return text if len(text) < 200 else f"{text[:200]}…"
