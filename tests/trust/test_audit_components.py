@@ -50,8 +50,8 @@ def test_audit_counts_calls_and_files(folder: Path) -> None:
     assert calls["[method]directory-entry-stream.read-directory-entry"] == 5
     assert calls["[method]descriptor.open-at"] == 2
     assert calls["get-environment"] == calls["get-directories"] == 1
-    assert found.files == ("file", "file")
-    assert list(found.left_open.values()) == ["file"]
+    assert found.files == ("/d/file", "/d/file")
+    assert list(found.left_open.values()) == ["/d/file"]
     assert found.variables == ("MODE",)
     assert found.frozen() == ("clock", "env", "files")
     assert found.unobserved == ()

@@ -16,7 +16,7 @@ from wizer.cli.report import harmless, show
 from wizer.cli.signals import watched
 
 if TYPE_CHECKING:
-    from wizer.trust.audit import Audit
+    from wizer.trust.audit import Audit, Finding
 
 USAGE = """\
 Say what initialisation saw of chance, time, environment and files, and what of it is in the output
@@ -24,18 +24,24 @@ Say what initialisation saw of chance, time, environment and files, and what of 
 Usage: wizer audit [OPTIONS] [INPUT]
 
 Options, beside those of a run (`wizer --help` lists them):
-      --allow SOURCE[,..]         Sources that may be frozen: random, clock, env, files, other
+      --allow SOURCE[,..]         Sources that may be frozen: random, clock, env, args, files,
+                                  stdin, terminal, other
       --json                      Print all that was found as a JSON document
 
-INPUT is initialised several times, each time with one source changed; nothing is written. Its standard input
-is empty, and only the first run prints, to standard error. Random numbers come from a generator, so one that
-a program seeds with the clock counts as clock.
+INPUT is initialised many times, each time with a source changed; nothing is written. Every run sees the same
+standard input, and only the first one prints, to standard error. Random numbers come from a generator, so one
+that a program seeds with the clock counts as clock. What only stands in the unused part of the stack is
+listed as dead, and counts only where it is contents that were read.
 
 The JSON document is an object of
   frozen      the sources that the output depends on, without those allowed
   findings    a list of objects: source; kind (memory, global, table, heap or segment) and its index; place,
               for people; range, a list of the first address and the one after the last, or null; name, that
-              of the symbol there, or null; value, what the first run left there, memory in hexadecimal
+              of the symbol there, or null; value, what the first run left there, memory in hexadecimal;
+              origin, the file or variable whose contents these are, or null; dead, whether the program
+              cannot read it any more
+  asked       the sources that initialisation asked for, frozen or not
+  read        the files that were read, and "standard input", of which nothing is in the output
   calls       a list of objects: module, name and count of an imported function that was called
   unobserved  a list of objects: module and name of imported functions whose calls are not counted
   files       the paths that were opened, in order
@@ -78,7 +84,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _allowed(arguments: Arguments) -> list[str]:
-    from wizer.trust.audit import SOURCES
+    from wizer.trust.worlds import SOURCES
 
     names = [name for text in arguments.values("allow") for name in text.split(",")]
     for name in names:
@@ -99,9 +105,13 @@ def _document(audit: Audit, frozen: Sequence[str]) -> dict[str, object]:
                 "range": finding.difference.span,
                 "name": finding.name or None,
                 "value": finding.difference.first,
+                "origin": finding.origin or None,
+                "dead": finding.dead,
             }
             for finding in audit.findings
         ],
+        "asked": list(audit.asked),
+        "read": list(audit.read),
         "calls": [
             {"module": module, "name": name, "count": count} for (module, name), count in audit.calls.items()
         ],
@@ -131,9 +141,15 @@ def _rows(audit: Audit) -> Iterator[tuple[str, str, str, str]]:
     for source, group in groupby(audit.findings, key=lambda finding: finding.source):
         found = list(group)
         for finding in found[:_SHOWN]:
-            yield source, finding.difference.place, finding.name, finding.difference.first
+            yield source, finding.difference.place, _name(finding), finding.difference.first
         if len(found) > _SHOWN:
             yield source, f"… {summary(found[_SHOWN:])} more (--json lists them)", "", ""
+
+
+def _name(finding: Finding) -> str:
+    """Say what a place is called, what stands there, and whether the program can read it."""
+    parts = (finding.name, finding.origin and f"from {finding.origin}", "dead" if finding.dead else "")
+    return ", ".join(part for part in parts if part)
 
 
 def _print_table(rows: Sequence[tuple[str, str, str, str]]) -> None:
@@ -150,6 +166,10 @@ def _facts(audit: Audit) -> Iterator[str]:
     """Yield what initialisation did beside."""
     for source, error in audit.failures.items():
         yield f"with other {TITLES[source]}, initialisation fails: {error.splitlines()[0]}"
+    if audit.asked:
+        yield f"sources asked for: {', '.join(TITLES[source] for source in audit.asked)}"
+    if audit.read:
+        yield f"read, and not found in the output: {', '.join(audit.read)}"
     if audit.calls:
         counts = ", ".join(f"{name} {count}" for (_, name), count in audit.calls.items())
         yield f"imports called: {counts}"

@@ -12,7 +12,10 @@ TITLES = {
     "random": "random numbers",
     "clock": "the clock",
     "env": "environment variables",
-    "files": "the order, numbers and times of files",
+    "args": "arguments",
+    "files": "files, their order, numbers and contents",
+    "stdin": "standard input",
+    "terminal": "whether there is a terminal",
     "other": "something that differs from run to run whatever is done about it",
 }
 

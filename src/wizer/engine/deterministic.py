@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Final, TypeAlias
 
 from wizer.checks import SWITCH, Kind, check, or_none
@@ -31,14 +32,22 @@ class Deterministic:
         start: what the clock shows at first, in nanoseconds since 1970; None: ``SOURCE_DATE_EPOCH`` where
             that variable is set, otherwise 0. Files have this time too.
         step: nanoseconds that pass each time a clock is read.
-        reverse: list directories in the reverse order of their names, and number files otherwise. This is
-            for finding out who depends on it.
+        reverse: list directories in the reverse order of their names, and number files otherwise.
+        complement: random bits are the opposite ones.
+        contents: files, links and standard input are read with other letters, digits and so on; 0: as they
+            are.
+        terminal: standard input, output and error are a terminal.
+
+    The last four are for finding out who depends on it.
     """
 
     seed: int | str = 0
     start: int | None = None
     step: int = 1_000_000
     reverse: bool = False
+    complement: bool = False
+    contents: int = 0
+    terminal: bool = False
     network: bool = False
 
     def __post_init__(self) -> None:
@@ -72,6 +81,40 @@ def as_deterministic(option: DeterministicOption | None) -> Deterministic | None
     return Deterministic() if option is True else Deterministic(seed=option)
 
 
+_COMPLEMENT: Final = bytes(255 - byte for byte in range(256))
+
+# The kinds of bytes: what is of one kind is as good as another one of it to who reads text.
+_BYTE_KINDS: Final = (
+    range(0x61, 0x7B),
+    range(0x41, 0x5B),
+    range(0x30, 0x3A),
+    range(0x80, 0xC0),  # in UTF-8, what follows
+    range(0xC3, 0xE0),
+    range(0xE1, 0xED),
+)
+
+
+@cache
+def disguise(number: int) -> bytes:
+    """Return a table that exchanges bytes of one kind; 0: none. Hardly a byte is what it was.
+
+    Every other table exchanges all bytes, whatever reads them: binary contents have no kinds.
+    """
+    if number == 0:
+        return bytes(range(256))
+    import random
+
+    rng = random.Random(f"wizer disguise {number}")
+    kinds = [range(256)] if number % 2 == 0 and number > 2 else _BYTE_KINDS
+    table = bytearray(range(256))
+    for kind in kinds:
+        others = list(kind)
+        while any(byte == other for byte, other in zip(kind, others, strict=True)):
+            rng.shuffle(others)
+        table[kind.start : kind.stop] = bytes(others)
+    return bytes(table)
+
+
 class World:
     """Chance, time and files as one run sees them.
 
@@ -96,7 +139,22 @@ class World:
 
         self._requests += 1
         seed = b"wizer deterministic %d %s" % (self._requests, str(self._settings.seed).encode())
-        return hashlib.shake_256(seed).digest(length)
+        digest = hashlib.shake_256(seed).digest(length)
+        return digest.translate(_COMPLEMENT) if self._settings.complement else digest
+
+    @property
+    def terminal(self) -> bool:
+        """Whether standard input, output and error are a terminal."""
+        return self._settings.terminal
+
+    @property
+    def changes_contents(self) -> bool:
+        """Whether files are read otherwise than they are."""
+        return self._settings.contents != 0
+
+    def contents(self, data: bytes) -> bytes:
+        """Return what a guest reads where ``data`` is."""
+        return data.translate(disguise(self._settings.contents))
 
     def elapsed(self) -> int:
         """Return the nanoseconds since the run began; looking takes a step."""

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from wizer.engine.trace import Trace
 
 
+_FIRST_PREOPEN = 3  # after standard input, output and error
+
+
 class RunningModule:
     """One instance of an instrumented module, and of the modules that it imports from.
 
@@ -115,6 +118,8 @@ class RunningModule:
         self.shell.allow(wasi)
         linker = wasmtime.Linker(self._compiled.engine)
         linker.define_wasi()
+        if trace is not None:
+            trace.preopens.update(enumerate(wasi.directories, _FIRST_PREOPEN))
         world = None if deterministic is None else World(deterministic)
         return Preview1(self.shell.store, linker, world, trace)
 

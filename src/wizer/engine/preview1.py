@@ -28,6 +28,7 @@ Handler: TypeAlias = "Callable[[capi.Caller, tuple[int, ...]], int]"
 _SUCCESS, _BADF = 0, 8
 _REALTIME, _MONOTONIC = 0, 1
 _UNKNOWN, _CHARACTER_DEVICE, _DIRECTORY = 0, 2, 3  # filetype
+_SEEK_TELL: Final = 1 << 2 | 1 << 5  # rights that no terminal has
 _CLOCK, _ABSOLUTE = 0, 1  # tag of a subscription; its flag
 _DIRENT, _SUBSCRIPTION, _EVENT = 24, 48, 32  # sizes in bytes
 _LISTING: Final = 1 << 16  # bytes of the relay's own memory for directory entries
@@ -115,6 +116,12 @@ class Guest:
             "fd_filestat_get": self._filestat_get(name),
             "path_filestat_get": self._filestat_get(name),
         }
+        if self._wasi.world.changes_contents:
+            handlers |= {
+                "fd_read": self._read(name),
+                "fd_pread": self._read(name),
+                "path_readlink": self._readlink(name),
+            }
         return handlers.get(name)
 
     # The relay.
@@ -227,6 +234,9 @@ class Guest:
             if errno == _SUCCESS:
                 view = self._bytes(caller, args[-1], 24)
                 view[0] = _UNKNOWN if view[0] == _CHARACTER_DEVICE else view[0]
+                if self._world.terminal and args[0] in (0, 1, 2):
+                    view[0] = _CHARACTER_DEVICE
+                    view[8:16] = struct.pack("<Q", struct.unpack("<Q", view[8:16])[0] & ~_SEEK_TELL)
             return errno
 
         return fdstat_get
@@ -248,6 +258,36 @@ class Guest:
             return errno
 
         return filestat_get
+
+    def _read(self, name: str) -> Handler:
+        """Return what asks the engine for contents, and hands out others."""
+        forward = self._forwarder(name)
+
+        def read(caller: capi.Caller, args: tuple[int, ...]) -> int:
+            errno = forward(caller, args)
+            if errno == _SUCCESS:
+                (left,) = struct.unpack("<I", self._bytes(caller, args[-1], 4))
+                for address, length in struct.iter_unpack("<II", self._bytes(caller, args[1], args[2] * 8)):
+                    part = self._bytes(caller, address, min(length, left))
+                    part[:] = self._world.contents(bytes(part))
+                    left -= len(part)
+            return errno
+
+        return read
+
+    def _readlink(self, name: str) -> Handler:
+        """Return what asks the engine where a link leads, and says another place."""
+        forward = self._forwarder(name)
+
+        def readlink(caller: capi.Caller, args: tuple[int, ...]) -> int:
+            errno = forward(caller, args)
+            if errno == _SUCCESS:
+                (used,) = struct.unpack("<I", self._bytes(caller, args[-1], 4))
+                part = self._bytes(caller, args[3], used)
+                part[:] = self._world.contents(bytes(part))
+            return errno
+
+        return readlink
 
     def _fd_readdir(self, caller: capi.Caller, args: tuple[int, ...]) -> int:
         """Write the entries of a directory from a cookie on; the last one is cut where the buffer ends."""
@@ -307,6 +347,11 @@ class Guest:
             path = bytes(self._bytes(caller, args[2], args[3])).decode(errors="replace")
             (fd,) = struct.unpack("<I", self._bytes(caller, args[8], 4))
             trace.opened(fd, args[0], path)
+        elif name in ("fd_read", "fd_pread"):
+            trace.has_read(args[0])
+        elif name == "path_readlink":
+            path = bytes(self._bytes(caller, args[1], args[2])).decode(errors="replace")
+            trace.followed(args[0], path)
         elif name == "fd_close":
             trace.closed(args[0])
         elif name == "fd_renumber":

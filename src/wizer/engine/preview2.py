@@ -52,6 +52,15 @@ _BLOCK: Key = (_POLL, "[method]pollable.block")
 _READ_DIRECTORY: Key = (_FILES, "[method]descriptor.read-directory")
 _READ_ENTRY: Key = (_FILES, "[method]directory-entry-stream.read-directory-entry")
 _OPEN: Key = (_FILES, "[method]descriptor.open-at")
+_READLINK: Key = (_FILES, "[method]descriptor.readlink-at")
+_READ: Key = (_FILES, "[method]descriptor.read")
+_READS: Final = (_READ, (_FILES, "[method]descriptor.read-via-stream"))
+_READ_STREAM: Final = (
+    (_STREAMS, "[method]input-stream.read"),
+    (_STREAMS, "[method]input-stream.blocking-read"),
+)
+_PREOPENS: Key = ("wasi:filesystem/preopens", "get-directories")
+_STDIN: Key = ("wasi:cli/stdin", "get-stdin")
 
 # What depends on whether the host is ready, and the pollable that says when it is.
 _SUBSCRIBE: Final = {
@@ -180,13 +189,28 @@ class Preview2:
             held = [self._held_for(value) for value in given]
             result = self._ask(store, key, *held) if answer is None else answer(store, *held)
             wrapped = self._wrapped(result)
-            if key == _OPEN and self._trace is not None and not isinstance(wrapped, str):
-                self._trace.opened(wrapped.rep, given[0].rep, given[2])
+            self._note(key, wrapped, given)
             for value in given:
                 _give_back(store, value)
             return wrapped
 
         return call
+
+    def _note(self, key: Key, result: Any, given: Sequence[Any]) -> None:
+        """Tell the trace what a call says of files."""
+        trace = self._trace
+        if trace is None or isinstance(result, str):
+            return
+        if key == _OPEN:
+            trace.opened(result.rep, given[0].rep, given[2])
+        elif key == _PREOPENS:
+            trace.preopens.update((descriptor.rep, name) for descriptor, name in result)
+        elif key in _READS:
+            trace.has_read(given[0].rep)
+        elif key == _READLINK and getattr(result, "tag", "ok") == "ok":
+            trace.followed(given[0].rep, given[1])
+        elif key == _STDIN:
+            trace.stdin = True
 
     def _ask(self, store: Storelike, key: Key, *args: Any) -> Any:
         """Call the engine's function."""
@@ -277,7 +301,26 @@ class Preview2:
             for method in (name, f"{name}-at"):
                 key = (_FILES, f"[method]descriptor.{method}")
                 answers[key] = self._changed(key, change, world)
+        if world.changes_contents:
+            for key in (*_READ_STREAM, _READ, _READLINK):
+                answers[key] = self._disguised(key, answers.get(key), world)
         return answers
+
+    def _disguised(self, key: Key, answer: Handler | None, world: World) -> Handler:
+        """Return what hands out other contents than are there."""
+
+        def ask(store: Storelike, *args: Any) -> Any:
+            result = self._ask(store, key, *args) if answer is None else answer(store, *args)
+            match result:
+                case bytes():
+                    return world.contents(result)
+                case (bytes() as data, bool() as at_end):
+                    return world.contents(data), at_end
+                case wc.Variant(tag="ok", payload=str() as path):
+                    return wc.Variant("ok", world.contents(path.encode()).decode(errors="replace"))
+            return result
+
+        return ask
 
     def _poll(self, store: Storelike, world: World, pollables: Sequence[Any]) -> list[int]:
         """Wait for everything that is no clock; where there are only clocks, it is the time of the first."""

@@ -61,6 +61,11 @@ class Wasi:
     def __post_init__(self) -> None:
         check(self, _KINDS)
 
+    @property
+    def directories(self) -> dict[str, HostPath]:
+        """The host's directories by the names that the guest has for them, in the order of their handles."""
+        return {**{os.fspath(host): host for host in self.dirs}, **self.mapdirs}
+
 
 _PATH: Final = instance_kind("a path", str, os.PathLike)
 _OUTPUT: Final = Kind(

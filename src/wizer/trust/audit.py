@@ -1,28 +1,31 @@
 """Audit: what initialisation saw of chance, time, environment and files, and what of it is in the snapshot.
 
-Initialisation runs in a made-up world, again and again, with one source of entropy changed at a time. What a
-run leaves behind otherwise than the first one did comes from what was changed::
+Initialisation runs in a made-up world, and then in others, in which one source is changed at a time
+(`wizer.trust.worlds`). What a run leaves behind otherwise than the first one did comes from that::
 
-    run          seed  time  variables  directories     differs from the first in
-    first           0     a          A   forwards
-    again           0     a          A   forwards        "other": threads, imports, what nobody controls
-    random       1, 2     a          A   forwards        "random"
-    clock           0  b, c          A   forwards        "clock"
-    env             0     a       B, C   forwards        "env"
-    files           0     a          A   backwards       "files"
+    runs         differ from the first in                         so their differences are
+    first
+    again        nothing                                          "other": threads, what nobody controls
+    all at once  every source that was asked for                  from one of these; where there are none,
+                                                                  nothing is frozen, and no more runs are made
+    random       the bits, all of them, then at random            "random"
+    files        order, numbers and contents                      "files"
+    …
 
-Sources that no guest asked for are left out. Each is changed twice, for two values may share some bytes.
+The contents of files and standard input are changed on their way to the guest, letters for letters and digits
+for digits. Where initialisation does not get along with that, the originals are searched for instead.
 """
 
 from __future__ import annotations
 
-import os
+import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from wizer.binary.module import Module
-from wizer.core.state import State
-from wizer.engine.deterministic import Deterministic
+from wizer.core.state import Array, State
 from wizer.engine.text import Wasm, to_binary
 from wizer.engine.trace import Trace
 from wizer.engine.wasi import Wasi
@@ -32,50 +35,15 @@ from wizer.records import record, replace
 from wizer.session import Initialize, Session, initialized
 from wizer.trust.differences import Difference, differences, merged
 from wizer.trust.symbols import Symbols
+from wizer.trust.worlds import FIRST, RUNS, SOURCES, World, asked, changed, others, variables
 
-SOURCES: Final = ("random", "clock", "env", "files", "other")
+_TEXT: Final = 4096  # bytes of a string looked at on either side
+_GAP: Final = 7  # equal bytes between two that differ that still are one range
+_MOST_READ: Final = 1 << 24  # bytes of a file that are searched for
+_LINE: Final = 6  # bytes: shorter ones are found everywhere
 
-_START = 1_000_000_000 * 10**9  # the time of the first run, in nanoseconds since 1970
-_TEXT = 4096  # bytes of a string looked at on either side
-_GAP = 7  # equal bytes between two that differ that still are one range
-
-# The calls that tell that a source is asked for.
-_ASKS: Final[Mapping[str, frozenset[str]]] = {
-    "random": frozenset(
-        {
-            "random_get",
-            "get-random-bytes",
-            "get-random-u64",
-            "get-insecure-random-bytes",
-            "get-insecure-random-u64",
-            "insecure-seed",
-        }
-    ),
-    "clock": frozenset(
-        {
-            "clock_time_get",
-            "poll_oneoff",
-            "fd_filestat_get",
-            "path_filestat_get",
-            "now",
-            "subscribe-duration",
-            "subscribe-instant",
-            "[method]descriptor.stat",
-            "[method]descriptor.stat-at",
-        }
-    ),
-    "env": frozenset({"environ_get", "environ_sizes_get", "get-environment"}),
-    "files": frozenset(
-        {
-            "fd_readdir",
-            "fd_filestat_get",
-            "path_filestat_get",
-            "[method]descriptor.read-directory",
-            "[method]descriptor.metadata-hash",
-            "[method]descriptor.metadata-hash-at",
-        }
-    ),
-}
+# What initialisation reads is content: its bytes are in the output wherever they stand.
+_CONTENTS: Final = frozenset({"env", "args", "files", "stdin"})
 
 
 @record
@@ -86,11 +54,17 @@ class Finding:
         source: one of `SOURCES`.
         difference: the place, and what two runs left there.
         name: what the module calls it, or what part of memory it is in; empty where nothing says.
+        origin: the file, by the guest's path and the host's, or the variable whose contents stand there;
+            empty where that is not known.
+        dead: whether it is in that part of the stack which no call is using any more: the bytes are in the
+            output, but the program cannot read them.
     """
 
     source: str
     difference: Difference
     name: str = ""
+    origin: str = ""
+    dead: bool = False
 
     @property
     def size(self) -> int:
@@ -106,7 +80,9 @@ class Audit:
     Attributes:
         findings: places that depend on chance, time and the like, by source and place.
         calls: how often initialisation called which import, by module and name, most often first.
-        files: the paths that it opened.
+        asked: the sources that it asked for, whether or not anything of them is in the snapshot.
+        files: the paths that it opened, below the guest's name of the preopened directory.
+        read: the paths that it read, and ``"standard input"``, of which nothing was found in the snapshot.
         left_open: those that it did not close, by file descriptor: the number means nothing later.
         variables: the environment variables whose values are in the snapshot.
         failures: the sources under whose change initialisation failed, and how.
@@ -121,10 +97,16 @@ class Audit:
     variables: tuple[str, ...]
     failures: Mapping[str, str]
     unobserved: tuple[tuple[str, str], ...] = ()
+    asked: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
 
     def frozen(self, allow: Sequence[str] = ()) -> tuple[str, ...]:
-        """Return the sources that the snapshot depends on, without those in ``allow``."""
-        found = {finding.source for finding in self.findings} | set(self.failures)
+        """Return the sources that the snapshot depends on, without those in ``allow``.
+
+        What is only in the dead part of the stack does not count, unless it is contents that were read.
+        """
+        counted = (f for f in self.findings if not f.dead or f.source in _CONTENTS)
+        found = {finding.source for finding in counted} | set(self.failures)
         return tuple(source for source in SOURCES if source in found and source not in allow)
 
 
@@ -134,23 +116,37 @@ def audit_with(
     """Audit what initialisation makes of ``wasm``.
 
     Args:
-        options: how to run it. Its standard input is empty, and only the first run prints.
+        options: how to run it. Every run sees the same standard input, and only the first one prints.
         wasm: the module.
         initialize: initialises in a session, in the place of the functions that ``options`` name.
         quiet: not even the first run prints.
     """
     binary = to_binary(wasm)
-    wasi = options.wasi
-    if wasi is not None and wasi.stdin == "inherit":
-        wasi = replace(wasi, stdin="null")
+    options = with_input(options, binary)
 
-    def run(world: Deterministic, wasi: Wasi | None, trace: Trace | None = None) -> Session:
-        return initialized(binary, options.changed(wasi=wasi, deterministic=world, trace=trace), initialize)
+    def run(world: World, trace: Trace | None = None) -> Session:
+        given = options.changed(wasi=world.wasi, deterministic=world.settings, trace=trace)
+        return initialized(binary, given, initialize)
 
     trace = Trace()
-    printing = _silent(wasi) if quiet and wasi is not None else wasi
-    with run(Deterministic(network=True, start=_START), printing, trace) as first:
-        return _Audit(first, trace, run, wasi).result()
+    silent = None if options.wasi is None else _silent(options.wasi)
+    printing = World(FIRST, silent if quiet else options.wasi)
+    with run(printing, trace) as first:
+        return _Audit(first, trace, run, World(FIRST, silent)).result()
+
+
+def with_input(options: Options, wasm: bytes) -> Options:
+    """Return options with which every run sees the same standard input: what there is of it is read now.
+
+    That is where the module or component imports what reads it, and it is no terminal.
+    """
+    wasi = options.wasi
+    if wasi is None or wasi.stdin != "inherit":
+        return options
+    reads = any(name in wasm for name in (b"fd_read", b"wasi:cli/stdin"))
+    interactive = sys.stdin is None or sys.stdin.isatty()
+    data = sys.stdin.buffer.read() if reads and not interactive else b""
+    return options.changed(wasi=replace(wasi, stdin=data))
 
 
 def _silent(wasi: Wasi) -> Wasi:
@@ -166,117 +162,266 @@ class _Core:
     state: State
     symbols: Symbols
 
-    def finding(self, source: str, difference: Difference) -> Finding:
+    def finding(self, source: str, difference: Difference, origins: Origins) -> Finding:
         """Return a finding; ranges of memory are given what the first run left there."""
-        place, held, name = difference.place, difference.first, ""
+        place, held, name, origin, dead = difference.place, difference.first, "", "", False
         if difference.span is not None:
             start, end = difference.span
             memory = self.module.describe("memory", difference.index)
             place = f"{memory} at {start:#x}" + (f"..{end:#x}" if end - start > 1 else "")
-            held = bytes(self.state.memories[difference.index].view[start : min(end, start + 16)]).hex(" ")
+            view = self.state.memories[difference.index].view
+            held = bytes(view[start : min(end, start + 16)]).hex(" ")
             name = self.symbols.name(difference.index, start)
+            origin = origins.of(source, bytes(view[start:end]))
+            dead = self.symbols.is_dead(self.state, difference.index, end)
         place = f"{self.label}: {place}" if self.label else place
-        return Finding(source, replace(difference, place=place, first=held), name)
+        return Finding(source, replace(difference, place=place, first=held), name, origin, dead)
 
     def text_around(self, memidx: int, start: int, end: int) -> bytes:
-        """Return the zero-terminated string that a range of memory is in."""
-        view = self.state.memories[memidx].view
-        around = bytes(view[max(start - _TEXT, 0) : end + _TEXT])
-        low = min(start, _TEXT)
-        stop = around.find(b"\0", low + end - start)
-        return around[around.rfind(b"\0", 0, low) + 1 : stop if stop >= 0 else None]
+        """Return what stands around a range of memory."""
+        return bytes(self.state.memories[memidx].view[max(start - _TEXT, 0) : end + _TEXT])
+
+    def search(self, pattern: re.Pattern[bytes]) -> Iterator[Difference]:
+        """Yield where bytes stand in memory and in arrays."""
+        for memidx, memory in self.state.memories.items():
+            for match in pattern.finditer(memory.view):
+                yield Difference("memory", memidx, "", "", "the contents", match.span())
+        for number, held in enumerate(self.state.heap):
+            within = pattern.search(held.data) if isinstance(held, Array) else None
+            if within is not None:
+                shown = within.group()[:16].hex(" ")
+                yield Difference("heap", number, f"array {number} of the heap", shown, "the contents")
+
+
+class Origins:
+    """What was read, to be found again: contents by source and by what to call them."""
+
+    def __init__(self, trace: Trace, wasi: Wasi | None) -> None:
+        self.contents: dict[str, dict[str, bytes]] = {"files": {}, "stdin": {}, "env": {}, "args": {}}
+        if wasi is None:
+            return
+        hosts = {guest: str(host) for guest, host in wasi.directories.items()}
+        for path in trace.read:
+            guest = next((g for g in hosts if path.startswith(f"{g.rstrip('/')}/")), None)
+            if guest is not None:
+                host = Path(hosts[guest]) / path[len(guest.rstrip("/")) + 1 :]
+                self.contents["files"][f"{path} (host: {host})"] = _contents(host)
+        if isinstance(wasi.stdin, bytes) and trace.stdin:
+            self.contents["stdin"]["standard input"] = wasi.stdin
+        self.contents["env"] = {name: value.encode() for name, value in variables(wasi).items() if value}
+        self.contents["args"] = {f"argument {arg!r}": arg.encode() for arg in wasi.args if arg}
+
+    def of(self, source: str, held: bytes) -> str:
+        """Return whose contents some bytes are; empty where that is not known."""
+        known = self.contents.get(source, {})
+        for name, data in known.items():
+            if any(part and part in data for part in _decoded(held)):
+                return name
+        return next(iter(known)) if source in ("files", "stdin") and len(known) == 1 else ""
+
+    def patterns(self, source: str) -> Iterator[tuple[str, re.Pattern[bytes]]]:
+        """Yield what to call contents and a pattern for their lines, in several encodings."""
+        for name, data in self.contents.get(source, {}).items():
+            lines = [line for line in {data.strip(), *data.splitlines()} if len(line.strip()) >= _LINE]
+            wanted = [re.escape(form) for line in sorted(lines)[:1000] for form in encoded(line.strip())]
+            if wanted:
+                yield name, re.compile(b"|".join(wanted))
+
+
+def _contents(path: Path) -> bytes:
+    """Return what a file holds, or where a link leads."""
+    try:
+        if path.is_symlink() and not path.is_file():
+            return str(path.readlink()).encode()
+        with path.open("rb") as file:
+            return file.read(_MOST_READ)
+    except OSError:
+        return b""
+
+
+def encoded(data: bytes) -> list[bytes]:
+    """Return bytes as they are and, where they are UTF-8, in other encodings of the same text."""
+    forms = [data]
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return forms
+    forms += [text.encode(name) for name in ("utf-16-le", "utf-16-be", "utf-32-le")]
+    if max(text, default="") < "\u0100":
+        forms.append(text.encode("latin-1"))
+    return list(dict.fromkeys(forms))
+
+
+def _decoded(held: bytes) -> Iterator[bytes]:
+    """Yield what bytes may be encoded from."""
+    yield held
+    for name in ("utf-16-le", "utf-32-le", "utf-16-be", "latin-1"):
+        try:
+            yield held.decode(name).encode()
+        except UnicodeError:
+            continue
 
 
 _Found = list[tuple[int, Difference]]  # the core instance's number, and where it differs
 
 
+class _Places:
+    """Where runs differ from the first one: each place once, memory in ranges."""
+
+    def __init__(self) -> None:
+        self._places: dict[tuple[int, str], Difference] = {}
+        self._spans: dict[tuple[int, int], list[tuple[int, int]]] = {}
+
+    def add(self, number: int, difference: Difference) -> None:
+        """Add a place in a core instance."""
+        if difference.span is None:
+            self._places.setdefault((number, difference.place), difference)
+        else:
+            key = number, difference.index
+            self._spans[key] = merged(sorted([*self._spans.get(key, ()), difference.span]), 0)
+
+    def __contains__(self, found: tuple[int, Difference]) -> bool:
+        number, difference = found
+        if difference.span is None:
+            return (number, difference.place) in self._places
+        low, high = difference.span
+        spans = self._spans.get((number, difference.index), ())
+        return any(start <= low and high <= end for start, end in spans)
+
+    def found(self) -> _Found:
+        """Return all places; ranges of memory that are close to each other are one."""
+        return [
+            (number, Difference("memory", memidx, "", "", "other bytes", span))
+            for (number, memidx), spans in self._spans.items()
+            for span in merged(spans, _GAP)
+        ] + [(number, difference) for (number, _), difference in self._places.items()]
+
+    def parts(self) -> _Found:
+        """Return all places; ranges of memory are apart where some byte between them is the same."""
+        return [
+            (number, Difference("memory", memidx, "", "", "other bytes", span))
+            for (number, memidx), spans in self._spans.items()
+            for span in spans
+        ] + [(number, difference) for (number, _), difference in self._places.items()]
+
+
+Run = Callable[[World], Session]
+
+
+class Dependence:
+    """What the state after initialisation depends on: the first run, and others beside it.
+
+    Attributes:
+        cores: the states of the first run, by core instance.
+        failures: the sources under whose change initialisation failed, and how.
+    """
+
+    def __init__(
+        self, cores: Sequence[tuple[Module, State]], run: Run, first: World, sources: frozenset[str]
+    ) -> None:
+        self.cores = cores
+        self.failures: dict[str, str] = {}
+        self._run = run
+        self._first = first
+        self._sources = frozenset(source for source in sources if self._can_change(source))
+
+    def _can_change(self, source: str) -> bool:
+        wasi = self._first.wasi
+        if source in ("env", "args"):
+            return wasi is not None and bool(variables(wasi) if source == "env" else wasi.args)
+        return True
+
+    def own(self, runs: int) -> _Places:
+        """Return where runs differ in which nothing is changed."""
+        return self._places("other", (self._first for _ in range(runs)), None)
+
+    def sources(self) -> Iterator[tuple[str, _Places]]:
+        """Yield each source that was asked for, and where the state depends on it."""
+        if not self._sources:
+            return
+        together = (changed(self._first, self._sources, number) for number in range(1, RUNS + 1))
+        every: _Places | None = self._places("", together, None)
+        if self.failures.pop("", None) is not None:
+            every = None
+        elif every is not None and not every.parts():
+            return
+        for source in SOURCES:
+            if source in self._sources:
+                yield source, self._places(source, others(self._first, source), every)
+
+    def _places(self, source: str, worlds: Iterable[World], every: _Places | None) -> _Places:
+        """Return where runs differ from the first; enough of them where they differ in ``every`` place.
+
+        Whoever checks what it reads may fail at other contents; one run that goes well says enough of them.
+        """
+        places, went_well = _Places(), False
+        for world in worlds:
+            try:
+                session = self._run(world)
+            except TrapError as error:
+                if source not in _CONTENTS or not went_well:
+                    self.failures[source] = str(error)
+                continue
+            went_well = True
+            if source in _CONTENTS:
+                self.failures.pop(source, None)
+            with session:
+                for number, (core, other) in enumerate(zip(self.cores, session.states(), strict=True)):
+                    for difference in differences(core, other[1:]):
+                        places.add(number, difference)
+            if every is not None and all(part in places for part in every.parts()):
+                break
+        return places
+
+
 class _Audit:
     """One audit: the first run, and the others beside it."""
 
-    def __init__(
-        self,
-        first: Session,
-        trace: Trace,
-        run: Callable[[Deterministic, Wasi | None], Session],
-        wasi: Wasi | None,
-    ) -> None:
+    def __init__(self, first: Session, trace: Trace, run: Run, world: World) -> None:
         self._cores = [_Core(*core, Symbols(core[1])) for core in first.states()]
         self._trace = trace
-        self._run = run
-        self._wasi = None if wasi is None else _silent(wasi)
-        self._failures: dict[str, str] = {}
+        self._wasi = world.wasi
+        self._asked = asked(trace.calls, stdin=trace.stdin)
+        self._dependence = Dependence(
+            [(core.module, core.state) for core in self._cores], run, world, self._asked
+        )
+        self._origins = Origins(trace, world.wasi)
 
     def result(self) -> Audit:
-        own = self._differences("other", [(Deterministic(network=True, start=_START), self._wasi)])
-        found = {"other": own}
-        for source, changed in self._changes():
-            found[source] = _without(self._differences(source, changed), own)
+        own = self._dependence.own(RUNS if is_uncontrolled(self._trace) else 1)
+        found = {"other": own.found()}
+        for source, places in self._dependence.sources():
+            found[source] = [place for place in places.found() if place not in own]
+        failures = self._dependence.failures
+        for source in failures:
+            found.setdefault(source, []).extend(self._searched(source, found[source]))
         findings = [
-            self._cores[number].finding(source, difference)
+            self._cores[number].finding(source, difference, self._origins)
             for source in SOURCES
             for number, difference in found.get(source, ())
         ]
+        named = {finding.origin for finding in findings}
+        read = (n for s in ("files", "stdin") for n in self._origins.contents[s] if n not in named)
         return Audit(
             tuple(findings),
             dict(self._trace.calls.most_common()),
             tuple(self._trace.files),
             dict(self._trace.open),
             self._variables(found.get("env", ())),
-            self._failures,
+            dict(failures),
             tuple(self._trace.unobserved),
+            tuple(source for source in SOURCES if source in self._asked),
+            tuple(read),
         )
 
-    def _changes(self) -> Iterator[tuple[str, list[tuple[Deterministic, Wasi | None]]]]:
-        """Yield the sources that were asked for, and how to change each of them."""
-        called = {name for _, name in self._trace.calls}
-        worlds = {
-            "random": [Deterministic(network=True, seed=seed, start=_START) for seed in (1, 2)],
-            "clock": [
-                Deterministic(network=True, start=_START + 123_456_789_012_345_678, step=1_234_567),
-                Deterministic(network=True, start=_START + 45_678_901_234_567_890, step=7_654_321),
-            ],
-            "files": [Deterministic(network=True, start=_START, reverse=True)],
-        }
-        for source, asks in _ASKS.items():
-            if not called & asks:
-                continue
-            if source == "env":
-                variables = _variables(self._wasi)
-                if self._wasi is not None and variables:
-                    first = Deterministic(network=True, start=_START)
-                    yield (
-                        source,
-                        [
-                            (first, replace(self._wasi, inherit_env=False, env=_shifted(variables, by)))
-                            for by in (1, 2)
-                        ],
-                    )
-            else:
-                yield source, [(world, self._wasi) for world in worlds[source]]
-
-    def _differences(self, source: str, changed: Sequence[tuple[Deterministic, Wasi | None]]) -> _Found:
-        """Return where changed runs differ from the first, each place once and memory in ranges."""
-        places: dict[tuple[int, str], Difference] = {}
-        for world, wasi in changed:
-            try:
-                session = self._run(world, wasi)
-            except TrapError as error:
-                self._failures[source] = str(error)
-                continue
-            with session:
-                for number, (core, other) in enumerate(zip(self._cores, session.states(), strict=True)):
-                    for difference in differences((core.module, core.state), other[1:]):
-                        places.setdefault((number, difference.place), difference)
-        ranges: dict[tuple[int, int], list[tuple[int, int]]] = {}
-        for (number, _), difference in places.items():
-            if difference.span is not None:
-                ranges.setdefault((number, difference.index), []).append(difference.span)
-        found = [
-            (number, Difference("memory", memidx, "", "", "other bytes", span))
-            for (number, memidx), spans in ranges.items()
-            for span in merged(sorted(spans), _GAP)
-        ]
-        return found + [(number, d) for (number, _), d in places.items() if d.span is None]
+    def _searched(self, source: str, found: _Found) -> Iterator[tuple[int, Difference]]:
+        """Yield where contents stand that could not be changed."""
+        if found:
+            return
+        for _, pattern in self._origins.patterns(source):
+            for number, core in enumerate(self._cores):
+                for difference in core.search(pattern):
+                    yield number, difference
 
     def _variables(self, found: Iterable[tuple[int, Difference]]) -> tuple[str, ...]:
         """Return the variables whose values stand where the environment made a difference."""
@@ -284,40 +429,14 @@ class _Audit:
         for number, difference in found:
             if difference.span is not None:
                 text = self._cores[number].text_around(difference.index, *difference.span)
-                variables = _variables(self._wasi).items()
-                names |= {name for name, value in variables if value and value.encode() in text}
+                for name, value in self._origins.contents["env"].items():
+                    if any(form in text for form in encoded(value)):
+                        names.add(name)
         return tuple(sorted(names))
 
 
-def _variables(wasi: Wasi | None) -> dict[str, str]:
-    """Return the variables that a guest sees."""
-    if wasi is None:
-        return {}
-    return {**os.environ, **wasi.env} if wasi.inherit_env else dict(wasi.env)
-
-
-def _shifted(variables: Mapping[str, str], by: int) -> dict[str, str]:
-    """Return variables of the same lengths whose letters and digits are others of their kind."""
-    kinds = ("abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "0123456789")
-    table = str.maketrans({kind[i]: kind[(i + by) % len(kind)] for kind in kinds for i in range(len(kind))})
-    return {name: value.translate(table) for name, value in variables.items()}
-
-
-def _without(found: _Found, own: _Found) -> _Found:
-    """Return the differences that are not where two runs of the same kind differ, too."""
-    places = {(number, d.place) for number, d in own if d.span is None}
-    spans = [(number, d.index, *d.span) for number, d in own if d.span is not None]
-    return [
-        (number, difference)
-        for number, difference in found
-        if (number, difference.place) not in places
-        and not (
-            difference.span is not None
-            and any(
-                (number, difference.index) == (core, memidx)
-                and low <= difference.span[0]
-                and difference.span[1] <= high
-                for core, memidx, low, high in spans
-            )
-        )
-    ]
+def is_uncontrolled(trace: Trace) -> bool:
+    """Whether something was called that no made-up world makes up."""
+    known = ("wasi_snapshot_preview1", "wasi:")
+    called = any(not module.startswith(known) for module, _ in trace.calls)
+    return called or any(not module.startswith("wasi:") for module, _ in trace.unobserved)

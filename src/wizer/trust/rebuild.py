@@ -44,7 +44,7 @@ def restated(original: Module, snapshot: Module, state: State) -> State | None:
         elements=dict(_elements(original, snapshot, state, dropped_elements)),
         imported=state.imported,
         heap=state.heap,
-        kept=state.kept,
+        borrowed=state.borrowed,
     )
     return found if _is_within(original, found) else None
 

@@ -11,11 +11,13 @@ https://github.com/WebAssembly/tool-conventions/blob/main/Linking.md
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from wizer.binary.module import Module
 from wizer.binary.names import name_map, subsections
 from wizer.binary.reader import Reader
+from wizer.binary.values import Number
+from wizer.core.state import State
 from wizer.errors import ParseError
 
 _DATA_NAMES = 9  # subsection of the name section
@@ -39,10 +41,23 @@ class Symbols:
         self._symbols = sorted([*_linked(module, self._segments), *((v, v, name) for v, name in named)])
         bounds = {name: value for (name, _), value in constants.items()}
         self._stack_top = bounds.get("__stack_high", bounds.get("__stack_pointer"))
+        self._stack_pointer = _stack_pointer(module)
+        self._stack_low = self._lowest(module, bounds)
         ends = [end for memidx, _, end, _ in self._segments if memidx == 0]
         self._heap = bounds.get("__heap_base") or max(
             [self._stack_top or 0, bounds.get("__data_end", 0), *ends]
         )
+
+    def _lowest(self, module: Module, bounds: Mapping[str, int]) -> int | None:
+        """Return where the stack ends below, None where that is not certain."""
+        if "__stack_low" in bounds:
+            return bounds["__stack_low"]
+        pointer = None if self._stack_pointer is None else module.globals[self._stack_pointer].init
+        top = None if pointer is None or pointer.value is None else pointer.value[1]
+        if top is None:
+            return None
+        starts = [start for memidx, start, end, _ in self._segments if memidx == 0 and end > start]
+        return 0 if all(start >= top for start in starts) and starts else None
 
     def name(self, memidx: int, address: int) -> str:
         """Return what is at an address: ``table+0x10``, ``stack``, ``heap``; else nothing."""
@@ -61,12 +76,38 @@ class Symbols:
             return "stack"
         return "uninitialised data"
 
+    def is_dead(self, state: State, memidx: int, end: int) -> bool:
+        """Whether what stands before ``end`` is in the stack, below its pointer: no call can read it.
+
+        That is only said where it is certain: where nothing but the stack can be there.
+        """
+        pointer = state.globals.get(self._stack_pointer) if self._stack_pointer is not None else None
+        if memidx or not isinstance(pointer, Number) or self._stack_low is None:
+            return False
+        return self._stack_low < end <= pointer.bits
+
     def _symbol(self, address: int) -> str:
         at = bisect_right(self._symbols, (address, 1 << 64, "")) - 1
         if at < 0:
             return ""
         start, end, name = self._symbols[at]
         return _offset(name, address - start) if address < end or address == start else ""
+
+
+def _stack_pointer(module: Module) -> int | None:
+    """Return the global that points at the stack, by name or as ``wasm-ld`` writes it: the first of all."""
+    named = next(
+        (i for (kind, i), n in module.names.items() if (kind, n) == ("global", "__stack_pointer")), None
+    )
+    if named is not None:
+        return named
+    first = module.globals[0] if module.globals else None
+    if first is None or not first.type.mutable or first.type.valtype != "i32" or first.init is None:
+        return None
+    others = sum(global_.type.mutable for global_ in module.globals)
+    value = first.init.value
+    aligned = value is not None and value[0] == "i32" and bool(value[1]) and not (value[1] or 1) % 16
+    return 0 if aligned and others == 1 else None
 
 
 def _offset(name: str, offset: int) -> str:
