@@ -18,7 +18,7 @@ from wizer.binary.assemble import Chunk
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import Module
 from wizer.binary.sections import Section, section_header
-from wizer.binary.segments import DataSegment, ElementSegment
+from wizer.binary.segments import ElementSegment
 from wizer.binary.types import FuncType
 from wizer.binary.uses import Kind, Use, expr_uses, uses_from
 from wizer.binary.vectors import encode_name
@@ -101,11 +101,18 @@ def without_previous(module: Module, state: State) -> tuple[Module, State]:
         state,
         tables={index: table for index, table in state.tables.items() if index < tables},
         globals={index: value for index, value in state.globals.items() if index < globals_},
-        elements={index: refs for index, refs in state.elements.items() if index not in elements},
-        dropped_elements=state.dropped_elements.difference(elements),
-        dropped_data=state.dropped_data.difference(data),
+        elements={
+            _moved(index, elements): refs for index, refs in state.elements.items() if index not in elements
+        },
+        dropped_elements=frozenset(_moved(i, elements) for i in state.dropped_elements.difference(elements)),
+        dropped_data=frozenset(_moved(i, data) for i in state.dropped_data.difference(data)),
     )
     return stripped, rest
+
+
+def _moved(index: int, gone: range) -> int:
+    """Return the index of a segment where those of a range are gone."""
+    return index - len(gone) if index >= gone.stop else index
 
 
 def is_marker(module: Module, section: Section) -> bool:
@@ -151,18 +158,11 @@ def _is_there(module: Module, appended: Appended) -> bool:
         and elements_end <= len(module.elements)
         and data_end <= len(module.data)
         and appended.data_count in (0, 1)
-        # What follows and is referred to by index would get another one.
-        and not (appended.elements and _has_passive(module.elements[elements_end:]))
-        and not (appended.data and _has_passive(module.data[data_end:]))
     )
 
 
 def _is_restore(module: Module, start: int | None) -> bool:
     return start == len(module.funcs) - 1 and module.functype(start) == FuncType((), ())
-
-
-def _has_passive(segments: Sequence[ElementSegment] | Sequence[DataSegment]) -> bool:
-    return any(segment.mode == "passive" for segment in segments)
 
 
 def _is_used(module: Module, appended: Appended) -> bool:
