@@ -82,7 +82,7 @@ class Callbacks:
             waits, active = HERE.waits, self._active
             try:
                 try:
-                    HERE.waits, self._active = False, active + 1
+                    self._active = active + 1
                     if len(self._entered) > active + 1:
                         raise lost()
                     call(*arguments[:-2])

@@ -25,6 +25,7 @@ from wasmtime._value import Val
 
 from wizer.binary.types import FuncType, SubType, ValType, hierarchy
 from wizer.binary.values import Number
+from wizer.engine.interrupts import raising
 from wizer.records import record
 
 Extern: TypeAlias = (
@@ -341,7 +342,11 @@ def _call_host(
     store = host.store()
     assert store is not None
     given = [from_engine(store, raw) for raw in (ffi.wasmtime_val_t * nargs).from_address(args or 1)]
-    returned = host.function(Caller(caller), *given) if host.wants_caller else host.function(*given)
+    if host.wants_caller:
+        returned = host.function(Caller(caller), *given)
+    else:
+        with raising():
+            returned = host.function(*given)
     values = (returned,) if nresults == 1 else () if returned is None else tuple(returned)  # type: ignore[arg-type]
     out = (ffi.wasmtime_val_t * nresults).from_address(results or 1)
     for i, (kind, value) in enumerate(zip(host.result_kinds, values, strict=True)):
@@ -386,7 +391,7 @@ def new_function(
         engine_type: a pointer to the type.
         result_kinds: the kinds of its results.
         function: called with Python values; None for no results, one, or several.
-        wants_caller: whether its first argument is a `Caller`.
+        wants_caller: whether its first argument is a `Caller`. It is one of ours then, and signals wait.
     """
     from wizer.engine.callbacks import callbacks_of, trap_for
 

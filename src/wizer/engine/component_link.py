@@ -10,6 +10,7 @@ import wasmtime.component as wc
 
 from wizer.engine.compile import Compiled
 from wizer.engine.component_host import define_function, define_resource
+from wizer.engine.interrupts import raising
 from wizer.engine.messages import causes
 from wizer.engine.trace import Trace
 from wizer.engine.wasi import Wasi
@@ -99,5 +100,10 @@ def _no_destructor(_store: object, _rep: int) -> None:
 
 
 def _without_store(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a function, which is given the store first."""
-    return lambda _store, *args: function(*args)
+    """Wrap a function of the caller's, for the engine, which gives it the store first."""
+
+    def call(_store: object, *args: Any) -> Any:
+        with raising():
+            return function(*args)
+
+    return call

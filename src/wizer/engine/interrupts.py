@@ -78,7 +78,7 @@ class Handlers:
     def enter(self) -> None:
         """Begin to listen, for one more watchdog's guest."""
         with self._lock:
-            if not self._guests:
+            if sys.unraisablehook != self._unraisable:
                 self._hook, sys.unraisablehook = sys.unraisablehook, self._unraisable
             self._guests += 1
 
@@ -96,8 +96,8 @@ class Handlers:
     def _unraisable(self, lost: Any) -> None:
         """Take what was raised in a callback where the callback could not catch it; it ends the guest."""
         where = getattr(lost.object, "__name__", lost.err_msg or "")
-        if HERE.watchdog is not None and lost.exc_value is not None and CALLBACK in where:
-            HERE.watchdog.stop(lost.exc_value)
+        if HERE.watchdog is not None and CALLBACK in where:
+            HERE.watchdog.stop(lost.exc_value or lost.exc_type())  # another thread sets a class only
         else:
             self._hook(lost)
 

@@ -74,6 +74,7 @@ class Watchdog:
         self._stop: BaseException | None = None  # why the guest is being stopped
         self._stopped = 0  # the run that was stopped last
         self._previous_fd: int | None = None  # the wakeup fd that ours replaced
+        self._handles = False  # our handler of SIGINT has replaced the default one
         self._thread: threading.Thread | None = None
         self._ends: tuple[io.RawIOBase, io.RawIOBase] | None = None  # writing to the second wakes the thread
         if limits.fuel is not None:
@@ -147,10 +148,10 @@ class Watchdog:
         except BaseException as error:
             failure = error
         finally:
-            self._leave(depth)
-            HERE.watchdog, HERE.waits = before
-            if not depth:
-                self._unlisten()
+            try:
+                self._leave(depth)
+            finally:
+                HERE.watchdog, HERE.waits = before
         self._judge(failure)
 
     def _judge(self, failure: BaseException | None) -> None:
@@ -206,6 +207,7 @@ class Watchdog:
             self._used += time.monotonic() - self._started
             self._store.set_epoch_deadline(1)
         HANDLERS.leave()
+        self._unlisten()
 
     def _start(self) -> None:
         """Start the thread."""
@@ -231,19 +233,24 @@ class Watchdog:
         import signal
 
         with contextlib.suppress(ValueError):  # a subinterpreter: signals are not its business
-            self._previous_fd = signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+            previous = signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+            self._previous_fd = -1 if previous == wake.fileno() else previous
             if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                self._handles = True
                 signal.signal(signal.SIGINT, handle)
 
     def _unlisten(self) -> None:
         """Hand signals back to whoever listened before."""
-        if self._previous_fd is not None:
-            import signal
+        if self._previous_fd is None:
+            return
+        import signal
 
-            signal.set_wakeup_fd(self._previous_fd, warn_on_full_buffer=False)
-            self._previous_fd = None
-            if signal.getsignal(signal.SIGINT) is handle and HERE.watchdog is None:
-                signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.set_wakeup_fd(self._previous_fd, warn_on_full_buffer=False)
+        self._previous_fd = None
+        if self._handles:
+            self._handles = False
+            if signal.getsignal(signal.SIGINT) is handle:
+                signal.signal(signal.SIGINT, signal.default_int_handler)  # what has come is handled first
 
     def heard(self, signals: bytes) -> None:
         """Do what is to be done now that ``signals`` have arrived, or none, and time has passed."""
