@@ -87,7 +87,7 @@ class RunOptions:
     warnings: tuple[str, ...] = ()
 
 
-def run_options(arguments: Arguments, *, audit: bool = False) -> RunOptions:
+def run_options(arguments: Arguments, *, audit: bool = False, reports: bool = False) -> RunOptions:
     """Give the arguments of a run, or of ``wizer audit``, their meaning.
 
     Raises:
@@ -98,7 +98,7 @@ def run_options(arguments: Arguments, *, audit: bool = False) -> RunOptions:
         if arguments.has(name):
             raise UsageError(f"the argument '{BY_NAME[name].display}' is not supported: {reason}")
     for name in AUDIT_ONLY:
-        if arguments.has(name) and not audit:
+        if arguments.has(name) and not (audit or (reports and name == "json")):
             raise UsageError(f"unexpected argument '--{name}' found: it belongs to `wizer audit`")
     _check_target(arguments)
     for text in arguments.values("init-func"):

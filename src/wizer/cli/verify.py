@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from wizer.cli.files import read
 from wizer.cli.options import make_flags, make_options, make_wasi, run_options
@@ -12,19 +13,31 @@ from wizer.cli.signals import watched
 from wizer.cli.spec import OPTIONS, Takes
 from wizer.records import replace
 
+if TYPE_CHECKING:
+    from wizer.trust.differences import Difference
+
 USAGE = """\
 Check a snapshot against the module that it was made from
 
 Usage: wizer verify [OPTIONS] <ORIGINAL> <SNAPSHOT>
 
 ORIGINAL is initialised with the options that SNAPSHOT was made with (`wizer --help` lists them), SNAPSHOT is
-instantiated as it is, and their states are compared: memories, globals, tables, objects, segments; then what
-they export and import, bodies and custom sections; then SNAPSHOT with a snapshot of itself.
+instantiated as it is, and has to be, byte for byte, what its own state makes of ORIGINAL; then their states
+are compared: memories, globals, tables, objects, segments; then SNAPSHOT with a snapshot of itself.
 
-Exit status: 0 the same; 1 the first difference is named; 3 not to be decided, for two runs of ORIGINAL differ
-from each other there (--deterministic makes both the same).
+Options, beside those of a run:
+      --json                      Print all differences as a JSON document
+
+The JSON document is an object of
+  verdict      "same", "different" or "undecided"
+  differences  a list of objects: kind (memory, global, table, heap, segment, export, body, …) and its index;
+               place, for people; range, a list of the first address and the one after the last, or null;
+               original and snapshot, what the one and the other have there
+
+Exit status: 0 the same; 1 different: the first differences are named; 3 not to be decided, for what differs
+can come from chance, time or the outside (--deterministic makes chance and time the same).
 """
-UNDECIDED = 3
+DIFFERENT, UNDECIDED = 1, 3
 
 
 def main(argv: Sequence[str]) -> int:
@@ -41,13 +54,13 @@ def main(argv: Sequence[str]) -> int:
         return 0
     if len(positions) != 2:
         raise UsageError("the following required arguments were not provided:\n  <ORIGINAL> <SNAPSHOT>")
-    options = run_options(arguments)
+    options = run_options(arguments, reports=True)
     flags = make_flags(options)
     wasi = make_wasi(options, flags)
     from wizer.binary.module import parse_module
     from wizer.binary.sections import is_component
     from wizer.engine.text import to_binary
-    from wizer.trust.verify import VerificationError, verify_with
+    from wizer.trust.verify import MOST, VerificationError, verify_with
 
     with watched():
         original = to_binary(read(options.input, "failed to open input file"))
@@ -55,14 +68,39 @@ def main(argv: Sequence[str]) -> int:
         if not is_component(original):
             names = parse_module(original).exports_by_name
             options = replace(options, rename={d: s for d, s in options.rename.items() if s in names})
+        reports = arguments.has("json")
+        most = None if reports else MOST
         try:
-            verify_with(make_options(options, flags, wasi), original, snapshot)
+            verify_with(make_options(options, flags, wasi), original, snapshot, most=most)
         except VerificationError as error:
-            if not error.undecided:
+            if reports:
+                _report("undecided" if error.undecided else "different", error.differences)
+            elif not error.undecided:
                 raise
-            say(f"Error: {error}")
-            return UNDECIDED
+            else:
+                say(f"Error: {error}")
+            return UNDECIDED if error.undecided else DIFFERENT
+    if reports:
+        _report("same", ())
     return 0
+
+
+def _report(verdict: str, differences: Sequence[Difference]) -> None:
+    """Print the JSON document."""
+    import json
+
+    found = [
+        {
+            "kind": difference.kind,
+            "index": difference.index,
+            "place": difference.place,
+            "range": difference.span,
+            "original": difference.first,
+            "snapshot": difference.second,
+        }
+        for difference in differences
+    ]
+    print(json.dumps({"verdict": verdict, "differences": found}, indent=2))
 
 
 def _positionals(argv: Sequence[str]) -> Iterator[int]:

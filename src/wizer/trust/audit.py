@@ -21,6 +21,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -40,6 +41,7 @@ from wizer.trust.worlds import FIRST, RUNS, SOURCES, World, asked, changed, othe
 _TEXT: Final = 4096  # bytes of a string looked at on either side
 _GAP: Final = 7  # equal bytes between two that differ that still are one range
 _MOST_READ: Final = 1 << 24  # bytes of a file that are searched for
+_WORD: Final = 8  # bytes
 _LINE: Final = 6  # bytes: shorter ones are found everywhere
 
 # What initialisation reads is content: its bytes are in the output wherever they stand.
@@ -129,10 +131,9 @@ def audit_with(
         return initialized(binary, given, initialize)
 
     trace = Trace()
-    silent = None if options.wasi is None else _silent(options.wasi)
-    printing = World(FIRST, silent if quiet else options.wasi)
-    with run(printing, trace) as first:
-        return _Audit(first, trace, run, World(FIRST, silent)).result()
+    world = World(FIRST, None if options.wasi is None else silent(options.wasi))
+    with run(world if quiet else World(FIRST, options.wasi), trace) as first:
+        return _Audit(first, trace, run, world).result()
 
 
 def with_input(options: Options, wasm: bytes) -> Options:
@@ -149,7 +150,8 @@ def with_input(options: Options, wasm: bytes) -> Options:
     return options.changed(wasi=replace(wasi, stdin=data))
 
 
-def _silent(wasi: Wasi) -> Wasi:
+def silent(wasi: Wasi) -> Wasi:
+    """Return what the guest sees of the host, but that it prints nothing."""
     return replace(wasi, stdout="null", stderr="null")
 
 
@@ -265,7 +267,7 @@ def _decoded(held: bytes) -> Iterator[bytes]:
 _Found = list[tuple[int, Difference]]  # the core instance's number, and where it differs
 
 
-class _Places:
+class Places:
     """Where runs differ from the first one: each place once, memory in ranges."""
 
     def __init__(self) -> None:
@@ -287,6 +289,28 @@ class _Places:
         low, high = difference.span
         spans = self._spans.get((number, difference.index), ())
         return any(start <= low and high <= end for start, end in spans)
+
+    def explains(self, number: int, difference: Difference) -> bool:
+        """Whether runs differ where another difference is, but for some bytes of words that do."""
+        if difference.span is None:
+            return (number, difference.place) in self._places
+        position, end = difference.span
+        for low, high in self._spans.get((number, difference.index), ()):
+            if low & -_WORD <= position < high:
+                position = -(-high // _WORD) * _WORD
+        return position >= end
+
+    @property
+    def size(self) -> int:
+        """How many places and bytes of memory there are."""
+        return len(self._places) + sum(high - low for spans in self._spans.values() for low, high in spans)
+
+    def changes_shape(self) -> bool:
+        """Whether runs differ in more than numbers: in sizes, tables, objects or segments."""
+        return any(
+            difference.kind in ("table", "heap", "segment") or place.startswith("size of")
+            for (_, place), difference in self._places.items()
+        )
 
     def found(self) -> _Found:
         """Return all places; ranges of memory that are close to each other are one."""
@@ -331,16 +355,25 @@ class Dependence:
             return wasi is not None and bool(variables(wasi) if source == "env" else wasi.args)
         return True
 
-    def own(self, runs: int) -> _Places:
+    def own(self, runs: int) -> Places:
         """Return where runs differ in which nothing is changed."""
         return self._places("other", (self._first for _ in range(runs)), None)
 
-    def sources(self) -> Iterator[tuple[str, _Places]]:
+    def growing(self) -> Iterator[Places]:
+        """Yield where runs differ in which all is changed at once, after one run, two runs, and so on."""
+        places = Places()
+        for number in count():
+            failure = self._compare(places, changed(self._first, self._sources, number))
+            if failure is not None:
+                self.failures[""] = failure
+            yield places
+
+    def sources(self) -> Iterator[tuple[str, Places]]:
         """Yield each source that was asked for, and where the state depends on it."""
         if not self._sources:
             return
         together = (changed(self._first, self._sources, number) for number in range(1, RUNS + 1))
-        every: _Places | None = self._places("", together, None)
+        every: Places | None = self._places("", together, None)
         if self.failures.pop("", None) is not None:
             every = None
         elif every is not None and not every.parts():
@@ -349,29 +382,34 @@ class Dependence:
             if source in self._sources:
                 yield source, self._places(source, others(self._first, source), every)
 
-    def _places(self, source: str, worlds: Iterable[World], every: _Places | None) -> _Places:
+    def _places(self, source: str, worlds: Iterable[World], every: Places | None) -> Places:
         """Return where runs differ from the first; enough of them where they differ in ``every`` place.
 
         Whoever checks what it reads may fail at other contents; one run that goes well says enough of them.
         """
-        places, went_well = _Places(), False
+        places, went_well = Places(), False
         for world in worlds:
-            try:
-                session = self._run(world)
-            except TrapError as error:
-                if source not in _CONTENTS or not went_well:
-                    self.failures[source] = str(error)
-                continue
-            went_well = True
-            if source in _CONTENTS:
+            failure = self._compare(places, world)
+            went_well |= failure is None
+            if failure is not None and not (went_well and source in _CONTENTS):
+                self.failures[source] = failure
+            elif source in _CONTENTS:
                 self.failures.pop(source, None)
-            with session:
-                for number, (core, other) in enumerate(zip(self.cores, session.states(), strict=True)):
-                    for difference in differences(core, other[1:]):
-                        places.add(number, difference)
             if every is not None and all(part in places for part in every.parts()):
                 break
         return places
+
+    def _compare(self, places: Places, world: World) -> str | None:
+        """Add where a run differs from the first one; return why it failed, if it did."""
+        try:
+            session = self._run(world)
+        except TrapError as error:
+            return str(error)
+        with session:
+            for number, (core, other) in enumerate(zip(self.cores, session.states(), strict=True)):
+                for difference in differences(core, other[1:]):
+                    places.add(number, difference)
+        return None
 
 
 class _Audit:

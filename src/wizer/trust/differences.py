@@ -41,6 +41,7 @@ from wizer.records import record
 
 _PIECE = 1 << 20  # bytes of memory compared at once
 _SHOWN = 8  # bytes or steps shown of a long difference
+_TEXT = 3  # bytes: fewer that are printable are so by chance
 
 
 @record
@@ -378,8 +379,13 @@ def _number(value: Number) -> str:
 
 
 def _bytes(view: memoryview | bytes, start: int, end: int) -> str:
-    shown = bytes(view[start : min(end, start + _SHOWN)]).hex(" ")
-    return shown if end - start <= _SHOWN else f"{shown} …"
+    data = bytes(view[start : min(end, start + _SHOWN)])
+    shown = data.hex(" ") + ("" if end - start <= _SHOWN else " …")
+    return f"{shown} ({data.decode('ascii')!r})" if len(data) >= _TEXT and _is_text(data) else shown
+
+
+def _is_text(data: bytes) -> bool:
+    return data.isascii() and data.decode("ascii").isprintable()
 
 
 def _length(held: Sequence[object] | memoryview, unit: str) -> str:

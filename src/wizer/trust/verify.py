@@ -1,12 +1,16 @@
 """Verifying a snapshot: it is instantiated afresh, and must be what it was made from, item by item.
 
-Its state is captured as an original's is and compared with that one's; what it promises whatever its state
-is checked; and a snapshot of it, taken at once, must have the same state and be no longer.
+What it promises whatever its state is, is checked; its bytes have to be those that its own state comes to
+(`wizer.trust.rebuild`); and its state is compared with the original's. Where only that differs, and
+initialisation has asked for chance, time or the outside, it is run in other worlds: what differs between
+these as well is no proof of anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from time import monotonic
 from typing import Final, TypeAlias, Unpack
 
 from wizer.binary.assemble import Chunk
@@ -14,32 +18,39 @@ from wizer.binary.module import Module, parse_module
 from wizer.core.exports import final_exports
 from wizer.core.previous import without_previous
 from wizer.core.state import State
-from wizer.engine.deterministic import Deterministic
 from wizer.engine.text import Wasm, to_binary
+from wizer.engine.trace import Trace
 from wizer.errors import WizerError
 from wizer.options import ExportChanges, Options
 from wizer.records import replace
 from wizer.session import Initialize, Session, export_changes, initialized
+from wizer.trust.audit import Dependence, Places, is_uncontrolled, silent, with_input
 from wizer.trust.differences import Difference, differences
 from wizer.trust.promises import broken_promises
 from wizer.trust.rebuild import first_difference, item_differences, restated
+from wizer.trust.symbols import Symbols
+from wizer.trust.worlds import FIRST, World, asked
 
-_MOST = 100  # differences in an error
-_WORD = 8  # bytes
-_PIECE = 1 << 20  # bytes compared at once
+MOST: Final = 100  # differences in an error
+_SHOWN: Final = 10  # differences in its text
+_PIECE: Final = 1 << 20  # bytes compared at once
+
+# Runs of the original before a snapshot is called false: at least, and at most, and for how long.
+_RUNS: Final = (42, 1000)
+_SECONDS: Final = 4.0
 
 
 class VerificationError(WizerError):
     """A snapshot is not what it was made from.
 
     Attributes:
-        differences: where, the first of them in the message; at most a hundred.
-        undecided: whether two runs of the original differ at all these places, too: initialisation depends
-            on chance or time, and only a `deterministic` run can be compared with another.
+        differences: where, the first of them in the message; at most a hundred unless all were asked for.
+        undecided: whether all of these may come from chance, time or the outside, as other runs of the
+            original show: only a `deterministic` run can be compared with another.
     """
 
     def __init__(self, found: Sequence[Difference], *, undecided: bool = False) -> None:
-        first = found[0]
+        first, rest = found[0], found[1:]
         if undecided:
             message = "the snapshot cannot be verified: two runs of the original differ from each other"
             causes = [
@@ -49,10 +60,10 @@ class VerificationError(WizerError):
             ]
         else:
             message = f"the snapshot is not what it was made from: {sentence(first)}"
-            rest = len(found) - 1
-            causes = [f"{rest} more differences, the next at {found[1].place}"] if rest else []
+            causes = [f"{len(rest)} more differences, the next at {rest[0].place}"] if rest else []
+            causes += [sentence(difference) for difference in rest[:_SHOWN]]
         super().__init__(message, causes)
-        self.differences: tuple[Difference, ...] = tuple(found)
+        self.differences = tuple(found)
         self.undecided = undecided
 
 
@@ -63,35 +74,85 @@ def sentence(difference: Difference) -> str:
 
 
 def verify_with(
-    options: Options, original: Wasm, snapshot: Wasm, *, initialize: Initialize | None = None
+    options: Options,
+    original: Wasm,
+    snapshot: Wasm,
+    *,
+    initialize: Initialize | None = None,
+    most: int | None = MOST,
 ) -> None:
     """Initialise ``original`` and check that ``snapshot`` is a snapshot of it.
 
     Args:
-        options: those that the snapshot was made with.
+        options: those that the snapshot was made with. Every run sees the same standard input.
         original: the module.
         snapshot: what was made of it.
         initialize: initialises in a session, in the place of the functions that ``options`` name.
+        most: how many differences are looked for; None: all.
 
     Raises:
         VerificationError: it is not; the first difference is named.
         WizerError: a module is invalid, or initialisation failed.
     """
-    binary = to_binary(snapshot)
-    with initialized(original, options, initialize) as session:
-        try:
-            verify_session(session, binary, **export_changes(options))
-        except VerificationError as error:
-            if options.world is not None:
-                raise
-            with initialized(original, options.changed(deterministic=_ELSEWHERE), initialize) as another:
-                raise without_own(error, session, another) from None
+    binary, frozen = to_binary(original), to_binary(snapshot)
+    options = with_input(options, binary)
+    trace = options.trace or Trace()
+
+    def run(world: World) -> Session:
+        given = options.changed(wasi=world.wasi, deterministic=world.settings, trace=None)
+        return initialized(binary, given, initialize)
+
+    with initialized(binary, options.changed(trace=trace), initialize) as session:
+        broken, states = checked(session, frozen, most, **export_changes(options))
+        if broken or (states and options.world is not None):
+            raise VerificationError([*broken, *states])
+        if states:
+            rest = _decided(states, _Others(run, session, trace, options))
+            raise VerificationError(rest or states, undecided=not rest)
 
 
-# Chance and time of another run than the first.
-_ELSEWHERE: Final = Deterministic(
-    network=True, seed="elsewhere", start=123_456_789_012_345_678, step=1_234_567
-)
+class _Others:
+    """Other runs of the original, in which all that initialisation asked for is changed at once."""
+
+    def __init__(
+        self, run: Callable[[World], Session], session: Session, trace: Trace, options: Options
+    ) -> None:
+        sources = asked(trace.calls, stdin=trace.stdin)
+        self.possible = bool(sources) or is_uncontrolled(trace)
+        self.labels = [label for label, _, _ in session.states()]
+        cores = [without_previous(module, state) for _, module, state in session.states()]
+        first = World(FIRST, None if options.wasi is None else silent(options.wasi))
+        self.dependence = Dependence(cores, run, first, sources)
+
+    def explain(self, places: Places, found: Difference) -> bool:
+        """Whether runs differ where a difference is."""
+        for number, label in enumerate(self.labels):
+            prefix = f"{label}: " if label else ""
+            if found.place.startswith(prefix):
+                here = replace(found, place=found.place.removeprefix(prefix))
+                if places.explains(number, here):
+                    return True
+        return False
+
+
+def _decided(states: Sequence[Difference], others: _Others) -> list[Difference]:
+    """Return the differences that cannot come from chance, time or the outside.
+
+    How often a place differs is not known, so there are as many runs as there is time for, until they say
+    enough. Where they go on to differ in new places, or in more than numbers, there may be any others.
+    """
+    if not others.possible:
+        return list(states)
+    sizes: list[int] = []
+    end = monotonic() + _SECONDS
+    for number, places in enumerate(others.dependence.growing(), 1):
+        rest = [found for found in states if not others.explain(places, found)]
+        if not rest or others.dependence.failures or places.changes_shape():
+            return []
+        sizes.append(places.size)
+        if number >= _RUNS[1] or (number >= _RUNS[0] and monotonic() > end):
+            break
+    return [] if sizes[len(sizes) // 2] < sizes[-1] else rest
 
 
 def verified(session: Session, **changes: Unpack[ExportChanges]) -> bytes:
@@ -113,37 +174,45 @@ def verify_session(session: Session, snapshot: bytes, **changes: Unpack[ExportCh
         VerificationError: it has not; the first difference is named.
         WizerError: it is invalid.
     """
-    found = []
-    for difference in check(session, snapshot, **changes):
-        found.append(difference)
-        if len(found) == _MOST:
-            break
-    if found:
-        raise VerificationError(found)
+    broken, states = checked(session, snapshot, MOST, **changes)
+    if broken or states:
+        raise VerificationError([*broken, *states])
 
 
-def check(session: Session, snapshot: bytes, **changes: Unpack[ExportChanges]) -> Iterator[Difference]:
-    """Yield where ``snapshot`` is not what `Session.snapshot` promises.
+def checked(
+    session: Session, snapshot: bytes, most: int | None, **changes: Unpack[ExportChanges]
+) -> tuple[list[Difference], list[Difference]]:
+    """Return where ``snapshot`` is not what `Session.snapshot` promises.
 
-    First what no state explains: what it promises of itself, and bytes that its own state does not come to.
-    Then where its state is another one.
+    Returns:
+        What no state explains: what it promises of itself, and bytes that its own state does not come to.
+        Then where its state is another one.
     """
+    broken: list[Difference] = []
     if not session.is_component:
         exports = final_exports(session.module, **changes)
-        broken = list(broken_promises(session.module, exports, parse_module(snapshot)))
-        yield from broken
-        if any(difference.kind in ("type", "import") for difference in broken):
-            return  # there is nothing to compare its state with
+        broken += _first(broken_promises(session.module, exports, parse_module(snapshot)), most)
+        if _is_another(broken):
+            return broken, []  # there is nothing to compare its state with
     with session.beside(snapshot) as fresh:
         originals, found = session.states(), fresh.states()
         if session.is_component:
-            broken = list(_core_promises(originals, found))
-            yield from broken
-            if any(difference.kind in ("type", "import") for difference in broken):
-                return
-        yield from _rebuilt(session, originals, found, snapshot, **changes)
-        yield from _states(originals, found)
-        yield from _again(fresh, snapshot)
+            broken += _core_promises(originals, found)
+            if _is_another(broken):
+                return broken, []
+        broken += _first(_rebuilt(session, originals, found, snapshot, **changes), most)
+        states = _first(_states(originals, found), most)
+        broken += _first(_again(fresh, snapshot), most)
+    return broken, states
+
+
+def _first(found: Iterable[Difference], most: int | None) -> list[Difference]:
+    return list(islice(found, most))
+
+
+def _is_another(broken: Sequence[Difference]) -> bool:
+    """Whether a snapshot is no module like the original at all."""
+    return any(difference.kind in ("type", "import") for difference in broken)
 
 
 def _rebuilt(
@@ -221,29 +290,12 @@ _Cores: TypeAlias = "Sequence[tuple[str, Module, State]]"
 def _states(first: _Cores, second: _Cores) -> Iterator[Difference]:
     for (label, module, state), (_, other, found) in zip(first, second, strict=False):
         pair = without_previous(module, state), without_previous(other, found)
+        symbols = Symbols(module)
         for difference in differences(*pair):
-            yield _labelled(difference, label)
+            name = symbols.name(difference.index, difference.span[0]) if difference.span else ""
+            place = f"{difference.place} ({name})" if name else difference.place
+            yield _labelled(replace(difference, place=place), label)
 
 
 def _labelled(difference: Difference, label: str) -> Difference:
     return replace(difference, place=f"{label}: {difference.place}") if label else difference
-
-
-def without_own(error: VerificationError, session: Session, another: Session) -> VerificationError:
-    """Return the error without what two runs of the original, ``session`` and ``another``, differ in too."""
-    own = list(_states(session.states(), another.states()))
-    rest = [found for found in error.differences if not _explained(found, own)]
-    return VerificationError(rest or error.differences, undecided=not rest)
-
-
-def _explained(found: Difference, own: Sequence[Difference]) -> bool:
-    """Whether two runs of the original differ where the snapshot does."""
-    if found.span is None:
-        return any(found.place == difference.place for difference in own)
-    memory = found.place.partition(" at ")[0]
-    spans = [d.span for d in own if d.place.partition(" at ")[0] == memory and d.span is not None]
-    position, end = found.span
-    for low, high in sorted(spans):
-        if low & -_WORD <= position < high:
-            position = -(-high // _WORD) * _WORD  # some bytes of a number may be equal by chance
-    return position >= end

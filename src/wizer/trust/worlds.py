@@ -91,7 +91,9 @@ class World:
 
 
 def changed(first: World, sources: frozenset[str] | set[str], number: int) -> World:
-    """Return the ``number``-th other world, from 1 on, in which some sources are changed at once."""
+    """Return the ``number``-th other world, in which some sources are changed at once; 0: the first one."""
+    if number == 0:
+        return first
     settings, wasi = first.settings, first.wasi
     if "random" in sources:
         # The first change is the opposite of every bit.
