@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from wizer.cli.files import STDIO, read_preload
 from wizer.cli.flags import LETTERS, Flags, Setting, from_settings, split
@@ -281,6 +281,10 @@ def _check_target(arguments: Arguments) -> None:
         )
 
 
+_PROGRAM: Final = "main.wasm"
+"""The guest's name of itself where nothing may depend on the machine."""
+
+
 def make_flags(options: RunOptions) -> Flags:
     """Join the options and the settings, which go before them."""
     try:
@@ -294,7 +298,8 @@ def make_flags(options: RunOptions) -> Flags:
         )
         inherited = "null" if options.inherit_stdio is False else "inherit"
         wasi = Wasi(
-            args=(Path(options.input).name,),
+            # What the file is called is the machine's affair.
+            args=(Path(options.input).name if options.deterministic is False else _PROGRAM,),
             env=options.env,
             inherit_env=bool(options.inherit_env),
             mapdirs=options.dirs,
