@@ -14,6 +14,7 @@ from wizer.errors import OutputError
 
 _BUFFER = 1 << 20  # bytes; small chunks are gathered, larger ones go from live memory to the file
 _CHUNKS_A_WRITE = 1024  # as many as Linux, macOS and the BSDs take
+_UNFINISHED: set[Path] = set()  # files beside the place of an output
 
 
 def write_stream(chunks: Iterable[Chunk], stream: BinaryIO) -> int:
@@ -50,8 +51,9 @@ def write_path(
 
 def _replace(chunks: Iterable[Chunk], target: Path, finish: Callable[[], None] | None) -> int:
     mode = _mode(target)
-    descriptor, new = _new_file_beside(target, 0o666 if mode is None else 0o600)
+    new = _new_path_beside(target)
     try:
+        descriptor = _new_file(new, 0o666 if mode is None else 0o600)
         with os.fdopen(descriptor, "wb", buffering=_BUFFER) as stream:
             size = _gathered(chunks, descriptor) if hasattr(os, "writev") else write_stream(chunks, stream)
         if mode is not None:
@@ -63,16 +65,27 @@ def _replace(chunks: Iterable[Chunk], target: Path, finish: Callable[[], None] |
         with contextlib.suppress(OSError):
             new.unlink()
         raise
+    finally:
+        _UNFINISHED.discard(new)
     return size
 
 
-def _new_file_beside(target: Path, mode: int) -> tuple[int, Path]:
-    """Open a new file of a name of its own; importing tempfile costs 6 ms."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    while True:
-        path = target.with_name(f".wizer-{os.urandom(6).hex()}")
-        with contextlib.suppress(FileExistsError):
-            return os.open(path, flags, mode), path
+def discard_unfinished() -> None:
+    """Remove what is written beside an output's place; for who ends the process from another thread."""
+    for path in [*_UNFINISHED]:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _new_path_beside(target: Path) -> Path:
+    """Return a name that nothing has; importing tempfile costs 6 ms."""
+    path = target.with_name(f".wizer-{os.urandom(12).hex()}")
+    _UNFINISHED.add(path)
+    return path
+
+
+def _new_file(path: Path, mode: int) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
 
 
 def _mode(target: Path) -> int | None:

@@ -22,6 +22,7 @@ from wizer.options import (
     session_options,
 )
 from wizer.output import write_path, write_stream
+from wizer.progress import PROGRESS
 from wizer.records import replace
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Session:
         return session
 
     def _open(self, wasm: Wasm, options: Options) -> None:
+        PROGRESS.begin()
         self._options = options
         self._opened: Guest | None = _guest(to_binary(wasm), options)
         self.results = self._opened.results

@@ -72,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
     wasi = make_wasi(options, flags)
     from wizer.trust.audit import audit_with
 
-    with watched():
+    with watched(flags.limits):
         wasm = read(options.input, "failed to open input file")
         audit = audit_with(make_options(options, flags, wasi), wasm)
     frozen = audit.frozen(allowed)

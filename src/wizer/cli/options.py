@@ -14,6 +14,7 @@ from wizer.cli.files import STDIO, read_preload
 from wizer.cli.flags import LETTERS, Flags, Setting, from_settings, split
 from wizer.cli.parse import Arguments, UsageError
 from wizer.cli.report import say
+from wizer.cli.signals import fail
 from wizer.cli.spec import AUDIT_ONLY, BY_NAME, UNSUPPORTED
 from wizer.cli.units import number, seconds, size
 from wizer.core.calls import parse_call
@@ -352,11 +353,5 @@ def make_options(options: RunOptions, flags: Flags, wasi: Wasi | None) -> Option
         engine=flags.engine,
         deterministic=options.deterministic,
         verify=options.verify,
-        hard_exit=fail_at_once,
+        hard_exit=fail,
     ).changed(**rest)
-
-
-def fail_at_once(error: BaseException) -> None:
-    """End the process from another thread: the guest waits inside the host and does not hear of its limit."""
-    say(f"Error: {error}")
-    os._exit(1)

@@ -40,7 +40,7 @@ def main(arguments: Arguments) -> int:
     check_output(given.output)
     wasi = make_wasi(given, flags)
     warnings.showwarning = lambda message, *_: say(f"warning: {message}")
-    with watched():
+    with watched(flags.limits):
         wasm = read(given.input, "failed to open input file")
         _run(given, make_options(given, flags, wasi), wasm)
     return 0

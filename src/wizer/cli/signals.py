@@ -1,8 +1,9 @@
-"""Ending at once on Ctrl-C and the like, and leaving nothing behind.
+"""Ending at once on a limit, Ctrl-C and the like, and leaving nothing behind.
 
 A signal becomes an exception in Python code, and ends guest code (`wizer.engine.interrupts`), so files are
 cleaned up on the way out. A compiler or a guest that waits in a system call does not look: for
-these, a thread ends the process when the exception has had its chance.
+these, a thread ends the process when the exception has had its chance. The same thread ends a run that is
+beyond its limits, whatever it is doing.
 """
 
 from __future__ import annotations
@@ -10,10 +11,17 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from typing import Any
 
+from wizer.cli.report import say
 from wizer.engine.interrupts import ERRORS, handle
+from wizer.engine.limits import Limits
+from wizer.engine.meter import Meter
+from wizer.errors import WizerError
+from wizer.output import discard_unfinished
+from wizer.progress import PROGRESS
 
 GRACE = 0.25
 """Seconds between the signal and the end of the process."""
@@ -21,6 +29,7 @@ GRACE = 0.25
 
 _ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _unheard: dict[int, Any] = {}  # what was done about signals before `ignore`
+_end = threading.Lock()  # who has it decides how the process ends
 
 
 class Interrupted(KeyboardInterrupt):
@@ -44,18 +53,47 @@ def end_by(number: int) -> int:
     return 128 + number
 
 
-@contextlib.contextmanager
-def watched() -> Iterator[None]:
-    """While inside, end this process soon after a signal that asks for it, whatever it is doing."""
-    import threading
+def fail(error: BaseException) -> None:
+    """End the process from another thread, unless the output is as good as there."""
+    if not _end.acquire(blocking=False):
+        return
+    discard_unfinished()
+    exit_ = threading.Timer(GRACE, os._exit, (1,))  # if nobody reads what is said
+    exit_.daemon = True
+    exit_.start()
+    say(f"Error: {error}")
+    os._exit(1)
 
-    if os.name != "posix" or threading.current_thread() is not threading.main_thread():
+
+@contextlib.contextmanager
+def watched(limits: Limits) -> Iterator[None]:
+    """While inside, end this process soon after a signal that asks for it or a limit, whatever it is doing.
+
+    Raises:
+        WizerError: there is no pipe or thread to watch with.
+    """
+    if os.name != "posix":
         yield
         return
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
+    PROGRESS.reset()
+    try:
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        threading.Thread(target=_watch, args=(reader, Meter(PROGRESS, limits)), daemon=True).start()
+    except (OSError, RuntimeError) as error:
+        raise WizerError("the run does not start, for it cannot be watched", [str(error)]) from error
+    main = threading.current_thread() is threading.main_thread()
+    try:
+        with _heard(writer) if main else contextlib.nullcontext():
+            yield
+    finally:
+        os.close(writer)  # ends the thread
+
+
+@contextlib.contextmanager
+def _heard(writer: int) -> Iterator[None]:
+    """Have signals that ask for the end raise, and their numbers written to ``writer``."""
     previous = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    threading.Thread(target=_watch, args=(reader,), daemon=True).start()
     caught = [s for s in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) is signal.SIG_DFL]
     for number in caught:
         ERRORS[number] = Interrupted
@@ -67,11 +105,10 @@ def watched() -> Iterator[None]:
             if number not in _unheard:
                 signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(previous)
-        os.close(writer)  # ends the thread
 
 
 def ignore() -> None:
-    """From now on no signal ends this process: the output is as good as there, and the exit status says so.
+    """From now on nothing ends this process: the output is as good as there, and the exit status says so.
 
     Raises:
         KeyboardInterrupt: a signal came before.
@@ -79,6 +116,7 @@ def ignore() -> None:
     with contextlib.suppress(ValueError):  # not the main thread
         for number in _ENDING:
             _unheard[number] = signal.signal(number, signal.SIG_IGN)
+    _end.acquire()
 
 
 def listen() -> None:
@@ -86,15 +124,24 @@ def listen() -> None:
     for number, handler in _unheard.items():
         signal.signal(number, signal.SIG_DFL if handler is handle else handler)
     _unheard.clear()
+    if _end.locked():
+        _end.release()
 
 
-def _watch(reader: int) -> None:
-    """Wait for the first signal; the interpreter writes its number to the pipe from the handler itself."""
+def _watch(reader: int, meter: Meter) -> None:
+    """Wait for the first signal or a limit; the interpreter writes signals' numbers from its own handler."""
     import ctypes
     import time
 
+    from wizer.engine.watchdog import readable
+
+    while not readable(reader, meter.seconds()):
+        if (error := meter.met()) is not None:
+            fail(error)
+            return
     if received := os.read(reader, 1):
         time.sleep(GRACE)
+        discard_unfinished()
         number = received[0]
         ctypes.pythonapi.PyOS_setsig(number, None)  # as signal.signal, which insists on the main thread
         os.kill(os.getpid(), number)

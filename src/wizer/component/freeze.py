@@ -18,6 +18,7 @@ from wizer.component.rewrite import rewrite_component
 from wizer.core.rewrite import rewrite
 from wizer.errors import OptionError
 from wizer.options import ExportChanges, Options
+from wizer.progress import PROGRESS
 
 if TYPE_CHECKING:
     from wizer.binary.module import Module
@@ -45,6 +46,7 @@ def freeze(
         OptionError: a function cannot be left out, or the limit of data segments is too small.
         StateError: a core instance holds what no module can express, or a component instance open handles.
     """
+    PROGRESS.at("capturing")
     captured = capture_component(instances, instrumented, live.cores)
     cores = instances.cores
     states = [without_handles(core.module, state) for core, state in zip(cores, captured, strict=True)]
@@ -58,6 +60,7 @@ def rewritten(
     instances: Instances, states: Sequence[State], removed: Collection[Path], options: Options
 ) -> list[Chunk]:
     """Return the chunks of the snapshot of a component whose core instances have ``states``."""
+    PROGRESS.at("writing")
     modules = [
         rewrite(core.module, state, core.module.exports, options.max_data_segments)
         for core, state in zip(instances.cores, states, strict=True)

@@ -24,6 +24,7 @@ from wizer.core.state import State
 from wizer.engine.component import RunningComponent
 from wizer.errors import OptionError
 from wizer.options import ExportChanges, Options
+from wizer.progress import PROGRESS
 
 if TYPE_CHECKING:
     from wizer.core.guest import CoreStates, Results
@@ -50,8 +51,10 @@ class ComponentSession:
         self.results: Results = []
         self._options = options
         self._instances = evaluate(parse_component(wasm))
+        PROGRESS.at("instrumenting")
         self._instrumented = instrument_component(self._instances)
         modules = self._instances.modules.values()
+        PROGRESS.at("compiling")
         self._run = RunningComponent(
             wasm,
             self._instrumented.wasm,
@@ -155,6 +158,7 @@ class ComponentSession:
 
     def states(self) -> CoreStates:
         """Return the state of each core instance as it is frozen, with what to call it and its module."""
+        PROGRESS.at("capturing")
         with self._run.shell.own_code():
             states = capture_component(self._instances, self._instrumented, self._live().cores)
         cores = self._instances.cores

@@ -21,6 +21,7 @@ from wizer.engine.reader import LiveInstance
 from wizer.engine.text import WASM, to_binary
 from wizer.errors import OptionError
 from wizer.options import ExportChanges, Options
+from wizer.progress import PROGRESS
 
 if TYPE_CHECKING:
     from wizer.core.guest import CoreStates, Results
@@ -44,7 +45,9 @@ class ModuleSession:
         self.results: Results = []
         self._max_data_segments = options.max_data_segments
         threading.Thread(target=_import_ahead, args=(self.module,)).start()
+        PROGRESS.at("instrumenting")
         instrumented, self._accessors = instrument(self.module)
+        PROGRESS.at("compiling")
         given = _given(options)
         self._run = RunningModule(
             self.module,
@@ -177,12 +180,14 @@ class ModuleSession:
         (state,) = states
         exports = final_exports(self.module, **changes)
         with _no_collections():
+            PROGRESS.at("writing")
             return rewrite(self.module, state, exports, self._max_data_segments)
 
     def state(self) -> State:
         """Return the state as it is now; memories are views."""
         from wizer.core.capture import capture
 
+        PROGRESS.at("capturing")
         with self._run.shell.own_code():
             return capture(self.module, self._accessors, self._run.live, self._run.borrowed)
 

@@ -21,6 +21,7 @@ from wizer.engine.shell import Shell
 from wizer.engine.sizes import check_sizes, shared_out
 from wizer.engine.wasi import Wasi
 from wizer.errors import InvalidError, OptionError
+from wizer.progress import PROGRESS
 from wizer.records import replace
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class RunningModule:
             LinkError, TrapError, ExitError, LimitError: an import is missing, or a module for one does not
                 work.
         """
+        PROGRESS.at("linking")
         store = self.shell.store
         functions = self._wasi(wasi, deterministic, trace)
         linker = Linker(store, wasi=functions, unknown=unknown, trace=trace)

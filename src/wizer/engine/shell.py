@@ -18,6 +18,7 @@ from wizer.engine.limits import Limits
 from wizer.engine.wasi import Wasi, check_wasi, configure
 from wizer.engine.watchdog import Watchdog
 from wizer.errors import OptionError
+from wizer.progress import PROGRESS
 
 if TYPE_CHECKING:
     from wizer.engine.callbacks import Callbacks
@@ -130,6 +131,7 @@ class Shell:
             yield from self._guest_code(message)
 
     def _guest_code(self, message: str) -> Iterator[None]:
+        PROGRESS.at("initialising")
         if HERE.watchdog is None:  # no guest runs on this thread: what is left over is of none
             HERE.raised.clear()
         callbacks = self._callbacks()

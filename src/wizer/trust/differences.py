@@ -37,6 +37,7 @@ from wizer.core.state import (
     Value,
 )
 from wizer.core.tables import initial_element, initial_elements
+from wizer.progress import PROGRESS
 from wizer.records import record
 
 _PIECE = 1 << 20  # bytes of memory compared at once
@@ -79,6 +80,7 @@ def differences(first: tuple[Module, State], second: tuple[Module, State]) -> It
 
     Only what the first module has is compared: a snapshot's index spaces may have grown at their ends.
     """
+    PROGRESS.at("comparing")
     comparison = _Comparison(first, second)
     yield from comparison.memories()
     yield from comparison.globals()
