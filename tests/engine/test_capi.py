@@ -15,12 +15,14 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import wasmtime
 from wasmtime import _ffi as ffi
 
 import wizer
+from support import hostile
 from support.command import environment
 from support.engine import binary, engine
 from support.guest import Guest
@@ -302,3 +304,17 @@ def test_the_packages_own_types_still_abort_which_is_why() -> None:
     )
     run = subprocess.run([sys.executable, "-c", program], env=environment(), capture_output=True, check=False)
     assert run.returncode < 0
+
+
+def test_the_types_of_imports_are_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They come all at once: a thousand imports would make a million of them."""
+    asked = []
+    ask = ffi.wasmtime_module_imports
+
+    def asking(*args: Any) -> None:
+        asked.append(args)
+        ask(*args)
+
+    monkeypatch.setattr(ffi, "wasmtime_module_imports", asking)
+    with Session(hostile.imports(1000)):
+        assert len(asked) == 1

@@ -51,8 +51,12 @@ class Reader:
 
     def u32s(self) -> tuple[int, ...]:
         """Read a vector of unsigned integers of 32 bits, of which there may be a million."""
-        values = []
         count = self.count()
+        ahead = self.wasm[self.pos : self.pos + count]
+        if ahead.isascii():  # a byte each
+            self.pos += count
+            return tuple(ahead)
+        values = []
         wasm, pos, last = self.wasm, self.pos, self.end - 1
         for _ in range(count):
             if pos < last:  # nearly all have one byte or two

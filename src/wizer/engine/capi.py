@@ -353,27 +353,31 @@ def _call_host(
         out[i] = to_engine(store, kind, value)
 
 
-def host_function(
-    store: wasmtime.Store,
-    module: wasmtime.Module,
-    number: int,
-    functype: FuncType,
-    types: Sequence[SubType],
-    function: Callable[..., object],
-) -> wasmtime.Func:
-    """Return a function of the host's for the import ``number`` of ``module``, which has that type.
+class ImportTypes:
+    """The types of a module's imports, all of which the engine hands out at once."""
 
-    The engine's own type object is used, since the package cannot make one for every function type.
-    """
-    imports = ffi.wasm_importtype_vec_t(0, None)
-    ffi.wasmtime_module_imports(module.ptr(), ctypes.byref(imports))
-    kinds = tuple(value_kind(result, types) for result in functype.results)
-    try:
-        externtype = ffi.wasm_importtype_type(imports.data[number])
-        engine_type = ffi.wasm_externtype_as_functype_const(externtype)
-        return new_function(store, engine_type, kinds, function)
-    finally:
-        ffi.wasm_importtype_vec_delete(ctypes.byref(imports))
+    def __init__(self, module: wasmtime.Module) -> None:
+        self._types = ffi.wasm_importtype_vec_t(0, None)
+        ffi.wasmtime_module_imports(module.ptr(), ctypes.byref(self._types))
+
+    def __del__(self) -> None:
+        ffi.wasm_importtype_vec_delete(ctypes.byref(self._types))
+
+    def host_function(
+        self,
+        store: wasmtime.Store,
+        number: int,
+        functype: FuncType,
+        types: Sequence[SubType],
+        function: Callable[..., object],
+    ) -> wasmtime.Func:
+        """Return a function of the host's for the import ``number``, which has that type.
+
+        The engine's own type object is used, since the package cannot make one for every function type.
+        """
+        kinds = tuple(value_kind(result, types) for result in functype.results)
+        externtype = ffi.wasm_importtype_type(self._types.data[number])
+        return new_function(store, ffi.wasm_externtype_as_functype_const(externtype), kinds, function)
 
 
 def new_function(

@@ -90,8 +90,9 @@ class Linker:
         externs: list[capi.Extern | None] = []
         missing: dict[Item, Import] = {}
         wasi = None if self.wasi is None else self.wasi.guest()
+        types = capi.ImportTypes(compiled)
         for number, (index, imported) in enumerate(numbered(module.imports)):
-            extern = self._find(module, compiled, number, imported, wasi)
+            extern = self._find(module, types, number, imported, wasi)
             if extern is None:
                 missing[imported.kind, index] = imported
             externs.append(extern)
@@ -103,7 +104,7 @@ class Linker:
     def _find(
         self,
         module: Module,
-        compiled: wasmtime.Module,
+        types: capi.ImportTypes,
         number: int,
         imported: Import,
         wasi: Guest | None,
@@ -130,7 +131,7 @@ class Linker:
         if self.trace is not None:
             given = self.trace.traced(imported.module, imported.name, given)
         functype = module.type_as_func(imported.type.typeidx)
-        return capi.host_function(self.store, compiled, number, functype, module.types, given)
+        return types.host_function(self.store, number, functype, module.types, given)
 
     def _stub(self, module: Module, imported: Import) -> Callable[..., object]:
         """Return a function for one that nobody supplies."""
