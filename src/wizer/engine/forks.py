@@ -20,9 +20,9 @@ class Process:
             with are not here then.
     """
 
-    forked = False
+    forked: bool = False
     uses_wasi = False
-    lost_wasi = False
+    lost_wasi: bool = False
 
     def fork(self) -> None:
         """Note that this process has just been forked."""

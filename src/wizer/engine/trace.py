@@ -23,7 +23,7 @@ class Trace:
         self.calls: Counter[tuple[str, str]] = Counter()
         self.files: list[str] = []
         self.read: dict[str, None] = {}
-        self.stdin = False
+        self.stdin: bool = False
         self.preopens: dict[int, str] = {}
         self.open: dict[int, str] = {}
         self.unobserved: list[tuple[str, str]] = []

@@ -63,7 +63,7 @@ class VerificationError(WizerError):
             causes = [f"{len(rest)} more differences, the next at {rest[0].place}"] if rest else []
             causes += [sentence(difference) for difference in rest[:_SHOWN]]
         super().__init__(message, causes)
-        self.differences = tuple(found)
+        self.differences: tuple[Difference, ...] = tuple(found)
         self.undecided = undecided
 
 
