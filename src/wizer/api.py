@@ -91,6 +91,7 @@ class Wizer:
         return Instrumented(
             to_binary(wasm),
             rename=self.options.rename,
+            layout=self.options.layout,
             max_data_segments=self.options.max_data_segments,
             open_handles=self.options.open_handles,
         )

@@ -37,10 +37,12 @@ from wizer.errors import OptionError
 from wizer.records import field_defaults, field_names, record, replace
 
 if TYPE_CHECKING:
+    from wizer.binary.module import Module
     from wizer.engine.trace import Trace
 
 Imports: TypeAlias = Mapping[str, Any]
 OpenHandles: TypeAlias = Literal["error", "drop"]
+Layout: TypeAlias = Literal["balanced", "small", "instant"]
 HardExit: TypeAlias = Callable[[BaseException], None]
 
 DEFAULT_LIMITS: Final = Limits(
@@ -56,7 +58,7 @@ and as many instances, tables and memories as the engine allows a store.
 https://webassembly.github.io/spec/js-api/#limits"""
 
 MAX_DATA_SEGMENTS: Final = 10_000
-"""Data segments of a snapshot by default: fewer than any engine refuses."""
+"""Data segments of a snapshot by default, unless the original has more: fewer than any engine refuses."""
 
 MAX_OUTPUT: Final = 1 << 30
 """Bytes of output by default. No browser loads a larger module:
@@ -66,7 +68,8 @@ https://webassembly.github.io/spec/js-api/#limits"""
 class SnapshotOptions(TypedDict, total=False):
     """What `Instrumented` takes: how a snapshot is written."""
 
-    max_data_segments: int
+    layout: Layout
+    max_data_segments: int | None
     open_handles: OpenHandles
 
 
@@ -105,6 +108,14 @@ class WizerOptions(CommonOptions, total=False):
     verify: bool
 
 
+class DataOptions(TypedDict):
+    """What `wizer.core.rewrite.rewrite` takes: how memory becomes data segments."""
+
+    max_data_segments: int
+    layout: Layout
+    max_output: int | None
+
+
 class ExportChanges(TypedDict, total=False):
     """How the exports of a snapshot differ from the original's."""
 
@@ -139,8 +150,11 @@ class Options:
         engine: how to compile.
         deterministic: what WASI shows of chance and time is made up, the same on every run: a seed, True for
             the default one, or a `Deterministic`; relaxed vector instructions are deterministic too.
+        layout: what data segments are chosen for: "balanced" travels and compiles fast, "small" has the
+            fewest bytes before compression, "instant" is balanced and so dense that engines map memory into
+            each new instance, and do not copy it.
         max_data_segments: how many data segments a module in the snapshot may have; some platforms allow
-            1,024.
+            1,024. None: 10,000, or as many as the original has where that is more.
         max_output: how many bytes a snapshot may have; None: as many as it takes.
         open_handles: for a component, whether handles (to streams, files and other resources) that are open
             when it is frozen are an "error", or the snapshot does without them ("drop").
@@ -163,7 +177,8 @@ class Options:
     limits: Limits | None = None
     engine: EngineConfig | None = None
     deterministic: DeterministicOption = False
-    max_data_segments: int = MAX_DATA_SEGMENTS
+    layout: Layout = "balanced"
+    max_data_segments: int | None = None
     max_output: int | None = MAX_OUTPUT
     open_handles: OpenHandles = "error"
     hard_exit: HardExit | None = None
@@ -187,6 +202,15 @@ class Options:
     def bounds(self) -> Limits:
         """The limits that hold."""
         return DEFAULT_LIMITS if self.limits is None else self.limits
+
+    def data_options(self, module: Module) -> DataOptions:
+        """Return what `rewrite` takes besides a state, for a module."""
+        most = self.max_data_segments
+        return {
+            "max_data_segments": max(MAX_DATA_SEGMENTS, len(module.data)) if most is None else most,
+            "layout": self.layout,
+            "max_output": self.max_output,
+        }
 
     @property
     def world(self) -> Deterministic | None:
@@ -221,7 +245,8 @@ _KINDS: Final[Mapping[str, Kind]] = {
             "True, False, a seed (a number or a string), a `Deterministic`", int, str, Deterministic
         )
     ),
-    "max_data_segments": COUNT,
+    "layout": words_kind(*get_args(Layout)),
+    "max_data_segments": or_none(COUNT),
     "max_output": or_none(COUNT),
     "open_handles": words_kind(*get_args(OpenHandles)),
     "hard_exit": or_none(CALLABLE),

@@ -22,6 +22,7 @@ def test_defaults() -> None:
     assert (plain.input, plain.output, plain.init_funcs) == ("-", None, ("wizer-initialize",))
     assert not plain.keep_init_func
     assert not plain.allow_wasi
+    assert plain.layout is None
     assert plain.max_data_segments is None
 
 
@@ -37,6 +38,16 @@ def test_all_of_wizer_11() -> None:
     assert given.features == {"multi-memory": False, "simd": False, "bulk-memory": True}
     assert (given.keep_init_func, given.allow_wasi, given.relaxed_simd_deterministic) == (True, True, True)
     assert (given.inherit_stdio, given.inherit_env) == (False, True)
+
+
+@pytest.mark.parametrize("layout", ["balanced", "small", "instant"])
+def test_layouts(layout: str) -> None:
+    assert options(f"--layout {layout}").layout == layout
+
+
+def test_a_layout_that_is_none() -> None:
+    with pytest.raises(UsageError, match="expected balanced, small or instant"):
+        options("--layout tiny")
 
 
 def test_dir_of_wasmtime() -> None:

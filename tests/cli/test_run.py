@@ -433,3 +433,15 @@ def test_max_data_segments(wizer: Tool, module: Write) -> None:
     sizes = [len(wizer("--max-data-segments", str(n), path).stdout) for n in (1, 10, 100)]
     assert sizes == sorted(sizes, reverse=True)
     assert len(set(sizes)) == 3
+
+
+def test_layout(wizer: Tool, module: Write) -> None:
+    wat = """(module (memory (export "memory") 512%s) (func (export "wizer-initialize")
+      (memory.fill (i32.const 20) (i32.const 1) (i32.const 400))))"""
+    path = module(wat % "")
+    made = [wizer("--layout", layout, path) for layout in ("small", "balanced", "instant")]
+    assert made[0].stdout == made[1].stdout == made[2].stdout
+    assert not any(each.stderr for each in made)
+    instant = wizer("--layout", "instant", module(wat % " (pagesize 1)"))
+    assert instant.stdout
+    assert instant.stderr.startswith("warning: layout `instant`: memory 0 has pages of 1 byte")

@@ -114,7 +114,8 @@ def test_an_empty_module_needs_no_component_and_no_bulk_code(run: tuple[str, ...
         "component",
         "demo",
         "core.segments.bulk_scan",
-        "core.segments.bulk_choose",
+        "core.segments.bulk_layout",
+        "core.segments.dense",
         "engine.component",
     ):
         assert not any(name.startswith(f"wizer.{unused}") for name in names)

@@ -189,7 +189,7 @@ def test_many_small_islands_are_merged_to_the_limit() -> None:
         (loop $l (local.set 1 (i32.add (i32.mul (local.get 1) (i32.const 31)) (i32.load8_u (local.get 0))))
           (br_if $l (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 655360))))
         (local.get 1)))"""
-    with Session(wat) as session:
+    with Session(wat, layout="small") as session:
         session.call("init")
         expected = session.call("sum")
         snapshot = session.snapshot()

@@ -13,6 +13,7 @@ from wizer import Session, TrapError
 from wizer.binary.module import Module, parse_module
 from wizer.engine import capi
 from wizer.engine.link import Linker
+from wizer.options import Layout
 
 INIT = "init"
 
@@ -85,14 +86,14 @@ def frozen(
             session.call(name, *args)
         snapshot = session.snapshot(rename=rename, remove=remove)
     validate(snapshot)
-    again = refrozen(snapshot, imports)
+    again = refrozen(snapshot, imports, options.get("layout", "balanced"))
     assert len(again) == len(snapshot), "a snapshot of the snapshot has another size"
     return snapshot
 
 
-def refrozen(snapshot: bytes, imports: Mapping[str, Any] | None = None) -> bytes:
+def refrozen(snapshot: bytes, imports: Mapping[str, Any] | None = None, layout: Layout = "balanced") -> bytes:
     """A snapshot of a snapshot, taken at once."""
-    with Session(snapshot, imports=imports) as session:
+    with Session(snapshot, imports=imports, layout=layout) as session:
         return session.snapshot()
 
 

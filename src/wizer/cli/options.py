@@ -21,7 +21,7 @@ from wizer.core.calls import parse_call
 from wizer.engine.config import EngineConfig
 from wizer.engine.wasi import Wasi
 from wizer.errors import OptionError, WizerError
-from wizer.options import DEFAULT_LIMITS, Changes, OpenHandles, Options
+from wizer.options import DEFAULT_LIMITS, Changes, Layout, OpenHandles, Options
 from wizer.records import record, replace
 
 _T = TypeVar("_T")
@@ -40,6 +40,7 @@ class RunOptions:
         keep_init_func: whether they stay exported.
         rename: the new name of a function export -> its old name.
         preload: module names -> paths.
+        layout: "balanced", "small" or "instant", or None for the default.
         max_data_segments: the limit, or None for the default.
         allow_wasi: whether ``--allow-wasi`` was given; ``-S cli`` says the same.
         wasi_options: the options given that mean nothing without WASI, for a warning.
@@ -67,6 +68,7 @@ class RunOptions:
     keep_init_func: bool = False
     rename: Mapping[str, str]
     preload: Mapping[str, str]
+    layout: Layout | None = None
     max_data_segments: int | None = None
     allow_wasi: bool = False
     wasi_options: tuple[str, ...] = ()
@@ -113,6 +115,7 @@ def run_options(arguments: Arguments, *, audit: bool = False, reports: bool = Fa
         keep_init_func=_last(arguments, "keep-init-func", _boolean) or False,
         rename=_renames(arguments),
         preload=dict(_pairs(arguments, "preload")),
+        layout=_last(arguments, "layout", _layout),
         max_data_segments=_last(arguments, "max-data-segments", number),
         allow_wasi=arguments.has("allow-wasi"),
         wasi_options=tuple(
@@ -158,6 +161,13 @@ def _boolean(text: str) -> bool:
     if text not in ("true", "false"):
         raise ValueError("expected true or false")
     return text == "true"
+
+
+def _layout(text: str) -> Layout:
+    known: dict[str, Layout] = {"balanced": "balanced", "small": "small", "instant": "instant"}
+    if text not in known:
+        raise ValueError("expected balanced, small or instant")
+    return known[text]
 
 
 def _open_handles(text: str) -> OpenHandles:
@@ -335,6 +345,8 @@ def make_wasi(options: RunOptions, flags: Flags) -> Wasi | None:
 def make_options(options: RunOptions, flags: Flags, wasi: Wasi | None) -> Options:
     """Return the library's options for what a command line asks for."""
     rest: Changes = {}
+    if options.layout is not None:
+        rest["layout"] = options.layout
     if options.max_data_segments is not None:
         rest["max_data_segments"] = options.max_data_segments
     if options.max_output is not None:

@@ -78,6 +78,8 @@ _INIT_FUNC_HELP = (
     "Export to run, or a call: 'setup(3, 0x10)'; several run in order [default: wizer-initialize]"
 )
 
+_LAYOUT_HELP = "Choose data segments for speed, for size, or so that instances map memory [default: balanced]"
+_SEGMENTS_HELP = "Most data segments to write [default: 10000, or as many as the input has]"
 _HANDLES_HELP = "Handles to resources that a component has open: refuse, or do without [default: error]"
 _ALLOW_HELP = "May be frozen: random, clock, env, files, other"
 
@@ -95,7 +97,8 @@ OPTIONS = (
     ),
     Option("preload", INIT, "Module to import from, as NAME", metavar="NAME=FILE", repeatable=True),
     Option("output", OUTPUT, "File to write [default: standard output]", metavar="OUTPUT", short="o"),
-    Option("max-data-segments", OUTPUT, "Most data segments to write [default: 10000]", metavar="N"),
+    Option("layout", OUTPUT, _LAYOUT_HELP, metavar="balanced|small|instant"),
+    Option("max-data-segments", OUTPUT, _SEGMENTS_HELP, metavar="N"),
     Option("open-handles", OUTPUT, _HANDLES_HELP, metavar="error|drop"),
     Option("allow-wasi", WASI, "Provide WASI; what it shows is frozen", Takes.NOTHING),
     Option("dir", WASI, "Open a directory to the guest", metavar="HOST[::GUEST]", repeatable=True),

@@ -40,7 +40,7 @@ def freeze(
         instrumented: what was made of it.
         live: its core instances, live.
         removed: the exported functions that the snapshot does not have.
-        options: say how many data segments each module may have, and what to do about open handles.
+        options: say how memory is laid out, and what to do about open handles.
 
     Raises:
         OptionError: a function cannot be left out, or the limit of data segments is too small.
@@ -62,7 +62,7 @@ def rewritten(
     """Return the chunks of the snapshot of a component whose core instances have ``states``."""
     PROGRESS.at("writing")
     modules = [
-        rewrite(core.module, state, core.module.exports, options.max_data_segments)
+        rewrite(core.module, state, core.module.exports, **options.data_options(core.module))
         for core, state in zip(instances.cores, states, strict=True)
     ]
     return rewrite_component(instances, modules, removed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -14,11 +15,15 @@ from wizer.records import record
 
 if TYPE_CHECKING:
     from wizer.core.segments import DataRange
+    from wizer.options import Layout
 
 # The most data segments that engines take: https://webassembly.github.io/spec/js-api/index.html#limits
 _MOST_SEGMENTS: Final = 100_000
 
 _EMPTY_PASSIVE: Final = encode_passive_data(b"")
+
+_LEAST_PAGE = 4096
+"""Bytes of a page of the smallest kind that hosts have."""
 
 
 @record
@@ -30,7 +35,14 @@ class DataContents:
 
 
 def data_contents(
-    module: Module, state: State, appended: Sequence[bytes], max_data_segments: int
+    module: Module,
+    state: State,
+    appended: Sequence[bytes],
+    *,
+    max_data_segments: int,
+    layout: Layout,
+    beside: int,
+    max_bytes: int | None,
 ) -> DataContents:
     """Return the data section.
 
@@ -43,13 +55,16 @@ def data_contents(
         state: the state of its instance.
         appended: passive segments that the restore function needs; they follow the old ones.
         max_data_segments: how many segments there may be in all, places that stay empty not counted.
+        layout: what those of memories are chosen for.
+        beside: the bytes of all other sections.
+        max_bytes: how many bytes may be in the segments of memories; None: as many as it takes.
     """
     old = module.data if module.data_count is not None else ()
     stays = [_holds_something(segment, state, dataidx) for dataidx, segment in enumerate(old)]
     fixed = sum(stays) + len(appended)
     wasm = memoryview(module.wasm)
     most = min(max_data_segments, _MOST_SEGMENTS) - fixed
-    ranges = _ranges(module, state, max(most, 1))
+    ranges = _ranges(module, state, max(most, 1), layout, beside, max_bytes)
     places = _places(old, stays)[: len(ranges)]
     taken = dict(zip(sorted(places), ranges, strict=False))
     segments: list[list[Chunk]] = []
@@ -81,17 +96,41 @@ def _holds_something(segment: DataSegment, state: State, dataidx: int) -> bool:
     return segment.mode == "passive" and segment.end > segment.start and dataidx not in state.dropped_data
 
 
-def _ranges(module: Module, state: State, most: int) -> list[DataRange]:
+def _ranges(
+    module: Module, state: State, most: int, layout: Layout, beside: int, max_bytes: int | None
+) -> list[DataRange]:
     """Return what of memory becomes an active segment each; without memory, nothing is imported for it."""
     if not state.memories:
         return []
     from wizer.core.segments import MemoryImage, plan
 
     images = [
-        MemoryImage(memidx, module.memories[memidx].limits.is64, memory.view, memory.touched)
+        MemoryImage(
+            memidx,
+            module.memories[memidx].limits.is64,
+            memory.view,
+            memory.touched,
+            _unmappable(module, memidx) if layout == "instant" else "",
+        )
         for memidx, memory in state.memories.items()
     ]
-    return plan(images, most)
+    chosen = plan(images, most, layout, beside=beside, max_bytes=max_bytes)
+    if chosen.note:
+        warnings.warn(
+            f"layout `instant`: {chosen.note}, so instances copy their memory, as with `balanced`",
+            stacklevel=2,
+        )
+    return chosen.ranges
+
+
+def _unmappable(module: Module, memidx: int) -> str:
+    """Say why no layout could get an engine to map a memory; see :mod:`.segments.dense`."""
+    size = module.memories[memidx].page_size
+    if module.imported("memory", memidx):
+        return f"memory {memidx} is imported"
+    if size < _LEAST_PAGE:
+        return f"memory {memidx} has pages of {size} byte{'s' * (size > 1)}, and hosts have larger ones"
+    return ""
 
 
 def _active(state: State, range_: DataRange) -> list[Chunk]:

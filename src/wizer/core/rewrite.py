@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 from typing import TypeVar
 
 from wizer.binary import sections as sec
@@ -52,10 +53,20 @@ from wizer.core.previous import Appended, checked_contents, is_marker, marker, w
 from wizer.core.state import State
 from wizer.records import replace
 
+if TYPE_CHECKING:
+    from wizer.options import Layout
+
 T = TypeVar("T", TableType, MemoryType)
 
 
-def rewrite(module: Module, state: State, exports: Sequence[Export], max_data_segments: int) -> list[Chunk]:
+def rewrite(
+    module: Module,
+    state: State,
+    exports: Sequence[Export],
+    max_data_segments: int,
+    layout: Layout = "balanced",
+    max_output: int | None = None,
+) -> list[Chunk]:
     """Return the chunks of the snapshot; those of memory contents are views on the live memory.
 
     Args:
@@ -63,6 +74,8 @@ def rewrite(module: Module, state: State, exports: Sequence[Export], max_data_se
         state: the state of its instance.
         exports: the exports of the snapshot.
         max_data_segments: how many data segments the snapshot may have.
+        layout: what they are chosen for.
+        max_output: how many bytes the snapshot may have; None: as many as it takes.
 
     Raises:
         OptionError: the limit leaves no segment for a memory that needs one.
@@ -78,12 +91,22 @@ def rewrite(module: Module, state: State, exports: Sequence[Export], max_data_se
     contents[sec.EXPORT] = vector([encode_export(export) for export in exports])
     contents[sec.TABLE] = _tables(module, state, heap)
     contents[sec.ELEMENT] = element_contents(module, state, exports, heap)
-    data = data_contents(module, state, heap.passive_data, max_data_segments)
+    if heap.functions or module is not unstripped:
+        contents.update(_functions(module, heap))
+    contents[sec.DATA] = contents[sec.DATA_COUNT] = None
+    beside = sum(map(len, assemble(module, contents, keep_custom=partial(_keeps, module))))
+    data = data_contents(
+        module,
+        state,
+        heap.passive_data,
+        max_data_segments=max_data_segments,
+        layout=layout,
+        beside=beside,
+        max_bytes=None if max_output is None else max(max_output - beside, 0),
+    )
     contents[sec.DATA] = data.contents
     counted = module.data_count is not None or bool(heap.passive_data)
     contents[sec.DATA_COUNT] = [encode_unsigned(data.count)] if counted else None
-    if heap.functions or module is not unstripped:
-        contents.update(_functions(module, heap))
     chunks = assemble(module, contents, keep_custom=partial(_keeps, module))
     if heap.functions or heap.globals:
         chunks.append(_marker(module, heap, contents))

@@ -43,7 +43,7 @@ class ModuleSession:
     def __init__(self, wasm: bytes, options: Options) -> None:
         self.module: Module = parse_module(wasm)
         self.results: Results = []
-        self._max_data_segments = options.max_data_segments
+        self._options = options
         threading.Thread(target=_import_ahead, args=(self.module,)).start()
         PROGRESS.at("instrumenting")
         instrumented, self._accessors = instrument(self.module)
@@ -181,7 +181,7 @@ class ModuleSession:
         exports = final_exports(self.module, **changes)
         with _no_collections():
             PROGRESS.at("writing")
-            return rewrite(self.module, state, exports, self._max_data_segments)
+            return rewrite(self.module, state, exports, **self._options.data_options(self.module))
 
     def state(self) -> State:
         """Return the state as it is now; memories are views."""
@@ -210,7 +210,7 @@ def _import_ahead(module: Module) -> None:
     if module.memories:
         import wizer.core.segments
     if sum(memory.limits.minimum * memory.page_size for memory in module.memories) >= _MUCH_MEMORY:
-        import wizer.core.segments.bulk_choose  # noqa: F401
+        import wizer.core.segments.bulk_scan  # noqa: F401
 
 
 @contextmanager
@@ -239,7 +239,7 @@ class ModuleInstrumented:
         self.wasm: bytes
         self.wasm, self._accessors = instrument(self.module)
         self.prefix: str = self._accessors.prefix
-        self._max_data_segments = options.max_data_segments
+        self._options = options
 
     def chunks(
         self,
@@ -262,7 +262,7 @@ class ModuleInstrumented:
         }
         kept = frozenset(imported - set(capture_imports))
         state = capture(self.module, self._accessors, LiveInstance(store, instance), kept)
-        return rewrite(self.module, state, exports, self._max_data_segments)
+        return rewrite(self.module, state, exports, **self._options.data_options(self.module))
 
 
 def _given(options: Options) -> dict[str, Mapping[str, Any] | bytes]:

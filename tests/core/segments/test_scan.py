@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from wizer.core.segments import MemoryImage, bulk_scan, plan
 from wizer.core.segments.encoding import header_size
+from wizer.core.segments.layout import worth
 from wizer.core.segments.scan import scan
 
 ALL = 1 << 30
@@ -39,7 +40,7 @@ def naive(view: bytes, memidx: int, is64: bool, base: int = 0) -> list[tuple[int
 
 
 def in_bulk(image: MemoryImage, keep: int = ALL) -> list[tuple[int, int]]:
-    return [(start, end) for start, end in bulk_scan.scan(image, keep).tolist()]
+    return [(start, end) for start, end in bulk_scan.scan(image, keep)[0].tolist()]
 
 
 @settings(deadline=None)
@@ -92,6 +93,7 @@ def test_the_gaps_held_are_those_with_most_to_gain(runs: list[tuple[int, bytes]]
     ]
     held = {end for *_, end in sorted(gains, reverse=True)[: max(keep, 1)]}
     assert {start for start, _ in in_bulk(image, max(keep, 1))[1:]} == held
+    assert bulk_scan.scan(image, max(keep, 1))[1] == worth(image, ranges) == sum(gain for gain, *_ in gains)
 
 
 @pytest.mark.parametrize("size", [40 << 20, (40 << 20) + 3])
@@ -108,7 +110,9 @@ def test_what_the_plan_covers() -> None:
     random = np.random.default_rng(5)
     memory = (random.random(8 << 20) < 0.05).astype(np.uint8) * np.uint8(7)
     view = memory.data
-    segments = plan([MemoryImage(0, False, view), MemoryImage(3, True, view[: 3 << 20])], 1000)
+    segments = plan(
+        [MemoryImage(0, False, view), MemoryImage(3, True, view[: 3 << 20])], 1000, "small"
+    ).ranges
     assert len(segments) == 1000
     assert segments == sorted(segments, key=lambda segment: (segment.memidx, segment.start))
     for memidx, size in ((0, 8 << 20), (3, 3 << 20)):

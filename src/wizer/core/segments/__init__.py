@@ -1,4 +1,4 @@
-r"""Choose the active data segments that say what linear memory holds, in the fewest bytes.
+r"""Choose the active data segments that say what linear memory holds, so that a snapshot starts fast.
 
 Before, live memory; after, what the output's data section will cover::
 
@@ -7,34 +7,32 @@ Before, live memory; after, what the output's data section will cover::
     (data (memory 0) (i32.const 1048) "hello\00\00world")
     (data (memory 0) (i32.const 9000) "\2a")
 
-A gap of two zero bytes costs less than another segment, a gap of thousands costs more. :mod:`.scan` finds
-the non-zero ranges, :mod:`.choose` decides which gaps to keep. Both come twice: in plain Python for the
-little that small programs touch, and vectorised (``bulk_…``), because importing numpy takes longer than
-planning for most small programs does.
+A gap of two zero bytes costs less than another segment, a gap of thousands costs more. The scan finds the
+non-zero ranges, :mod:`.layout` decides which gaps to keep, and :mod:`.dense` which more it takes to be
+mapped. The scan comes twice: in plain Python for the little that small programs touch (:mod:`.scan`), and
+vectorised (:mod:`.bulk_scan`), because importing numpy takes longer than most small programs' scan does.
 """
 
 from __future__ import annotations
 
 import sys
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from wizer.errors import OptionError
 from wizer.records import record
 
-from .choose import choose
-from .encoding import encoded_overhead, header_size
+from .encoding import encoded_overhead
+from .layout import lay_out, limited, worth
 from .scan import scan, touched_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Sequence, Sized
 
-    import numpy as np
-    from numpy.typing import NDArray
+    from wizer.options import Layout
 
-    Ints = NDArray[np.int64]
+    Segments = Sequence[tuple[int, int]]
 
-__all__ = ["DataRange", "MemoryImage", "encoded_overhead", "plan"]
+__all__ = ["DataRange", "MemoryImage", "Plan", "encoded_overhead", "plan"]
 
 _SMALL_SCAN = 4 << 20  # bytes: less time than the import of numpy takes
 _SMALL_SCAN_WITH_NUMPY = 1 << 16  # bytes, if that is imported
@@ -53,12 +51,14 @@ class MemoryImage:
         view: its bytes (format ``B``), never copied whole.
         touched: byte ranges outside of which all is zero, ascending and not overlapping
             None: look everywhere.
+        obstacle: why no layout can get an engine to map it; empty where one can.
     """
 
     memidx: int
     is64: bool
     view: memoryview
     touched: Sequence[tuple[int, int]] | None = None
+    obstacle: str = ""
 
 
 @record
@@ -71,61 +71,105 @@ class DataRange:
     end: int
 
 
-def plan(images: Sequence[MemoryImage], max_segments: int) -> list[DataRange]:
-    """Choose the segments that encode smallest, of at most ``max_segments``.
+@record
+class Plan:
+    """The segments of all memories.
 
-    No other choice encodes smaller if the limit does not bind; where it does, the choice is within a few
-    bytes in all of the best one (:mod:`.limit`, :mod:`.bulk_choose`).
+    Attributes:
+        ranges: the segments, ordered by memory and start.
+        note: why `instant` could not do what it is for; empty otherwise.
+    """
+
+    ranges: list[DataRange]
+    note: str = ""
+
+
+def plan(
+    images: Sequence[MemoryImage],
+    max_segments: int,
+    layout: Layout = "balanced",
+    *,
+    beside: int = 0,
+    max_bytes: int | None = None,
+) -> Plan:
+    """Choose at most ``max_segments`` segments.
+
+    Args:
+        images: the memories.
+        max_segments: how many segments there may be.
+        layout: what they are chosen for (:mod:`.layout`).
+        beside: how many bytes the output has beside what is in segments.
+        max_bytes: how many bytes in segments `instant` may come to; None: as many as it takes.
 
     Returns:
-        The segments, ordered by memory and start. None starts or ends with a zero byte, and all non-zero
-        bytes are covered. The same contents give the same segments, whatever ``touched`` says.
+        The plan. All non-zero bytes are covered; no segment starts with a zero byte, and none ends with one
+        but under `instant`. The same contents give the same segments, whatever ``touched`` says.
 
     Raises:
         OptionError: more memories hold something than segments are allowed.
     """
     images = sorted(images, key=lambda image: image.memidx)
-    ranges = _scan(images, max_segments)
-    needed = sum(len(of_one) > 0 for of_one in ranges)
-    if needed > max_segments:
-        raise OptionError(
-            f"{needed} memories hold data and each needs a data segment, but the limit is {max_segments}"
-        )
-    if sum(map(len, ranges)) <= _SMALL_CHOICE:
-        chosen = [_choose(image, rows) for image, rows in zip(images, ranges, strict=True)]
-        if sum(map(len, chosen)) > max_segments:
-            from .limit import merge_to_limit
-
-            chosen = merge_to_limit(images, chosen, max_segments)
-    else:
-        from .bulk_choose import choose_within
-
-        chosen = choose_within(images, ranges, max_segments)
-    return [
-        DataRange(image.memidx, image.is64, start, end)
-        for image, segments in zip(images, chosen, strict=True)
-        for start, end in segments
-    ]
+    ranges, saved = _limited_ranges(images, max_segments)
+    segments = lay_out(images, ranges, layout, beside, saved)
+    note = ""
+    if layout == "instant":
+        segments, note = _made_dense(images, segments, max_bytes)
+    return Plan(
+        [
+            DataRange(image.memidx, image.is64, start, end)
+            for image, of_one in zip(images, segments, strict=True)
+            for start, end in of_one
+        ],
+        note,
+    )
 
 
-def _choose(image: MemoryImage, ranges: list[tuple[int, int]] | Ints) -> list[tuple[int, int]]:
-    """Return the segments of one memory when no limit binds."""
-    rows = ranges if isinstance(ranges, list) else ranges.tolist()
-    opens = choose(rows, [header_size(image.memidx, image.is64, start) for start, _ in rows])
-    return [(rows[first][0], rows[after - 1][1]) for first, after in pairwise((*opens, len(rows)))]
+def _made_dense(
+    images: Sequence[MemoryImage], segments: list[Segments], max_bytes: int | None
+) -> tuple[list[Segments], str]:
+    """Return segments with which all memories are mapped, or what stands in the way."""
+    from .dense import dense, size_of
+
+    for image, of_one in zip(images, segments, strict=True):
+        if image.obstacle and of_one:
+            return segments, image.obstacle
+    filled = [dense(of_one) for of_one in segments]
+    size = sum(map(size_of, filled))
+    if max_bytes is None or size <= max_bytes or size == sum(map(size_of, segments)):
+        return filled, ""
+    _, largest = max((size_of(of_one), image.memidx) for image, of_one in zip(images, filled, strict=True))
+    return segments, (
+        f"memory {largest} is too sparse: it takes {size} bytes of data to be mapped, more than the "
+        f"{max_bytes} bytes of the limit for the output"
+    )
 
 
-def _scan(images: Sequence[MemoryImage], max_segments: int) -> Sequence[list[tuple[int, int]] | Ints]:
-    """Return the non-zero ranges of each memory."""
+def _limited_ranges(images: Sequence[MemoryImage], most: int) -> tuple[Sequence[Segments], int]:
+    """Return the non-zero ranges of each memory, ``most`` in all, and what gaps save without a limit."""
     touched = sum(end - start for image in images for start, end in touched_parts(image))
     if touched <= (_SMALL_SCAN_WITH_NUMPY if "numpy" in sys.modules else _SMALL_SCAN):
         few = _scan_for_few(images)
         if few is not None:
-            return few
+            _check_limit(few, most)
+            return limited(images, few, most), sum(map(worth, images, few))
+    from .bulk_layout import limited as bulk_limited
     from .bulk_scan import scan as bulk_scan
 
-    keep = max(_GAPS_HELD, _GAPS_HELD_A_SEGMENT * max_segments)
-    return [bulk_scan(image, keep) for image in images]
+    keep = max(_GAPS_HELD, _GAPS_HELD_A_SEGMENT * most)
+    found = [bulk_scan(image, keep) for image in images]
+    many = [rows for rows, _ in found]
+    _check_limit(many, most)
+    segments = [[(start, end) for start, end in rows.tolist()] for rows in bulk_limited(images, many, most)]
+    return segments, sum(saved for _, saved in found)
+
+
+def _check_limit(ranges: Sequence[Sized], most: int) -> None:
+    """Raise `OptionError` if not even a segment for each memory is allowed."""
+    needed = sum(len(of_one) > 0 for of_one in ranges)
+    if needed > most:
+        raise OptionError(
+            f"{needed} memories hold data and each needs a data segment, but the limit is {most}"
+        )
 
 
 def _scan_for_few(images: Sequence[MemoryImage]) -> list[list[tuple[int, int]]] | None:

@@ -9,7 +9,7 @@ first and last byte::
     zero?       no      |    yes      |     no      |     no        ->  a run of 4 + 2 + 3 bytes
 
 What was found is kept as gaps between ranges: one gap ends where the next range starts. No more than
-``keep`` gaps are held, those with most to gain from a split (of equals, the first): memory stays bounded
+``keep`` gaps are held, those that a split at saves most (of equals, the first): memory stays bounded
 however fragmented the contents are, and gaps beyond that could hardly be among the few that a limit on
 segments leaves split.
 """
@@ -47,15 +47,19 @@ _THREADS_PAY = 8  # chunks
 _NARROW = 1 << 13  # bytes at both ends of the 32-bit offsets whose headers are too short for words
 _WORD = 4
 _ALIGN = 64
-MOST_GAIN = 1 << 16  # bytes: gaps with more to gain are equals where gains are compared
+_COUNTED = 1 << 12  # bytes: gains up to here are counted where they are compared
 
 
-def scan(image: MemoryImage, keep: int) -> Ints:
-    """Return the starts and ends of the non-zero ranges of ``image``, ascending: shape (count, 2), in bytes.
+def scan(image: MemoryImage, keep: int) -> tuple[Ints, int]:
+    """Return the non-zero ranges of ``image``, and what splits at all gaps between them save, in bytes.
 
     Args:
         image: the memory.
         keep: the most gaps to hold.
+
+    Returns:
+        The ranges' starts and ends, ascending, shape (count, 2); the sum of :meth:`_Gaps.saved` for all gaps
+        where that is positive, those that are not held included.
     """
     gaps = _Gaps(image, keep)
     chunks = list(_chunks(_aligned(touched_parts(image), len(image.view))))
@@ -67,7 +71,7 @@ def scan(image: MemoryImage, keep: int) -> Ints:
     for first in range(0, len(chunks), _CHUNKS_A_SLAB):
         slab = chunks[first : first + _CHUNKS_A_SLAB]
         gaps.add(slab, _map_in_threads(find, slab) if len(chunks) >= _THREADS_PAY else list(map(find, slab)))
-    return gaps.ranges()
+    return gaps.ranges(), gaps.saved_in_all()
 
 
 def _aligned(parts: Sequence[Part], size: int) -> Iterator[Part]:
@@ -222,16 +226,28 @@ class _Gaps:
         self._first_range: int | None = None
         self._open = (0, 0)
         self._seen_to = 0
+        self._passed: list[int] = []  # what gaps that are not held save: several threads append
 
-    def gains(self, starts: Ints, ends: Ints) -> Ints:
-        """Return what a split at each gap gains before length fields count: its bytes less a header."""
+    def saved_in_all(self) -> int:
+        """Return what splits at all gaps save."""
+        return sum(self._passed) + sum(int(self.saved(*held).sum()) for held in self._held)
+
+    def _pass(self, saved: Ints) -> None:
+        """Note gaps that are not held."""
+        if self._floor:
+            self._passed.append(int(np.maximum(saved, 0).sum()))
+
+    def saved(self, starts: Ints, ends: Ints) -> Ints:
+        """Return what a split at each gap saves before length fields count: its bytes less a header."""
         return ends - starts - header_sizes(self._image.memidx, self._image.is64, ends)
 
     def worthy(self, runs: Runs, first: int, last: int) -> Runs:
-        """Keep the runs that are gaps with something to gain, and those that may go on outside."""
+        """Keep the runs that are gaps that a split at saves something, and those that may go on outside."""
         starts, ends = runs
-        chosen = np.minimum(self.gains(starts, ends), MOST_GAIN) > self._floor
+        saved = self.saved(starts, ends)
+        chosen = saved > self._floor
         chosen |= (starts == first) | (ends == last)
+        self._pass(saved[~chosen])
         return starts[chosen], ends[chosen]
 
     def add(self, chunks: Sequence[Chunk], found: Sequence[Runs]) -> None:
@@ -249,21 +265,22 @@ class _Gaps:
         self._hold(*closed)
 
     def _hold(self, starts: Ints, ends: Ints) -> None:
-        worth = np.minimum(self.gains(starts, ends), MOST_GAIN) > self._floor
+        saved = self.saved(starts, ends)
+        worth = saved > self._floor
+        self._pass(saved[~worth])
         self._held.append((starts[worth], ends[worth]))
         self._count += len(self._held[-1][0])
         if self._count > 2 * self._keep:
             self._prune()
 
     def _prune(self) -> None:
-        """Keep the gaps with most to gain; of those that are level with the last of them, the first."""
+        """Keep the gaps that save most; of those that are level with the last of them, the first."""
         starts, ends = _concatenated(self._held)
-        gains = np.minimum(self.gains(starts, ends), MOST_GAIN)
-        if len(gains) > self._keep:
-            self._floor = nth_gain(gains, self._keep)
-            chosen = gains > self._floor
-            level = np.flatnonzero(gains == self._floor)
-            chosen[level[: self._keep - np.count_nonzero(chosen)]] = True
+        saved = self.saved(starts, ends)
+        if len(saved) > self._keep:
+            chosen = top_first(saved, self._keep)
+            self._floor = int(saved[chosen].min())
+            self._pass(saved[~chosen])
             starts, ends = starts[chosen], ends[chosen]
         self._held, self._count = [(starts, ends)], len(starts)
 
@@ -289,10 +306,19 @@ def header_sizes(memidx: int, is64: bool, offsets: Ints) -> Ints:
     return header
 
 
-def nth_gain(gains: Ints, n: int) -> int:
-    """Return the ``n``-th largest of the gains, each counted as :data:`MOST_GAIN` at most."""
-    count = np.bincount(np.clip(gains, 0, MOST_GAIN), minlength=1)
-    return len(count) - 1 - int(np.searchsorted(np.cumsum(count[::-1]), n))
+def top_first(gains: Ints, count: int) -> NDArray[np.bool_]:
+    """Choose the ``count`` largest gains; of those that are level with the last of them, the first."""
+    least = _nth_largest(gains, count)
+    chosen: NDArray[np.bool_] = gains > least
+    chosen[np.flatnonzero(gains == least)[: count - np.count_nonzero(chosen)]] = True
+    return chosen
+
+
+def _nth_largest(gains: Ints, n: int) -> int:
+    """Return the ``n``-th largest gain. Most are small and alike, which a partition would be slow at."""
+    count = np.bincount(np.clip(gains, 0, _COUNTED), minlength=_COUNTED + 1)
+    nth = _COUNTED - int(np.searchsorted(np.cumsum(count[::-1]), n))
+    return nth if 0 < nth < _COUNTED else int(np.partition(gains, -n)[-n])
 
 
 def _run(start: int, end: int) -> Runs:

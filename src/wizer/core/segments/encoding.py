@@ -33,7 +33,7 @@ MAX_LENGTH_CLASS = 10
 
 def uleb_size(value: int) -> int:
     """Return the number of bytes of the unsigned LEB128 of ``value``."""
-    return max(1, (value.bit_length() + 6) // 7)
+    return (value.bit_length() + 6) // 7 or 1
 
 
 @cache

@@ -1,8 +1,8 @@
 """Find the non-zero ranges of a memory, in plain Python: for memories of which little was touched.
 
-Ranges come out joined across the gaps that never pay for a segment of their own: those not longer than the
-header of the segment that would start after them (:func:`~.encoding.header_size`). A split there adds that
-header, and never makes the length fields shorter.
+Ranges come out joined across the gaps that no layout splits: those not longer than the header of the segment
+that would start after them (:func:`~.encoding.header_size`). A split there adds that header and never makes
+the length fields shorter.
 """
 
 from __future__ import annotations
