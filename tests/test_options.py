@@ -64,7 +64,7 @@ def test_the_default_of_a_command_line_is_the_library_s() -> None:
 
 def test_the_help_says_the_default() -> None:
     text = " ".join(render("0").split())
-    assert f"Most data segments to write [default: {MAX_DATA_SEGMENTS}]" in text
+    assert f"Most data segments to write [default: {MAX_DATA_SEGMENTS}, or as many as the input has]" in text
     assert f"[default: {Options().init_funcs[0]}]" in text
 
 
@@ -100,10 +100,11 @@ ILL_TYPED: list[tuple[str, object, str]] = [
     ("engine", {"cache": False}, "an `EngineConfig`, or None, not {'cache': False}"),
     ("deterministic", 1.5, "True, False, a seed (a number or a string), a `Deterministic`, or None, not 1.5"),
     ("deterministic", [1], "True, False, a seed (a number or a string), a `Deterministic`, or None, not [1]"),
-    ("max_data_segments", True, "a whole number that is not negative, not True"),
-    ("max_data_segments", "5", "a whole number that is not negative, not '5'"),
-    ("max_data_segments", -1, "a whole number that is not negative, not -1"),
-    ("max_data_segments", None, "a whole number that is not negative, not None"),
+    ("max_data_segments", True, "a whole number that is not negative, or None, not True"),
+    ("max_data_segments", "5", "a whole number that is not negative, or None, not '5'"),
+    ("max_data_segments", -1, "a whole number that is not negative, or None, not -1"),
+    ("layout", "tiny", "one of 'balanced', 'small', 'instant', not 'tiny'"),
+    ("layout", None, "one of 'balanced', 'small', 'instant', not None"),
     ("max_output", 1e9, "a whole number that is not negative, or None, not 1000000000.0"),
     ("open_handles", "keep", "one of 'error', 'drop', not 'keep'"),
     ("hard_exit", 1, "a function, or None, not 1"),
@@ -188,7 +189,7 @@ def test_long_values_are_shortened() -> None:
         ("mapdirs", "did you mean `wasi=Wasi(mapdirs=…)`?"),
         ("compiler", "did you mean `engine=EngineConfig(compiler=…)`?"),
         ("init", "did you mean `init_func`?"),
-        ("zzz", "known are max_data_segments, open_handles, wasi,"),
+        ("zzz", "known are layout, max_data_segments, open_handles, wasi,"),
     ],
 )
 def test_misspelt_options(option: str, advice: str) -> None:

@@ -66,21 +66,44 @@ def test_cheap_gaps_between_expressions_are_filled_with_the_initial_value() -> N
 
 def test_null_in_a_table_that_begins_with_functions() -> None:
     module = module_of(f"(module {FUNCS} (table 9 funcref (ref.func $a)) {EXPORTS})")
-    out = rewritten(module, changed(9, {0: NULL, 2: FuncRef(1)}))
-    # The function between them is what the table begins with.
-    assert elements(out) == [b"\x04\x41\x00\x0b\x03\xd0\x70\x0b\xd2\x00\x0b\xd2\x01\x0b"]
+    out = rewritten(module, changed(9, {0: NULL, 2: FuncRef(1), 3: NULL}))
+    # In the gap between them is what the table begins with, and what the first segment wrote.
+    assert elements(out) == [
+        b"\x00\x41\x02\x0b\x01\x01",
+        b"\x04\x41\x00\x0b\x04\xd0\x70\x0b\xd2\x00\x0b\xd2\x01\x0b\xd0\x70\x0b",
+    ]
     assert out.tables[0].init == module.tables[0].init
 
 
-def test_more_than_a_thousand_runs_of_functions_become_expressions() -> None:
-    module = module_of(f"(module (table 5000 funcref) {FUNCS})")
-    few = rewritten(module, changed(5000, {4 * i: FuncRef(0) for i in range(1000)}))
-    assert len(few.elements) == 1000
+def test_functions_in_a_table_of_a_type_of_functions_are_expressions() -> None:
+    """Function indices stand for elements of type ``(ref func)``, which are of no more special type."""
+    module = module_of(f"(module (type $f (func)) (table 4 (ref null $f)) {FUNCS} {EXPORTS})")
+    out = rewritten(module, changed(4, {1: FuncRef(2)}))
+    assert elements(out) == [b"\x06\x00\x41\x01\x0b\x63\x00\x01\xd2\x02\x0b"]
+
+
+def test_segments_of_functions_stand_in_front() -> None:
+    """Of those of another table, which expressions write, and those that stay as they are."""
+    module = module_of(
+        f"""(module (table $kept 4 funcref) (table $objects 4 anyref) (table $functions 4 funcref) {FUNCS}
+          {EXPORTS} (elem (table $kept) (i32.const 0) funcref (ref.func $a)))"""
+    )
+    kept = module.elements[0].code
+    tables = {0: TableState(4), 1: TableState(4, {0: I31(1)}), 2: TableState(4, {1: FuncRef(1)})}
+    object_ = b"\x06\x01\x41\x00\x0b\x6e\x01\x41\x01\xfb\x1c\x0b"
+    function = b"\x02\x02\x41\x01\x0b\x00\x01\x01"
+    assert elements(rewritten(module, State(tables=tables))) == [function, kept, object_]
+
+
+def test_more_than_fifty_thousand_runs_of_functions_become_expressions() -> None:
+    module = module_of(f"(module (table 250000 funcref) {FUNCS})")
+    few = rewritten(module, changed(250_000, {4 * i: FuncRef(0) for i in range(50_000)}))
+    assert len(few.elements) == 50_000
     assert all(segment.indices == (0,) for segment in few.elements)
-    many = rewritten(module, changed(5000, {4 * i: FuncRef(0) for i in range(1001)}))
+    many = rewritten(module, changed(250_000, {4 * i: FuncRef(0) for i in range(50_001)}))
     (segment,) = many.elements
     assert segment.indices is None
-    assert len(segment.items) == 4001
+    assert len(segment.items) == 200_001
 
 
 def test_gaps_between_expressions_stay_where_only_a_run_tells_what_is_in_them() -> None:
@@ -95,11 +118,11 @@ def test_gaps_between_expressions_stay_where_only_a_run_tells_what_is_in_them() 
 
 
 def test_there_are_never_more_segments_than_engines_allow() -> None:
-    """Up to 10,000 of them stand as they are; then wider gaps are filled."""
-    module = module_of(f"(module (table 60000 funcref) {FUNCS})")
-    some = rewritten(module, changed(60_000, {5 * i: FuncRef(0) for i in range(10_000)}))
+    """Up to 10,000 segments of expressions stand as they are; then wider gaps are filled."""
+    module = module_of(f"(module {FUNCS} (table 60000 funcref (ref.func $a)) {EXPORTS})")
+    some = rewritten(module, changed(60_000, {5 * i: NULL for i in range(10_000)}))
     assert len(some.elements) == 10_000
-    more = rewritten(module, changed(60_000, {5 * i: FuncRef(0) for i in range(10_001)}))
+    more = rewritten(module, changed(60_000, {5 * i: NULL for i in range(10_001)}))
     assert [len(segment.items) for segment in more.elements] == [50_001]
 
 
@@ -137,11 +160,20 @@ def test_indices_stay_where_code_refers_to_segments() -> None:
     assert elements(out) == [passive, b"\x00\x41\x03\x0b\x01\x02", b"\x07\x70\x00"]
     out = rewritten(module, changed(4, {}))
     assert elements(out) == [passive, b"\x03\x00\x00", b"\x07\x70\x00"]
-    out = rewritten(module, changed(4, {0: FuncRef(0), 2: FuncRef(0), 3: NULL}))
+    out = rewritten(module, changed(4, {0: FuncRef(0), 2: FuncRef(0)}))
+    assert elements(out) == [passive, b"\x00\x41\x00\x0b\x01\x00", b"\x00\x41\x02\x0b\x01\x00"]
+
+
+def test_expressions_do_not_take_the_place_of_indices_whose_type_has_no_null() -> None:
+    module = module_of(
+        f"""(module {FUNCS} (table $t 4 funcref (ref.func $c)) {EXPORTS} {USES}
+          (elem func $a) (elem (i32.const 0) $a) (elem (i32.const 1) funcref (ref.func $b)))"""
+    )
+    out = rewritten(module, changed(4, {3: NULL}))
     assert elements(out) == [
-        passive,
-        b"\x03\x00\x00",  # expressions do not take the place of indices, whose type has no null
-        b"\x04\x41\x00\x0b\x04\xd2\x00\x0b\xd0\x70\x0b\xd2\x00\x0b\xd0\x70\x0b",
+        module.elements[0].code,
+        b"\x03\x00\x00",
+        b"\x04\x41\x03\x0b\x01\xd0\x70\x0b",
     ]
     assert contents(out, sec.CODE) == contents(module, sec.CODE)
 

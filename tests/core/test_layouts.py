@@ -11,7 +11,7 @@ import pytest
 import wasmtime
 
 from support.guest import Guest, frozen
-from wizer import OptionError, Session
+from wizer import OptionError, Session, WizerWarning
 from wizer.binary.module import parse_module
 from wizer.options import Layout
 
@@ -128,7 +128,7 @@ def test_what_stands_in_the_way_of_instant_is_said(memory: str, said: str) -> No
     wat = SPARSE % memory
     with Session(wat, layout="instant", max_output=50_000) as session:
         session.call("init")
-        with pytest.warns(UserWarning, match=f"layout `instant`: {said}"):
+        with pytest.warns(WizerWarning, match=f"layout `instant`: {said}"):
             snapshot = session.snapshot()
     assert snapshot == frozen(wat, layout="balanced")
 
@@ -137,7 +137,7 @@ def test_an_imported_memory_stands_in_the_way_of_instant() -> None:
     wat = (SPARSE % 384).replace('(memory (export "memory") 384)', '(memory (import "env" "m") 384)')
     with Session(wat, layout="instant") as session:
         session.call("init")
-        with pytest.warns(UserWarning, match="layout `instant`: memory 0 is imported"):
+        with pytest.warns(WizerWarning, match="layout `instant`: memory 0 is imported"):
             snapshot = session.snapshot()
     assert snapshot == frozen(wat, layout="balanced")
 
@@ -171,5 +171,5 @@ def test_four_gibibytes_are_too_much_for_instant() -> None:
             (i32.store8 (i32.const -3) (i32.const 1))))"""
     with Session(wat, layout="instant") as session:
         session.call("init")
-        with pytest.warns(UserWarning, match="memory 0 is too sparse: it takes 2147483646 bytes of data"):
+        with pytest.warns(WizerWarning, match="memory 0 is too sparse: it takes 2147483646 bytes of data"):
             assert len(session.snapshot()) < 200

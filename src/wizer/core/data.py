@@ -11,6 +11,7 @@ from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import Module
 from wizer.binary.segments import DataSegment, encode_data_header, encode_passive_data
 from wizer.core.state import State
+from wizer.errors import WizerWarning
 from wizer.records import record
 
 if TYPE_CHECKING:
@@ -38,11 +39,11 @@ def data_contents(
     module: Module,
     state: State,
     appended: Sequence[bytes],
-    *,
     max_data_segments: int,
-    layout: Layout,
-    beside: int,
-    max_bytes: int | None,
+    *,
+    layout: Layout = "balanced",
+    beside: int = 0,
+    max_bytes: int | None = None,
 ) -> DataContents:
     """Return the data section.
 
@@ -118,6 +119,7 @@ def _ranges(
     if chosen.note:
         warnings.warn(
             f"layout `instant`: {chosen.note}, so instances copy their memory, as with `balanced`",
+            WizerWarning,
             stacklevel=2,
         )
     return chosen.ranges

@@ -32,8 +32,9 @@ _SEGMENT_USES: Final = re.compile(
     b"\xfc(?:%b|%b)|\xfb(?:%b|%b)" % (*map(any_unsigned, (12, 13)), *map(any_unsigned, (10, 19)))
 )
 
-# Up to this many runs of functions get a segment each, which is compact; engines allow 100,000.
-_MAX_FUNC_RUNS: Final = 1000
+# Up to this many runs of elements of a table get a segment each; engines allow 100,000 in all.
+_MAX_FUNC_RUNS: Final = 50_000
+_MAX_EXPRESSION_RUNS: Final = 10_000
 
 # A gap of this many elements costs about what another segment does.
 _CHEAP_GAP: Final = 3
@@ -47,11 +48,13 @@ class Segment:
         code: its encoding.
         reftype: the type of its elements.
         funcs: the functions that it declares for ``ref.func``.
+        by_index: whether its elements are function indices, and no expressions.
     """
 
     code: bytes
     reftype: RefType = FUNCREF
     funcs: frozenset[int] = frozenset()
+    by_index: bool = False
 
 
 def element_contents(
@@ -67,6 +70,10 @@ def element_contents(
     instantiation, or by declarative ones; so are those of other empty segments, if that is not enough. What
     was declared for ``ref.func`` only by an export or a segment that goes is declared again.
 
+    New segments of functions stand in front. From the first active segment of expressions on, an engine
+    compiles what every single element takes, and runs it whenever it instantiates; what stands before it is
+    a table of numbers that it looks at when a function is called. See RATIONALE.md.
+
     Args:
         module: the original module.
         state: the state of its instance.
@@ -76,7 +83,9 @@ def element_contents(
     replaced = {tableidx for tableidx, table in state.tables.items() if table.changed is not None}
     replaced |= {index for kind, index in state.borrowed if kind == "table"}
     indices_matter = bool(heap.passive_elements) or _refers_to_segments(module)
-    new = list(_table_segments(module, state, heap))
+    new = sorted(_table_segments(module, state, heap), key=lambda segment: not segment.by_index)
+    in_front = 0 if indices_matter else sum(segment.by_index for segment in new)
+    segments, new = new[:in_front], new[in_front:]
     free = {
         elemidx
         for elemidx, element in enumerate(module.elements)
@@ -84,7 +93,6 @@ def element_contents(
     }
     goes = {elemidx for elemidx in free if module.elements[elemidx].mode == "active"}
     taken = _places(module, new, free if indices_matter else goes, goes)
-    segments = []
     for elemidx, element in enumerate(module.elements):
         if elemidx in taken:
             segments.append(new[taken[elemidx]])
@@ -181,19 +189,21 @@ def _segments_of(
     """Yield the segments that write elements of a table, given the expressions of objects among them."""
     tabletype = module.tables[tableidx].type
     is64 = tabletype.limits.is64
-    positions = sorted(changed)
-    runs = list(_runs(positions, 0))
-    only_funcs = tabletype.element == FUNCREF and all(isinstance(ref, FuncRef) for ref in changed.values())
-    if only_funcs and len(runs) <= _MAX_FUNC_RUNS:
-        for start, stop in runs:
-            funcs = [ref.funcidx for i in range(start, stop) if isinstance(ref := changed[i], FuncRef)]
-            code = encode_func_elements(tableidx, start, funcs, is64)
-            yield Segment(code, FUNCREF_NON_NULL, frozenset(funcs))
-        return
     default = initial_element(module, tableidx)
+    others = {position: ref for position, ref in changed.items() if ref != default}
+    if matches(FUNCREF_NON_NULL, tabletype.element, module.types):
+        functions = {position: ref.funcidx for position, ref in changed.items() if isinstance(ref, FuncRef)}
+        runs = list(_runs(sorted(functions), 0))
+        if len(runs) <= _MAX_FUNC_RUNS:
+            for start, stop in runs:
+                funcs = [functions[position] for position in range(start, stop)]
+                code = encode_func_elements(tableidx, start, funcs, is64)
+                yield Segment(code, FUNCREF_NON_NULL, frozenset(funcs), by_index=True)
+            others = {position: ref for position, ref in others.items() if position not in functions}
+    positions = sorted(others)
     gap = 0 if default is None else _CHEAP_GAP
     runs = list(_runs(positions, gap))
-    while len(runs) > 10 * _MAX_FUNC_RUNS and default is not None:
+    while len(runs) > _MAX_EXPRESSION_RUNS and default is not None:
         gap *= 2
         runs = list(_runs(positions, gap))
     for start, stop in runs:

@@ -24,8 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from wizer.binary import sections as sec
 from wizer.binary.assemble import Chunk, assemble, extended, vector, with_bodies
@@ -99,7 +98,7 @@ def rewrite(
         module,
         state,
         heap.passive_data,
-        max_data_segments=max_data_segments,
+        max_data_segments,
         layout=layout,
         beside=beside,
         max_bytes=None if max_output is None else max(max_output - beside, 0),
