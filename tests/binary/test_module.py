@@ -8,11 +8,15 @@ from contextlib import suppress
 import pytest
 
 from support.engine import binary
+from wizer import Session
+from wizer.binary import sections as sec
+from wizer.binary.assemble import encode_section
+from wizer.binary.expr import MAX_OPERANDS
 from wizer.binary.externs import Export, FuncIndex, GlobalType, Import
 from wizer.binary.module import Module, parse_module
 from wizer.binary.types import FuncType, RefType
 from wizer.core.instrument import instrument
-from wizer.errors import ParseError, WizerError
+from wizer.errors import LimitError, ParseError, WizerError
 
 WAT = """(module
     (type $f (func (param i32) (result i64))) (type $s (struct (field (mut anyref)))) (tag $tag (param i32))
@@ -164,3 +168,47 @@ def test_damage_in_the_headers_of_a_real_module(quickjs: bytes) -> None:
         for _ in range(chance.randint(1, 4)):
             damaged[chance.randrange(max(start, 0), end)] = chance.randrange(256)
         survivors(bytes(damaged))
+
+
+def section(section_id: int, contents: bytes) -> bytes:
+    return b"".join(encode_section(section_id, [contents]))
+
+
+def deep(operands: int, where: str) -> bytes:
+    """A valid module with a constant expression that has so many operands at once."""
+    code = b"\x41\x00" * operands + b"\x6a" * (operands - 1)
+    type_, function = section(sec.TYPE, b"\1\x60\0\0"), section(sec.FUNCTION, b"\1\0")
+    table, memory = section(sec.TABLE, b"\1\x70\0\x08"), section(sec.MEMORY, b"\1\0\1")
+    ref = code + b"\xfb\x1c\x0b"  # ref.i31
+    parts = {
+        "global": section(sec.GLOBAL, b"\1\x7f\0" + code + b"\x0b"),
+        "element": section(sec.ELEMENT, b"\1\0" + code + b"\x0b\1\0"),
+        "item": section(sec.ELEMENT, b"\1\5\x6c\1" + ref),
+        "table": section(sec.TABLE, b"\1\x40\0\x6c\0\1" + ref),
+        "data": section(sec.DATA, b"\1\0" + code + b"\x0b\0"),
+    }
+    body = section(sec.CODE, b"\1\2\0\x0b")
+    before = table if where == "element" else memory if where == "data" else b""
+    after = (body, parts[where]) if where == "data" else (parts[where], body)
+    return b"".join((sec.MAGIC, sec.MODULE_VERSION, type_, function, before, *after))
+
+
+@pytest.mark.parametrize("where", ["global", "element", "item", "table", "data"])
+def test_operands_of_constant_expressions_are_bounded(where: str) -> None:
+    """The engine keeps them on the stack, and overflows it where there are millions."""
+    with pytest.raises(LimitError, match="more than 50000 operands at once"):
+        parse_module(deep(MAX_OPERANDS + 1, where))
+    if where in ("global", "item", "table"):  # the others would be out of bounds, or not
+        with Session(deep(MAX_OPERANDS, where)) as session:
+            assert session.snapshot()
+
+
+def test_operands_are_counted_and_not_instructions() -> None:
+    chain = b"\x41\x01" + b"\x41\x01\x6a" * MAX_OPERANDS
+    wasm = sec.MAGIC + sec.MODULE_VERSION + section(sec.GLOBAL, b"\1\x7f\0" + chain + b"\x0b")
+    assert parse_module(wasm).globals[0].init is not None
+    fields = "(field i32) " * 100
+    struct = f"(struct.new $s {'(i32.const 1) ' * 100})"
+    array = f"(array.new_fixed $a 1000 {struct * 1000})"
+    wat = f"(module (type $s (struct {fields})) (type $a (array (ref $s))) (global (ref $a) {array}))"
+    assert len(parse_module(binary(wat)).globals) == 1

@@ -5,11 +5,13 @@ https://webassembly.github.io/spec/core/valid/instructions.html#constant-express
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from wizer.binary.leb128 import encode_i32, encode_i64, encode_unsigned
 from wizer.binary.reader import Reader
-from wizer.binary.types import HeapType, ValType, encode_heaptype, read_heaptype
+from wizer.binary.types import HeapType, StructType, SubType, ValType, encode_heaptype, read_heaptype
+from wizer.errors import LimitError
 from wizer.records import record
 
 END: Final = b"\x0b"
@@ -96,6 +98,52 @@ def read_expr(reader: Reader) -> Expr:
             funcs.append(value[1])
     code = reader.wasm[start : reader.pos]
     return Expr(code, tuple(funcs), value if count == 1 else None)
+
+
+MAX_OPERANDS: Final = 50_000
+"""How many operands a constant expression may have at once.
+
+The engine compiles them, and keeps each operand on the stack of the thread, without looking how much is left.
+"""
+
+
+def check_operands(expr: Expr, types: Sequence[SubType], where: str) -> None:
+    """Check how many operands an expression has at once, before the engine meets it.
+
+    Raises:
+        LimitError: there are more than `MAX_OPERANDS`.
+    """
+    if len(expr.code) <= MAX_OPERANDS:  # an operand takes a byte at least
+        return
+    reader, operands = Reader(expr.code), 0
+    while (opcode := reader.byte()) != 0x0B:
+        start = reader.pos
+        _skip(reader, opcode)
+        operands += 1 - _operands_taken(opcode, Reader(expr.code, start), types)
+        if operands > MAX_OPERANDS:
+            raise LimitError(
+                f"the constant expression of {where} has more than {MAX_OPERANDS} operands at once, which is "
+                "more than the stack may hold"
+            )
+
+
+def _operands_taken(opcode: int, immediates: Reader, types: Sequence[SubType]) -> int:
+    """Return how many operands an instruction takes."""
+    if opcode != 0xFB:
+        return 2 if opcode in (0x6A, 0x6B, 0x6C, 0x7C, 0x7D, 0x7E) else 0
+    match immediates.u32():
+        case 0:  # struct.new
+            index = immediates.u32()
+            comp = types[index].comp if index < len(types) else None
+            return len(comp.fields) if isinstance(comp, StructType) else 0
+        case 6:  # array.new
+            return 2
+        case 8:  # array.new_fixed
+            immediates.u32()
+            return immediates.u32()
+        case 1:  # struct.new_default
+            return 0
+    return 1
 
 
 def encode_const(valtype: str, bits: int) -> bytes:

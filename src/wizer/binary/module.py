@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, Final, TypeVar
 
 from wizer.binary import sections as sec
-from wizer.binary.expr import END, Expr, read_expr
+from wizer.binary.expr import END, Expr, check_operands, read_expr
 from wizer.binary.externs import (
     Export,
     ExternKind,
@@ -218,6 +218,8 @@ def parse_module(wasm: bytes) -> Module:
             len(wasm),
         )
     _check_indices(module)
+    for where, expr in _constants(module):
+        check_operands(expr, module.types, where)
     return module
 
 
@@ -269,6 +271,25 @@ def _check_indices(module: Module) -> None:
         if any(parent >= typeidx for parent in subtype.supertypes):
             message = f"type {typeidx} has a supertype that does not stand before it"
             raise ParseError(message, len(module.wasm))
+
+
+def _constants(module: Module) -> Iterator[tuple[str, Expr]]:
+    """Yield the constant expressions, and what each is of."""
+    for index, global_ in enumerate(module.globals):
+        if global_.init is not None:
+            yield f"global {index}", global_.init
+    for index, table in enumerate(module.tables):
+        if table.init is not None:
+            yield f"table {index}", table.init
+    for index, element in enumerate(module.elements):
+        if element.offset is not None:
+            yield f"element segment {index}", element.offset
+        if element.items and isinstance(element.items[0], Expr):
+            where = f"element segment {index}"
+            yield from ((where, item) for item in element.items if isinstance(item, Expr))
+    for index, data in enumerate(module.data):
+        if data.offset is not None:
+            yield f"data segment {index}", data.offset
 
 
 def _mentioned_types(module: Module) -> Iterator[int]:
