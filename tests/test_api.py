@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wasmtime
+import wasmtime.component
 
 import wizer
 from support.command import environment
@@ -196,3 +198,28 @@ def test_a_session_is_the_same_as_a_run() -> None:
         session.call("wizer-initialize")
         snapshot = session.snapshot(remove=["wizer-initialize"])
     assert snapshot == wizen(WAT)
+
+
+def test_instances_of_other_modules_and_stores_are_refused() -> None:
+    one = Wizer().instrument('(module (memory 1) (global (export "g") (mut i32) (i32.const 1)))')
+    other = Wizer().instrument("(module (memory 7) (global (mut i64) (i64.const 99)))")
+    component = Wizer().instrument("(component)")
+    engine = wasmtime.Engine()
+    store, elsewhere = wasmtime.Store(engine), wasmtime.Store(engine)
+    instance = wasmtime.Instance(store, wasmtime.Module(engine, other.wasm), [])
+    inner: Any = wasmtime.component.Linker(engine).instantiate(
+        store, wasmtime.component.Component(engine, component.wasm)
+    )
+    for _ in range(2):  # one does no harm to the next
+        with pytest.raises(OptionError, match="not one of this module"):
+            one.snapshot(store, instance)
+        with pytest.raises(OptionError, match="in another store"):
+            other.snapshot(elsewhere, instance)
+        with pytest.raises(OptionError, match="in another store"):
+            component.snapshot(elsewhere, inner)
+        with pytest.raises(OptionError, match="an instance of a module"):
+            other.snapshot(store, inner)
+        with pytest.raises(OptionError, match="an instance of a component"):
+            component.snapshot(store, instance)
+        assert other.snapshot(store, instance)
+        assert component.snapshot(store, inner)

@@ -372,6 +372,12 @@ def random_calls(chance: random.Random) -> None:
         for view in views:
             bytes(view[:1])
 
+    store = session.store
+
+    def collect() -> None:
+        with suppress(ValueError):  # the package's, where it is closed
+            store.gc()
+
     actions: list[Callable[[], Any]] = [
         *(partial(session.call, *args) for args in (("spin", 3), ("no",), ("spin", "x"), ("spin",), ("f",))),
         lambda: views.append(session.memory()[5:9]),
@@ -379,7 +385,7 @@ def random_calls(chance: random.Random) -> None:
         session.snapshot,
         session.states,
         lambda: session.globals["g"],
-        session.store.gc,
+        collect,
         views.clear,
         read,
         session.close,

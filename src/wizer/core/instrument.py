@@ -102,10 +102,17 @@ class Accessors:
     exceptions: bool = False
 
 
-def instrument(module: Module) -> tuple[bytes, Accessors]:
-    """Return ``module`` with accessors appended, and what they are."""
+def instrument(module: Module, identity: str | None = None) -> tuple[bytes, Accessors]:
+    """Return ``module`` with accessors appended, and what they are.
+
+    Args:
+        module: the module.
+        identity: the name, after the prefix, of an export that tells instances of it from others'.
+    """
     additions = Additions(module, unused_prefix(module))
     accessors = add_accessors(additions)
+    if identity is not None:
+        additions.exported_i32(identity, 0)
     return b"".join(additions.assemble()), accessors
 
 

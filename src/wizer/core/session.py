@@ -235,9 +235,12 @@ class ModuleInstrumented:
     """
 
     def __init__(self, wasm: bytes, options: Options) -> None:
+        import hashlib
+
         self.module: Module = parse_module(wasm)
         self.wasm: bytes
-        self.wasm, self._accessors = instrument(self.module)
+        self._identity = f"module {hashlib.blake2b(wasm, digest_size=16).hexdigest()}"
+        self.wasm, self._accessors = instrument(self.module, self._identity)
         self.prefix: str = self._accessors.prefix
         self._options = options
 
@@ -252,6 +255,8 @@ class ModuleInstrumented:
         from wizer.core.capture import capture
         from wizer.core.rewrite import rewrite
 
+        live = LiveInstance(store, instance)
+        live.check(self.prefix + self._identity)
         changes["keep"] = [name for name in changes.get("keep", ()) if name in self.module.exports_by_name]
         exports = final_exports(self.module, **changes)
         imported = {
@@ -261,7 +266,7 @@ class ModuleInstrumented:
             if kind in ("memory", "table", "global")
         }
         kept = frozenset(imported - set(capture_imports))
-        state = capture(self.module, self._accessors, LiveInstance(store, instance), kept)
+        state = capture(self.module, self._accessors, live, kept)
         return rewrite(self.module, state, exports, **self._options.data_options(self.module))
 
 

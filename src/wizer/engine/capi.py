@@ -75,6 +75,15 @@ class RawFunction:
             _raise(None, trap)
 
 
+def is_in_store(store: wasmtime.Store, handle: Any) -> bool:
+    """Whether a handle of the engine's (``wasmtime_instance_t`` and the like) is one of a store.
+
+    With one of another store, the engine ends the process.
+    """
+    probe = wasmtime.Global(store, wasmtime.GlobalType(wasmtime.ValType.i32(), False), wasmtime.Val.i32(0))
+    return bool(handle.store_id == probe._global.store_id)
+
+
 def export_of(store: wasmtime.Store, instance: wasmtime.Instance, name: str) -> Extern | None:
     """Look up one export, without the list of all that the package would make."""
     item = ffi.wasmtime_extern_t()

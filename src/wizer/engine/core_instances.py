@@ -59,6 +59,10 @@ def live_core_instances(
         StateError: it has trapped.
         WizerError: the engine keeps its instances in another way than this package knows.
     """
+    if not isinstance(instance, wc.Instance):
+        raise OptionError(f"expected an instance of a component, got {instance!r}")
+    if not capi.is_in_store(store, instance._instance):
+        raise OptionError("the instance is in another store")
     handles = list(_core_instances(store))
     before = [_integer(store, handle, mark_global) for handle in handles]
     if instance.get_export_index(store, mark) is None:

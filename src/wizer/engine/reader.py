@@ -19,6 +19,21 @@ class LiveInstance:
         self._instance = instance
         self._accessors: dict[str, capi.RawFunction] = {}
 
+    def check(self, name: str) -> None:
+        """Check that it is an instance of the module that exports ``name``, and in this store.
+
+        Raises:
+            OptionError: it is not.
+        """
+        if not isinstance(self._instance, wasmtime.Instance):
+            raise OptionError(f"expected an instance of a module, got {self._instance!r}")
+        if not capi.is_in_store(self._store, self._instance._instance):
+            raise OptionError("the instance is in another store")
+        if self._export(name) is None:
+            raise OptionError(
+                "the instance is not one of this module: instantiate the `wasm` that `instrument` returned"
+            )
+
     def accessor(self, name: str, slots: int) -> capi.RawFunction:
         """Return the accessor ``name``, which has at most ``slots`` parameters and as many results."""
         found = self._accessors.get(name)
