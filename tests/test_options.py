@@ -90,6 +90,7 @@ ILL_TYPED: list[tuple[str, object, str]] = [
     ("rename", "a=b", "a mapping from strings to strings, or None, not 'a=b'"),
     ("rename", {"a": 1}, "a mapping from strings to strings, or None, not {'a': 1}"),
     ("verify", 1, "True or False, not 1"),
+    ("precompile", 1, "a path, or None, not 1"),
     ("wasi", True, "a `Wasi`, or None, not True"),
     ("preload", [b""], "a mapping from names to modules, or None, not [b'']"),
     ("preload", {1: b""}, "a mapping from names to modules, or None, not {1: b''}"),

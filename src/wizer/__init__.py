@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from wizer.api import Instrumented, Wizer, audit, verify, wizen
+    from wizer.engine.ahead import load
     from wizer.engine.config import EngineConfig
     from wizer.engine.deterministic import Deterministic
     from wizer.engine.limits import Limits
@@ -66,6 +67,7 @@ __all__ = [
     "WizerWarning",
     "__version__",
     "audit",
+    "load",
     "verify",
     "wizen",
 ]
@@ -75,6 +77,7 @@ _HOMES = {
     "wizer.api": ("Instrumented", "Wizer", "audit", "verify", "wizen"),
     "wizer.trust.audit": ("Audit",),
     "wizer.engine.deterministic": ("Deterministic",),
+    "wizer.engine.ahead": ("load",),
     "wizer.engine.config": ("EngineConfig",),
     "wizer.engine.wasi": ("Wasi",),
     "wizer.engine.limits": ("Limits",),

@@ -22,7 +22,7 @@ from wizer.options import (
     snapshot_options,
     wizer_options,
 )
-from wizer.session import Session, export_changes, initialized, write_chunks
+from wizer.session import Session, compiled_ahead, export_changes, initialized, write_chunks
 
 if TYPE_CHECKING:
     from wizer.binary.module import Module
@@ -103,13 +103,13 @@ def _run(wasm: Wasm, options: Options) -> bytes:
 
 
 def _freeze(session: Session, options: Options) -> list[Chunk]:
-    """Return the snapshot of an initialised session in pieces, verified where ``options`` ask for that."""
+    """Return the snapshot of an initialised session in pieces, verified and compiled as ``options`` ask."""
     changes = export_changes(options)
     if not options.verify:
-        return session.chunks(**changes)
+        return compiled_ahead(session.chunks(**changes), options)
     from wizer.trust.verify import verified
 
-    return [verified(session, **changes)]
+    return compiled_ahead([verified(session, **changes)], options)
 
 
 @explains(SnapshotOptions)

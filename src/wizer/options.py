@@ -9,6 +9,7 @@ Importing this module does not import the engine.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict, TypeVar, Unpack, get_args
 
@@ -106,6 +107,7 @@ class WizerOptions(CommonOptions, total=False):
     keep_init_func: bool
     rename: Mapping[str, str] | None
     verify: bool
+    precompile: str | os.PathLike[str] | None
 
 
 class DataOptions(TypedDict):
@@ -134,6 +136,7 @@ class Options:
         keep_init_func: whether the snapshot still exports them.
         rename: new export name to old export name.
         verify: check each snapshot against what it was made from, before it is handed out.
+        precompile: a file to write the snapshot to as machine code, too, for `wizer.load`.
         imports: for a module, by module name, either a mapping from names to Python functions and
             ``wasmtime`` externs of the session's store, or another module, which is instantiated. What a
             memory, table or global given here holds stays with its owner; what nobody gives is made by
@@ -170,6 +173,7 @@ class Options:
     keep_init_func: bool = False
     rename: Mapping[str, str] | None = None
     verify: bool = False
+    precompile: str | os.PathLike[str] | None = None
     imports: Imports | None = None
     wasi: Wasi | None = None
     preload: Mapping[str, Wasm] | None = None
@@ -234,6 +238,7 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "keep_init_func": SWITCH,
     "rename": or_none(TEXT_MAPPING),
     "verify": SWITCH,
+    "precompile": or_none(instance_kind("a path", str, os.PathLike)),
     "imports": or_none(NAMED),
     "wasi": or_none(instance_kind("a `Wasi`", Wasi)),
     "preload": or_none(mapping_kind("a mapping from names to modules", WASM)),

@@ -279,6 +279,23 @@ def write_chunks(chunks: Iterable[Chunk], output: str | os.PathLike[str] | Binar
     return write_stream(chunks, output)
 
 
+def compiled_ahead(chunks: list[Chunk], options: Options) -> list[Chunk]:
+    """Write a snapshot compiled where ``options`` ask for that; return its chunks.
+
+    Raises:
+        InvalidError: the engine cannot compile it; OutputError: the file could not be written.
+    """
+    if options.precompile is None:
+        return chunks
+    from wizer.engine.ahead import compile_ahead
+    from wizer.engine.config import EngineConfig
+
+    snapshot = b"".join(chunks)
+    code = compile_ahead(snapshot, options.engine or EngineConfig())
+    write_path([memoryview(code)], options.precompile)
+    return [snapshot]
+
+
 def _guest(binary: bytes, options: Options) -> Guest:
     """Open what drives a binary; what components need is only imported for them."""
     if is_component(binary):

@@ -49,6 +49,7 @@ class RunOptions:
         dirs: the guest's directories -> the host's.
         deterministic: whether chance and time are made up, or from which seed.
         verify: whether the output is verified before it is written.
+        precompile: the path of the compiled output, or None.
         warn_frozen: whether to say what entropy is in the output.
         timeout: seconds, or None.
         fuel: units, or None.
@@ -78,6 +79,7 @@ class RunOptions:
     dirs: Mapping[str, str]
     deterministic: bool | str = False
     verify: bool = False
+    precompile: str | None = None
     warn_frozen: bool = False
     timeout: float | None = None
     fuel: int | None = None
@@ -127,6 +129,7 @@ def run_options(arguments: Arguments, *, audit: bool = False, reports: bool = Fa
         dirs=_directories(arguments),
         deterministic=_last(arguments, "deterministic", _seed) or False,
         verify=arguments.has("verify"),
+        precompile=_last(arguments, "precompile", _path),
         warn_frozen=arguments.has("warn-frozen"),
         timeout=_last(arguments, "timeout", seconds),
         fuel=_last(arguments, "fuel", number),
@@ -365,5 +368,6 @@ def make_options(options: RunOptions, flags: Flags, wasi: Wasi | None) -> Option
         engine=flags.engine,
         deterministic=options.deterministic,
         verify=options.verify,
+        precompile=options.precompile,
         hard_exit=fail,
     ).changed(**rest)

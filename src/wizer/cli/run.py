@@ -38,6 +38,7 @@ def main(arguments: Arguments) -> int:
     flags = make_flags(given)
     _check_terminals(given)
     check_output(given.output)
+    check_output(given.precompile)
     wasi = make_wasi(given, flags)
     warnings.showwarning = lambda message, *_: say(f"warning: {message}")
     with watched(flags.limits):
@@ -73,12 +74,14 @@ def _run(given: RunOptions, options: Options, wasm: bytes) -> None:
 
 
 def _chunks(session: Session, options: Options, changes: ExportChanges) -> list[Chunk]:
-    """Return the snapshot in pieces, verified where that is asked for."""
+    """Return the snapshot in pieces, verified and compiled where that is asked for."""
+    from wizer.session import compiled_ahead
+
     if not options.verify:
-        return session.chunks(**changes)
+        return compiled_ahead(session.chunks(**changes), options)
     from wizer.trust.verify import verified
 
-    return [verified(session, **changes)]
+    return compiled_ahead([verified(session, **changes)], options)
 
 
 def _warn_frozen(options: Options, wasm: bytes) -> None:

@@ -97,6 +97,7 @@ OPTIONS = (
     ),
     Option("preload", INIT, "Module to import from, as NAME", metavar="NAME=FILE", repeatable=True),
     Option("output", OUTPUT, "File to write [default: standard output]", metavar="OUTPUT", short="o"),
+    Option("precompile", OUTPUT, "File for the output as machine code, too", metavar="FILE"),
     Option("layout", OUTPUT, _LAYOUT_HELP, metavar="balanced|small|instant"),
     Option("max-data-segments", OUTPUT, _SEGMENTS_HELP, metavar="N"),
     Option("open-handles", OUTPUT, _HANDLES_HELP, metavar="error|drop"),

@@ -142,7 +142,7 @@ def validate_features(wasm: bytes, config: EngineConfig) -> None:
     try:
         capi_config.validate(engine, wasm)
     except wasmtime.WasmtimeError as error:
-        raise _invalid("the module is invalid with the features switched on", error) from None
+        raise invalid("the module is invalid with the features switched on", error) from None
 
 
 def validate_component_features(wasm: bytes, config: EngineConfig) -> None:
@@ -203,7 +203,7 @@ def _component(
     try:
         return Component(engine, wasm)
     except wasmtime.WasmtimeError as error:
-        raise _invalid(message, error) from None
+        raise invalid(message, error) from None
 
 
 def _module(engine: wasmtime.Engine, wasm: bytes, original: bytes | None = None) -> wasmtime.Module:
@@ -212,7 +212,7 @@ def _module(engine: wasmtime.Engine, wasm: bytes, original: bytes | None = None)
         try:
             return capi_config.new_module(engine, wasm)
         except wasmtime.WasmtimeError as error:
-            raise _invalid("the module does not compile", error) from None
+            raise invalid("the module does not compile", error) from None
 
 
 @contextmanager
@@ -229,7 +229,7 @@ def validating(engine: wasmtime.Engine, modules: Sequence[bytes]) -> Iterator[No
             for wasm in modules:
                 capi_config.validate(engine, wasm)
         except wasmtime.WasmtimeError as error:
-            errors.append(_invalid("the module is invalid", error))
+            errors.append(invalid("the module is invalid", error))
         except BaseException as error:
             errors.append(error)
 
@@ -243,7 +243,8 @@ def validating(engine: wasmtime.Engine, modules: Sequence[bytes]) -> Iterator[No
         raise errors[0]
 
 
-def _invalid(message: str, error: wasmtime.WasmtimeError) -> InvalidError:
+def invalid(message: str, error: wasmtime.WasmtimeError) -> InvalidError:
+    """Return the error of ours for what the engine says of a module or component."""
     from wizer.engine.messages import causes
 
     return InvalidError(message, causes(error))
