@@ -139,6 +139,13 @@ def test_quickjs_example() -> None:
     assert said.startswith("handle('GET', '/products/42') = <h1>Crate &lt;42&gt;</h1><p>25.98 EUR</p>\n")
 
 
+def test_sandbox_example() -> None:
+    said = run_example("examples/sandbox.py").splitlines()
+    assert said[0] == "handle('GET', '/products/42') = <h1>Crate &lt;42&gt;</h1><p>25.98 EUR</p>"
+    assert said[1] == "the next request sees: undefined, 2,4"
+    assert re.fullmatch(r"requests a second, one core: +\d+ before, +\d+ after", said[-1])
+
+
 def test_quickjs_example_with_another_application(tmp_path: Path) -> None:
     application = tmp_path / "squares.js"
     application.write_text("globalThis.squares = Array.from({ length: 100 }, (_, n) => n * n)")

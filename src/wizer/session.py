@@ -233,6 +233,19 @@ class Session:
         """
         return write_chunks(self.chunks(**changes), output)
 
+    def precompile(self, path: str | os.PathLike[str], **changes: Unpack[ExportChanges]) -> int:
+        """Freeze the instance into a file of machine code for `wizer.load`; return the bytes written.
+
+        Args:
+            path: the file's path.
+            changes: as for `snapshot`.
+
+        Raises:
+            OutputError: the file could not be written; an old one is untouched.
+            OptionError, LimitError, StateError: as for `snapshot`.
+        """
+        return _write_compiled(self.snapshot(**changes), self._options, path)
+
     def chunks(self, **changes: Unpack[ExportChanges]) -> list[Chunk]:
         """Return the snapshot in pieces; those of memory contents are views on the live memory."""
         check_changes(changes)
@@ -287,13 +300,16 @@ def compiled_ahead(chunks: list[Chunk], options: Options) -> list[Chunk]:
     """
     if options.precompile is None:
         return chunks
+    snapshot = b"".join(chunks)
+    _write_compiled(snapshot, options, options.precompile)
+    return [snapshot]
+
+
+def _write_compiled(snapshot: bytes, options: Options, path: str | os.PathLike[str]) -> int:
     from wizer.engine.ahead import compile_ahead
     from wizer.engine.config import EngineConfig
 
-    snapshot = b"".join(chunks)
-    code = compile_ahead(snapshot, options.engine or EngineConfig())
-    write_path([memoryview(code)], options.precompile)
-    return [snapshot]
+    return write_path([memoryview(compile_ahead(snapshot, options.engine or EngineConfig()))], path)
 
 
 def _guest(binary: bytes, options: Options) -> Guest:

@@ -81,6 +81,17 @@ def test_a_component_that_was_compiled(tmp_path: Path) -> None:
     assert function(store) == 42
 
 
+def test_a_session_is_frozen_into_machine_code(tmp_path: Path) -> None:
+    path = tmp_path / "counter.cwasm"
+    with wizer.Session(COUNTER) as session:
+        session.call("wizer-initialize")
+        assert session.precompile(path, remove=["wizer-initialize"]) == path.stat().st_size
+    module = wizer.load(path)
+    assert isinstance(module, wasmtime.Module)
+    assert [export.name for export in module.exports] == ["memory", "next"]
+    assert answer(module, module.engine) == 42
+
+
 def test_settings_have_to_be_the_same(tmp_path: Path) -> None:
     path = tmp_path / "counter.cwasm"
     config = wizer.EngineConfig(memory_guard_size=0, opt_level="speed_and_size")

@@ -75,12 +75,16 @@ class Guest(Protocol):
 
 
 class Fresh:
-    """An instance without Wizer, in a store of its own."""
+    """An instance without Wizer, in a store of its own; ``max_memory`` is in bytes."""
 
-    def __init__(self, linker: wasmtime.Linker, module: wasmtime.Module) -> None:
+    def __init__(
+        self, linker: wasmtime.Linker, module: wasmtime.Module, max_memory: int | None = None
+    ) -> None:
         import wasmtime
 
         self._store = wasmtime.Store(linker.engine)
+        if max_memory is not None:
+            self._store.set_limits(memory_size=max_memory)
         self._store.set_wasi(wasmtime.WasiConfig())
         self._exports: Any = linker.instantiate(self._store, module).exports(self._store)
 

@@ -95,7 +95,7 @@ def load(
             such settings.
 
     Returns:
-        A ``wasmtime.Module``, or a ``wasmtime.component.Component``; its ``engine`` is what to make stores of.
+        A ``wasmtime.Module``, or a ``wasmtime.component.Component``; make stores of its ``engine``.
 
     Raises:
         OptionError: it is no such file.
@@ -114,8 +114,8 @@ def load(
             loaded.engine = candidate
             return loaded
     raise WizerError(
-        f"`{name}` was not compiled for this engine, wasmtime {version('wasmtime')} with these settings; compile "
-        "the snapshot again",
+        f"`{name}` was not compiled for this engine, wasmtime {version('wasmtime')} with these settings; "
+        "compile the snapshot again",
         refused,
     )
 
