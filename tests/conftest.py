@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,22 @@ def pytest_configure() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
+
+
+@pytest.fixture
+def say(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Takes lines that are worth reading where all went well, for the end of the run."""
+    return lambda text: record_property("said", text)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    calls = [report for report in reports if getattr(report, "when", None) == "call"]
+    properties = [pair for report in calls for pair in report.user_properties]
+    said = [str(value) for name, value in properties if name == "said"]
+    if said:
+        terminalreporter.section("figures")
+        terminalreporter.write_line("\n".join(said))
 
 
 @pytest.fixture(scope="session")

@@ -51,7 +51,7 @@ def left_over(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.name.startswith(".")]
 
 
-def test_killed_at_any_moment(large: Path, tmp_path: Path) -> None:
+def test_killed_at_any_moment(large: Path, tmp_path: Path, say: Callable[[str], None]) -> None:
     """`WIZER_KILLS=200` kills more often."""
     whole = expected(large)
     output = tmp_path / "out" / "app.wasm"
@@ -74,7 +74,7 @@ def test_killed_at_any_moment(large: Path, tmp_path: Path) -> None:
         outcomes[found] += 1
         assert process.returncode in (0, -signal.SIGKILL)
         assert (process.returncode == 0) <= (found == whole)
-    print(f"killed {KILLS} times: old output {outcomes[OLD]}, new output {outcomes[whole]}")
+    say(f"killed {KILLS} times: old output {outcomes[OLD]}, new output {outcomes[whole]}")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

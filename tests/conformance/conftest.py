@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,28 +11,27 @@ import pytest
 if TYPE_CHECKING:
     from .report import Line
 
-_LINES = pytest.StashKey[list["Line"]]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_LINES] = []
+_PROPERTY = "specification script"
 
 
 @pytest.fixture
-def record(pytestconfig: pytest.Config) -> Callable[[Line], None]:
-    """Takes a line of the report."""
-    return pytestconfig.stash[_LINES].append
+def record(record_property: Callable[[str, object], None]) -> Callable[[Line], None]:
+    """Takes a line of the report. Properties get from the process that runs it to the one that reports."""
+    return lambda line: record_property(_PROPERTY, asdict(line))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    recorded = config.stash[_LINES]
+    from .report import Line, summary
+
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    calls = [report for report in reports if getattr(report, "when", None) == "call"]
+    properties = [pair for report in calls for pair in report.user_properties]
+    recorded = [Line(**value) for name, value in properties if name == _PROPERTY]
     if not recorded:
         return
-    from . import report
-
     terminalreporter.section("specification scripts across snapshots")
     if config.get_verbosity() > 0:
-        for text in report.lines(recorded):
-            terminalreporter.write_line(text)
-    for text in report.summary(recorded):
+        for line in recorded:
+            terminalreporter.write_line(str(line))
+    for text in summary(recorded):
         terminalreporter.write_line(text)

