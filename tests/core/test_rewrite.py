@@ -319,7 +319,7 @@ def test_the_start_function_of_a_snapshot_goes_and_comes_again() -> None:
     assert opened.funcs == module.funcs
     assert contents(opened, sec.CODE) == contents(module, sec.CODE)
     assert [section.name for section in opened.sections if section.id == sec.CUSTOM] == ["name"]
-    assert inits(opened) == inits(first)
+    assert inits(opened) == inits(module)
 
 
 def test_an_exception_is_thrown_and_caught_at_the_start() -> None:
