@@ -14,6 +14,7 @@ import pytest
 import wasmtime
 
 from support.command import environment
+from wizer import Limits, Session
 from wizer.engine.streams import Outlet
 from wizer.engine.wasi import Wasi, configure
 from wizer.errors import OptionError
@@ -235,3 +236,21 @@ def test_read_only_directories(tmp_path: Path) -> None:
 def test_errors_name_what_is_wrong(options: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         Guest(Wasi(**options))
+
+
+def test_what_an_output_function_raises_comes_through_without_pipes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "mkfifo", raising=False)
+
+    def fail(_: bytes) -> None:
+        raise LookupError("sink")
+
+    wat = r"""(module
+      (import "wasi_snapshot_preview1" "fd_write" (func $w (param i32 i32 i32 i32) (result i32)))
+      (memory (export "memory") 1) (data (i32.const 0) "\10\00\00\00\05\00\00\00")
+      (func (export "f") (drop (call $w (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+        (loop (br 0))))"""
+    with (
+        Session(wat, wasi=Wasi(stdout=fail), limits=Limits(timeout=30)) as session,
+        pytest.raises(LookupError),
+    ):
+        session.call("f")

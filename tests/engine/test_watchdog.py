@@ -41,14 +41,15 @@ class Guest:
         self.watchdog = Watchdog(self.store, limits, **options)
 
     def instantiate(self, imports: list[Any] | None = None) -> None:
-        with self.watchdog.guard():
-            self.instance = wasmtime.Instance(self.store, self.compiled.code, imports or [])
+        def work() -> wasmtime.Instance:
+            return wasmtime.Instance(self.store, self.compiled.code, imports or [])
+
+        self.instance = self.watchdog.run(work)
 
     def call(self, name: str, *args: int) -> Any:
         function = self.instance.exports(self.store)[name]
         assert isinstance(function, wasmtime.Func)
-        with self.watchdog.guard():
-            return function(self.store, *args)
+        return self.watchdog.run(lambda: function(self.store, *args))
 
 
 @pytest.fixture
@@ -144,11 +145,8 @@ def test_the_heap_of_gc_objects_is_limited() -> None:
     with Watchdog(store, limits) as watchdog:
         function = wasmtime.Instance(store, compiled.code, []).exports(store)["f"]
         assert isinstance(function, wasmtime.Func)
-        with (
-            pytest.raises(LimitError, match="the heap of GC objects exceeds the limit of 65536 bytes"),
-            watchdog.guard(),
-        ):
-            function(store)
+        with pytest.raises(LimitError, match="the heap of GC objects exceeds the limit of 65536 bytes"):
+            watchdog.run(lambda: function(store))
 
 
 @pytest.mark.parametrize(
@@ -311,10 +309,12 @@ wasm = bytes(wasmtime.wat2wasm('(module (memory 1 1 shared) (func (export "f") (
     '(i32.const 0) (i32.const 0) (i64.const -1)))))'))
 compiled = compile_module(wasm, EngineConfig(cache=False), simple=True, limits=limits)
 store = wasmtime.Store(compiled.engine)
-with Watchdog(store, limits, hard_exit=leave) as watchdog, watchdog.guard():
+def work():
     function = wasmtime.Instance(store, compiled.code, []).exports(store)["f"]
     print("waiting", flush=True)
     function(store)
+with Watchdog(store, limits, hard_exit=leave) as watchdog:
+    watchdog.run(work)
 """
 
 

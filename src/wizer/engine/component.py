@@ -97,7 +97,8 @@ class RunningComponent:
         """
         if wasi is not None:
             self.shell.allow(wasi)
-        with self.shell.guest_code("failed to instantiate the component"):
+
+        def work() -> None:
             preview2 = None if wasi is None else self._preview2(wasi)
             try:
                 # Without traps first: a trap of the exact name would go before WASI of a compatible version.
@@ -107,6 +108,8 @@ class RunningComponent:
                 if unknown == unknown_imports or "in the linker" not in str(error):
                     raise
                 self._instantiate(imports, wasi, unknown_imports, preview2)
+
+        self.shell.run("failed to instantiate the component", work)
 
     def _preview2(self, wasi: Wasi) -> Preview2 | None:
         """Return what goes before the engine's WASI, None where nothing has to."""
@@ -150,9 +153,12 @@ class RunningComponent:
             OptionError: an argument is no value of its parameter's type.
             TrapError, ExitError, LimitError: it did not return.
         """
-        with self.shell.guest_code(f"the `{'.'.join(path)}` function trapped"):
+
+        def work() -> tuple[Any, ...]:
             function = find_function(self.shell.store, self.instance, path)
             return call_component(self.shell.store, function, self._functions[path], args)
+
+        return self.shell.run(f"the `{'.'.join(path)}` function trapped", work)
 
 
 def _with_own(limits: Limits, *, instances: int, memories: int) -> Limits:

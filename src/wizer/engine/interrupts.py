@@ -2,7 +2,7 @@
 
 A Python signal handler runs between any two steps of the main thread's Python code, and raises there. In a
 function that the engine calls that can be before its first step. So while the guest has the thread, `handle`
-only says that the guest has to stop; once the guest has ended, its guard raises. In a host function, and
+only says that the guest has to stop; once the guest has ended, its watchdog raises. In a host function, and
 where there is no guest at all, `handle` raises at once.
 
 Importing this module does not import the engine.

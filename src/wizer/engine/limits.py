@@ -13,6 +13,11 @@ from wizer.records import field_names, record
 class Limits:
     """Bounds on a run; None is no bound.
 
+    The time limit stops guest code at its next loop or call. What waits elsewhere is not stopped by it: a
+    ``memory.atomic.wait`` that nobody notifies, a WASI call that sleeps or reads, a Python function. For
+    programs that have to end even then there is ``hard_exit``, which is called when the guest has not stopped
+    soon after its time, and ends the process; the command line does so.
+
     Attributes:
         timeout: seconds of wall time for all guest code of the run.
         fuel: units of fuel, about one an instruction, for all guest code of the run.

@@ -129,8 +129,8 @@ class RunningModule:
         """Instantiate a module for others to import from; return its exports."""
         store, compiled = self.shell.store, self._compiled_preloads[name]
         linked = linker.link(module, compiled)
-        with self.shell.guest_code(f"the preloaded module `{name}` could not be instantiated"):
-            instance = capi.instantiate(store, compiled, linked.externs)
+        message = f"the preloaded module `{name}` could not be instantiated"
+        instance = self.shell.run(message, lambda: capi.instantiate(store, compiled, linked.externs))
         exports = {}
         for export in module.exports:
             extern = capi.export_of(store, instance, export.name)
@@ -138,8 +138,8 @@ class RunningModule:
                 exports[export.name] = extern
         initialize = exports.get(INITIALIZE)
         if isinstance(initialize, wasmtime.Func):
-            with self.shell.guest_code(f"`{INITIALIZE}` of the preloaded module `{name}` trapped"):
-                capi.call_function(store, initialize, (), (), 0)
+            message = f"`{INITIALIZE}` of the preloaded module `{name}` trapped"
+            self.shell.run(message, lambda: capi.call_function(store, initialize, (), (), 0))
         return exports
 
     def instantiate(self) -> None:
@@ -149,16 +149,17 @@ class RunningModule:
             LinkError: an import is of another type, or a memory or table cannot be allocated.
             TrapError, ExitError, LimitError: the start function did not return.
         """
-        with self.shell.guest_code("failed to instantiate the module"):
-            instance = capi.instantiate(self.shell.store, self._compiled.code, self._linked.externs)
-        self._instance = instance
-        self.live = LiveInstance(self.shell.store, instance)
+        store, compiled, externs = self.shell.store, self._compiled.code, self._linked.externs
+        message = "failed to instantiate the module"
+        self._instance = self.shell.run(message, lambda: capi.instantiate(store, compiled, externs))
+        self.live = LiveInstance(store, self._instance)
 
     def call(self, name: str, functype: FuncType, args: Sequence[object]) -> tuple[object, ...]:
         """Call an exported function with Python values."""
         store = self.shell.store
         kinds = [capi.value_kind(param, self._module.types) for param in functype.params]
-        with self.shell.guest_code(f"the `{name}` function trapped"):
+
+        def work() -> tuple[object, ...]:
             function = capi.export_of(store, self._instance, name)
             assert isinstance(function, wasmtime.Func)
             try:
@@ -171,6 +172,8 @@ class RunningModule:
                 if isinstance(error, wasmtime.ExitTrap) or is_trap(error):
                     raise
                 raise OptionError(f"the arguments of `{name}` do not fit", causes(error)) from None
+
+        return self.shell.run(f"the `{name}` function trapped", work)
 
     def memory(self, name: str) -> memoryview:
         """Return a view of an exported memory."""

@@ -8,7 +8,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import wasmtime
 
@@ -23,6 +23,8 @@ from wizer.progress import PROGRESS
 if TYPE_CHECKING:
     from wizer.engine.callbacks import Callbacks
     from wizer.engine.streams import Streams
+
+T = TypeVar("T")
 
 
 class Shell:
@@ -41,7 +43,6 @@ class Shell:
         self._streams: Streams | None = None
         self._watchdog = Watchdog(self.store, limits, hard_exit=hard_exit)
         self._lock = threading.RLock()
-        self._users = 0
         self._process = os.getpid()
         self._closed = False
 
@@ -60,7 +61,7 @@ class Shell:
         if self._closed:
             return
         with self.held():
-            if self._users > 1:
+            if self._watchdog.running:
                 raise OptionError("the session cannot be closed while one of its functions runs")
             self._closed = True
         self._watchdog.close()
@@ -91,10 +92,8 @@ class Shell:
                 "thread, or take turns"
             )
         try:
-            self._users += 1
             yield
         finally:
-            self._users -= 1
             lock.release()
 
     def _forked(self) -> None:
@@ -118,9 +117,8 @@ class Shell:
         with self.held(), self._watchdog.own_code():
             yield
 
-    @contextmanager
-    def guest_code(self, message: str) -> Iterator[None]:
-        """Guard the guest code that runs inside, and say in our own errors what the engine says.
+    def run(self, message: str, work: Callable[[], T]) -> T:
+        """Run guest code, and say in our own errors what the engine says; return what ``work`` returns.
 
         Raises:
             LinkError: the engine did not come so far as to run anything.
@@ -128,31 +126,32 @@ class Shell:
             ExitError, LimitError: the guest ended itself, or was ended.
         """
         with self.held():
-            yield from self._guest_code(message)
+            PROGRESS.at("initialising")
+            if HERE.watchdog is None:  # no guest runs on this thread: what is left over is of none
+                HERE.raised.clear()
+            callbacks = self._callbacks()
+            if callbacks is not None and not self._watchdog.running:
+                callbacks.begin()
+            try:
+                return self._watchdog.run(lambda: self._checked(work))
+            except Exception as error:
+                from wizer.engine.messages import translated
 
-    def _guest_code(self, message: str) -> Iterator[None]:
-        PROGRESS.at("initialising")
-        if HERE.watchdog is None:  # no guest runs on this thread: what is left over is of none
-            HERE.raised.clear()
-        callbacks = self._callbacks()
-        if callbacks is not None and not self._watchdog.running:
-            callbacks.begin()
+                if (ours := translated(message, error)) is error:
+                    raise
+                raise ours from ours.__cause__
+
+    def _checked(self, work: Callable[[], T]) -> T:
+        """Do the work, have all output arrive, and check that no call of a host function was lost."""
         try:
-            with self._watchdog.guard():
-                try:
-                    yield
-                    if (callbacks := self._callbacks()) is not None and self._watchdog.stopping is None:
-                        callbacks.check()
-                finally:
-                    if self._streams is not None:
-                        with raising():
-                            self._streams.drain()
-        except Exception as error:
-            from wizer.engine.messages import translated
-
-            if (ours := translated(message, error)) is error:
-                raise
-            raise ours from ours.__cause__
+            result = work()
+        finally:
+            if self._streams is not None:
+                with raising():
+                    self._streams.drain()
+        if (callbacks := self._callbacks()) is not None and self._watchdog.stopping is None:
+            callbacks.check()
+        return result
 
     def _callbacks(self) -> Callbacks | None:
         """Return the store's callbacks, None where it has none."""

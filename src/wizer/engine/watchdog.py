@@ -20,7 +20,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from wizer.engine.interrupts import ERRORS, HANDLERS, HERE, handle
 from wizer.engine.limits import Limits
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     import wasmtime
+
+T = TypeVar("T")
 
 GRACE = 0.5
 """Seconds that a stopped guest has to end by itself before ``hard_exit`` is called."""
@@ -45,7 +47,7 @@ _SHORTEST_WAIT = 0.01  # seconds; an idle session at the end of its time does no
 class Watchdog:
     """Applies ``limits`` to everything that runs in ``store``; a context manager around the store's use.
 
-    Guest code may run inside ``with watchdog.guard(): ...`` only. A watchdog belongs to one thread at a time,
+    Guest code may run inside `run` only. A watchdog belongs to one thread at a time,
     like its store. It hears Ctrl-C if that is the main thread.
 
     Args:
@@ -67,13 +69,14 @@ class Watchdog:
         self._limits = limits
         self._hard_exit = hard_exit
         self._lock = threading.RLock()  # a signal handler may come upon it while the thread has it
-        self._depth = 0  # of nested guards
-        self._run = 0  # counts outermost guards
-        self._started = 0.0  # of the outermost guard, on the monotonic clock
-        self._used = 0.0  # seconds in the guards before it
+        self._depth = 0  # of nested runs
+        self._run = 0  # counts outermost runs
+        self._started = 0.0  # of the outermost run, on the monotonic clock
+        self._used = 0.0  # seconds in the runs before it
         self._stop: BaseException | None = None  # why the guest is being stopped
         self._stopped = 0  # the run that was stopped last
         self._previous_fd: int | None = None  # the wakeup fd that ours replaced
+        self._hooked = False  # `HANDLERS` knows of the guest
         self._handles = False  # our handler of SIGINT has replaced the default one
         self._thread: threading.Thread | None = None
         self._ends: tuple[io.RawIOBase, io.RawIOBase] | None = None  # writing to the second wakes the thread
@@ -122,16 +125,18 @@ class Watchdog:
         ends[1].close()
 
     def stop(self, error: BaseException) -> None:
-        """Have the running guest trap at its next check, and ``guard`` raise ``error``.
+        """Have the running guest trap at its next check, and ``run`` raise ``error``.
 
         For host callbacks that have no way to raise through the engine; callable from any thread.
         """
         with self._lock:
             self._interrupt(error)
 
-    @contextlib.contextmanager
-    def guard(self) -> Iterator[None]:
-        """Bound the guest code that runs inside; nests.
+    def run(self, work: Callable[[], T]) -> T:
+        """Bound the guest code that runs in ``work``, and return what that returns; nests.
+
+        This is one function, and no context manager: what an exception from a signal handler interrupts on
+        the way into a ``with`` statement, or out of it, is not taken back.
 
         Raises:
             LimitError: a bound was met; what the engine raised is its cause.
@@ -140,19 +145,24 @@ class Watchdog:
             RecursionError: Python has too little stack left for host functions.
         """
         _headroom(_LEVELS)
-        depth, before, failure = self._depth, (HERE.watchdog, HERE.waits), None
+        depth, before = self._depth, (HERE.watchdog, HERE.waits)
+        failure: BaseException | None = None
         try:
             HERE.watchdog, HERE.waits = self, True
             self._enter()
-            yield
+            result = work()
         except BaseException as error:
             failure = error
         finally:
-            try:
-                self._leave(depth)
-            finally:
-                HERE.watchdog, HERE.waits = before
+            while True:
+                try:
+                    self._leave(depth)
+                    break
+                except BaseException as error:  # a handler of the caller's may raise here as well
+                    failure = failure or error
+            HERE.watchdog, HERE.waits = before
         self._judge(failure)
+        return result
 
     def _judge(self, failure: BaseException | None) -> None:
         """Raise what a run ended with, if it did not end well."""
@@ -189,6 +199,7 @@ class Watchdog:
             if self._limits.timeout is not None and self._used >= self._limits.timeout:
                 self._interrupt(self._timed_out())
         HANDLERS.enter()
+        self._hooked = True
         self._watch_if_needed()
 
     def _watch_if_needed(self) -> None:
@@ -199,15 +210,18 @@ class Watchdog:
             self._listen(self._ends[1])
 
     def _leave(self, depth: int) -> None:
-        """Stop the clock where this was the outermost guard."""
-        with self._lock:
-            entered, self._depth = self._depth, depth
-            if depth or not entered:
-                return
-            self._used += time.monotonic() - self._started
-            self._store.set_epoch_deadline(1)
-        HANDLERS.leave()
+        """Stop the clock where this was the outermost run. What was interrupted can be done again."""
+        if depth or not self._depth:
+            self._depth = depth
+            return
         self._unlisten()
+        if self._hooked:
+            self._hooked = False
+            HANDLERS.leave()
+        with self._lock:
+            self._store.set_epoch_deadline(1)
+            used = self._used + time.monotonic() - self._started
+            self._used, self._depth = used, 0
 
     def _start(self) -> None:
         """Start the thread."""
@@ -246,11 +260,9 @@ class Watchdog:
         import signal
 
         signal.set_wakeup_fd(self._previous_fd, warn_on_full_buffer=False)
-        self._previous_fd = None
-        if self._handles:
-            self._handles = False
-            if signal.getsignal(signal.SIGINT) is handle:
-                signal.signal(signal.SIGINT, signal.default_int_handler)  # what has come is handled first
+        if self._handles and signal.getsignal(signal.SIGINT) is handle:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # what has come is handled first
+        self._previous_fd, self._handles = None, False
 
     def heard(self, signals: bytes) -> None:
         """Do what is to be done now that ``signals`` have arrived, or none, and time has passed."""
@@ -272,7 +284,7 @@ class Watchdog:
     def wait(self) -> float | None:
         """Return for how many seconds nothing can happen but a signal; None: for ever.
 
-        The time left only shrinks inside guards, so it can be slept through without hearing of them.
+        The time left only shrinks inside runs, so it can be slept through without hearing of them.
         """
         with self._lock:
             if self._run == self._stopped and self._depth:
