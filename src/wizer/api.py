@@ -94,6 +94,7 @@ class Wizer:
             layout=self.options.layout,
             max_data_segments=self.options.max_data_segments,
             open_handles=self.options.open_handles,
+            validate=self.options.validate,
         )
 
 

@@ -72,6 +72,7 @@ class SnapshotOptions(TypedDict, total=False):
     layout: Layout
     max_data_segments: int | None
     open_handles: OpenHandles
+    validate: bool
 
 
 class CommonOptions(SnapshotOptions, total=False):
@@ -161,6 +162,7 @@ class Options:
         max_output: how many bytes a snapshot may have; None: as many as it takes.
         open_handles: for a component, whether handles (to streams, files and other resources) that are open
             when it is frozen are an "error", or the snapshot does without them ("drop").
+        validate: check in the engine that the snapshot is valid, before it is handed out.
         hard_exit: ends the process when a limit is met inside a host function, where no guest code runs.
         trace: is told of every imported function that is called.
         initialize: whether ``_initialize`` runs.
@@ -185,6 +187,7 @@ class Options:
     max_data_segments: int | None = None
     max_output: int | None = MAX_OUTPUT
     open_handles: OpenHandles = "error"
+    validate: bool = True
     hard_exit: HardExit | None = None
     trace: Trace | None = None
     initialize: bool = True
@@ -254,6 +257,7 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "max_data_segments": or_none(COUNT),
     "max_output": or_none(COUNT),
     "open_handles": words_kind(*get_args(OpenHandles)),
+    "validate": SWITCH,
     "hard_exit": or_none(CALLABLE),
     "trace": or_none(Kind("a `Trace`", lambda value: hasattr(value, "unobserved"))),
     "initialize": SWITCH,

@@ -105,3 +105,11 @@ def extended(module: Module, section_id: int, items: Sequence[bytes]) -> list[Ch
     count = reader.u32()
     old = memoryview(module.wasm)[reader.pos : section.end]
     return [encode_unsigned(count + len(items)), old, *items]
+
+
+def without_bodies(module: Module) -> bytes:
+    """Return a module whose functions do nothing but trap, without its custom sections."""
+    count = len(module.funcs) - module.import_counts["func"]
+    bodies = [encode_unsigned(count), b"\x03\x00\x00\x0b" * count]
+    contents = {sec.CODE: bodies} if count else {}
+    return b"".join(assemble(module, contents, keep_custom=lambda _: False))

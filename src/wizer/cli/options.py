@@ -49,6 +49,7 @@ class RunOptions:
         dirs: the guest's directories -> the host's.
         deterministic: whether chance and time are made up, or from which seed.
         verify: whether the output is verified before it is written.
+        validate: whether it is validated.
         precompile: the path of the compiled output, or None.
         warn_frozen: whether to say what entropy is in the output.
         timeout: seconds, or None.
@@ -79,6 +80,7 @@ class RunOptions:
     dirs: Mapping[str, str]
     deterministic: bool | str = False
     verify: bool = False
+    validate: bool = True
     precompile: str | None = None
     warn_frozen: bool = False
     timeout: float | None = None
@@ -129,6 +131,7 @@ def run_options(arguments: Arguments, *, audit: bool = False, reports: bool = Fa
         dirs=_directories(arguments),
         deterministic=_last(arguments, "deterministic", _seed) or False,
         verify=arguments.has("verify"),
+        validate=not arguments.has("no-validate"),
         precompile=_last(arguments, "precompile", _path),
         warn_frozen=arguments.has("warn-frozen"),
         timeout=_last(arguments, "timeout", seconds),
@@ -368,6 +371,7 @@ def make_options(options: RunOptions, flags: Flags, wasi: Wasi | None) -> Option
         engine=flags.engine,
         deterministic=options.deterministic,
         verify=options.verify,
+        validate=options.validate,
         precompile=options.precompile,
         hard_exit=fail,
     ).changed(**rest)

@@ -117,6 +117,7 @@ OPTIONS = (
     Option(
         "verify", CHECKS, "Compare the output's state with the instance's before writing it", Takes.NOTHING
     ),
+    Option("no-validate", CHECKS, "Write the output without validating it", Takes.NOTHING),
     Option("warn-frozen", CHECKS, "Say which chance, time and variables are in the output", Takes.NOTHING),
     Option("allow", AUDIT, _ALLOW_HELP, metavar="SOURCE[,..]", repeatable=True),
     Option("json", AUDIT, "Print all that was found as a JSON document; `wizer verify` too", Takes.NOTHING),

@@ -52,6 +52,10 @@ class Scope:
             self.moved.add(sort)
         return index
 
+    def count(self, sort: Sort) -> int:
+        """Return how many items the output has so far."""
+        return self._next.get(sort, 0)
+
     def drop(self, sort: Sort, stand_in: int) -> None:
         """Note that the output lacks the next item of the input; ``stand_in``, an old index, replaces it."""
         new = self._new.setdefault(sort, [])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Unpack
 
-from wizer.binary.assemble import Chunk
+from wizer.binary.assemble import Chunk, without_bodies
+from wizer.binary.module import parse_module
 from wizer.component.adapter import without_handles
 from wizer.component.capture import capture_component
 from wizer.component.handles import check_open_handles
@@ -16,6 +17,7 @@ from wizer.component.parse import parse_component
 from wizer.component.removal import Path
 from wizer.component.rewrite import rewrite_component
 from wizer.core.rewrite import rewrite
+from wizer.core.session import validator
 from wizer.errors import OptionError
 from wizer.options import ExportChanges, Options
 from wizer.progress import PROGRESS
@@ -59,12 +61,34 @@ def freeze(
 def rewritten(
     instances: Instances, states: Sequence[State], removed: Collection[Path], options: Options
 ) -> list[Chunk]:
-    """Return the chunks of the snapshot of a component whose core instances have ``states``."""
+    """Return the chunks of the snapshot of a component whose core instances have ``states``.
+
+    It is validated in parts: each module, and the component with modules whose functions do nothing.
+    """
+    check, outlines = validator(options), list[bytes]()
+
+    def note(outline: bytes) -> Callable[[], None]:
+        assert check is not None
+        outlines.append(outline)
+        return check(outline)
+
     PROGRESS.at("writing")
     modules = [
-        rewrite(core.module, state, core.module.exports, **options.data_options(core.module))
+        rewrite(
+            core.module,
+            state,
+            core.module.exports,
+            **options.data_options(core.module),
+            check=note if check else None,
+        )
         for core, state in zip(instances.cores, states, strict=True)
     ]
+    if check is not None:
+        from wizer.engine.validate import validate_component_snapshot
+
+        hollow = [[without_bodies(parse_module(outline))] for outline in outlines]
+        outline = b"".join(rewrite_component(instances, hollow, removed))
+        validate_component_snapshot(outline, options.config)
     return rewrite_component(instances, modules, removed)
 
 

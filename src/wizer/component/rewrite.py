@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from typing import Final
 
 from wizer.binary.assemble import Chunk, encode_section
 from wizer.binary.leb128 import encode_unsigned
@@ -69,6 +70,10 @@ def rewrite_component(
     """
     rewriter = _Rewriter(instances, modules, Removal(instances.root, removed))
     return rewriter.component(instances.root.component, instances.root, None)
+
+
+# The most modules and components that engines take in one component.
+_MOST_MODULES: Final = 1000
 
 
 class _Placement:
@@ -156,6 +161,12 @@ class _Rewriter:
                     chunks += self._nested(frame, old, scope)
                 case _:
                     chunks += self._items(component, frame, old, scope)
+        count = scope.count("core module") + scope.count("component")
+        if count > _MOST_MODULES:
+            raise StateError(
+                f"the snapshot needs {count} modules and components in one component, since each instance "
+                f"has a state of its own, and engines take {_MOST_MODULES}: instantiate fewer"
+            )
         if frame is self.root:
             chunks += self.removal.smaller_instances(scope)
         for position, old in reversed(names):

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from wizer.binary.assemble import Chunk
+from wizer.binary.assemble import Chunk, vector
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import Module
 from wizer.binary.segments import DataSegment, encode_data_header, encode_passive_data
@@ -82,6 +82,13 @@ def data_contents(
     for parts in segments:
         chunks += parts
     return DataContents(chunks, len(segments))
+
+
+def data_outline(module: Module, appended: Sequence[bytes]) -> tuple[list[Chunk] | None, int]:
+    """Return a data section with all segments that code may refer to, none of which holds anything."""
+    old = module.data if module.data_count is not None else ()
+    count = len(old) + len(appended)
+    return vector([_EMPTY_PASSIVE] * count), count
 
 
 def _places(old: Sequence[DataSegment], stays: Sequence[bool]) -> list[int]:

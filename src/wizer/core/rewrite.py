@@ -22,9 +22,9 @@ nothing of state are passed on as they are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from wizer.binary import sections as sec
 from wizer.binary.assemble import Chunk, assemble, extended, vector, with_bodies
@@ -44,7 +44,7 @@ from wizer.binary.externs import (
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import Module
 from wizer.binary.sections import Section
-from wizer.core.data import data_contents
+from wizer.core.data import data_contents, data_outline
 from wizer.core.elements import element_contents
 from wizer.core.heap.encode import encode
 from wizer.core.heap.heapcode import HeapCode
@@ -57,6 +57,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", TableType, MemoryType)
 
+Check: TypeAlias = "Callable[[bytes], Callable[[], None]]"
+
 
 def rewrite(
     module: Module,
@@ -65,6 +67,7 @@ def rewrite(
     max_data_segments: int,
     layout: Layout = "balanced",
     max_output: int | None = None,
+    check: Check | None = None,
 ) -> list[Chunk]:
     """Return the chunks of the snapshot; those of memory contents are views on the live memory.
 
@@ -75,6 +78,8 @@ def rewrite(
         max_data_segments: how many data segments the snapshot may have.
         layout: what they are chosen for.
         max_output: how many bytes the snapshot may have; None: as many as it takes.
+        check: is given the snapshot without its data, which says nothing of whether it is valid, and returns
+            what waits until that is known; what this raises comes out.
 
     Raises:
         OptionError: the limit leaves no segment for a memory that needs one.
@@ -92,8 +97,11 @@ def rewrite(
     contents[sec.ELEMENT] = element_contents(module, state, exports, heap)
     if heap.functions or module is not unstripped:
         contents.update(_functions(module, heap))
+    counted = module.data_count is not None or bool(heap.passive_data)
     contents[sec.DATA] = contents[sec.DATA_COUNT] = None
     beside = sum(map(len, assemble(module, contents, keep_custom=partial(_keeps, module))))
+    # Looking for what memory holds takes as long as validating does.
+    wait = check(_outline(module, contents, heap, counted=counted)) if check is not None else None
     data = data_contents(
         module,
         state,
@@ -104,12 +112,22 @@ def rewrite(
         max_bytes=None if max_output is None else max(max_output - beside, 0),
     )
     contents[sec.DATA] = data.contents
-    counted = module.data_count is not None or bool(heap.passive_data)
     contents[sec.DATA_COUNT] = [encode_unsigned(data.count)] if counted else None
     chunks = assemble(module, contents, keep_custom=partial(_keeps, module))
     if heap.functions or heap.globals:
         chunks.append(_marker(module, heap, contents))
+    if wait is not None:
+        wait()
     return chunks
+
+
+def _outline(
+    module: Module, contents: Mapping[int, Sequence[Chunk] | None], heap: HeapCode, *, counted: bool
+) -> bytes:
+    """Return the snapshot without data and custom sections."""
+    data, count = data_outline(module, heap.passive_data)
+    empty = {sec.DATA: data, sec.DATA_COUNT: [encode_unsigned(count)] if counted else None}
+    return b"".join(assemble(module, {**contents, **empty}, keep_custom=lambda _: False))
 
 
 def _keeps(module: Module, section: Section) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
 from wizer.binary.assemble import Chunk
@@ -25,7 +26,9 @@ from wizer.progress import PROGRESS
 
 if TYPE_CHECKING:
     from wizer.core.guest import CoreStates, Results
+    from wizer.core.rewrite import Check
     from wizer.core.state import State
+    from wizer.engine.config import EngineConfig
     from wizer.engine.types import Instance, Store
 
 
@@ -44,6 +47,7 @@ class ModuleSession:
         self.module: Module = parse_module(wasm)
         self.results: Results = []
         self._options = options
+        self._check = validator(options)
         threading.Thread(target=_import_ahead, args=(self.module,)).start()
         PROGRESS.at("instrumenting")
         instrumented, self._accessors = instrument(self.module)
@@ -181,7 +185,8 @@ class ModuleSession:
         exports = final_exports(self.module, **changes)
         with _no_collections():
             PROGRESS.at("writing")
-            return rewrite(self.module, state, exports, **self._options.data_options(self.module))
+            data_options = self._options.data_options(self.module)
+            return rewrite(self.module, state, exports, **data_options, check=self._check)
 
     def state(self) -> State:
         """Return the state as it is now; memories are views."""
@@ -243,6 +248,7 @@ class ModuleInstrumented:
         self.wasm, self._accessors = instrument(self.module, self._identity)
         self.prefix: str = self._accessors.prefix
         self._options = options
+        self._check = validator(options)
 
     def chunks(
         self,
@@ -267,7 +273,35 @@ class ModuleInstrumented:
         }
         kept = frozenset(imported - set(capture_imports))
         state = capture(self.module, self._accessors, live, kept)
-        return rewrite(self.module, state, exports, **self._options.data_options(self.module))
+        data_options = self._options.data_options(self.module)
+        return rewrite(self.module, state, exports, **data_options, check=self._check)
+
+
+def validator(options: Options) -> Check | None:
+    """Return what checks a module that is handed out, on a thread; None where nothing has to."""
+    return partial(_validating, options.config) if options.validate else None
+
+
+def _validating(config: EngineConfig, wasm: bytes) -> Callable[[], None]:
+    from wizer.engine.validate import validate_snapshot
+
+    failures: list[BaseException] = []
+
+    def validate() -> None:
+        try:
+            validate_snapshot(wasm, config)
+        except BaseException as failure:
+            failures.append(failure)
+
+    thread = threading.Thread(target=validate)
+    thread.start()
+
+    def wait() -> None:
+        thread.join()
+        if failures:
+            raise failures[0]
+
+    return wait
 
 
 def _given(options: Options) -> dict[str, Mapping[str, Any] | bytes]:

@@ -1,0 +1,40 @@
+"""Checking what is handed out: the engine itself finds it valid, with the features that are switched on."""
+
+from __future__ import annotations
+
+import wasmtime
+
+from wizer.engine import capi_config
+from wizer.engine.config import EngineConfig, validation_config
+from wizer.engine.messages import causes
+from wizer.errors import StateError
+
+
+def validate_snapshot(wasm: bytes, config: EngineConfig) -> None:
+    """Check a module.
+
+    Raises:
+        StateError: engines would refuse it: it is beyond a limit that they have, which is named.
+    """
+    try:
+        capi_config.validate(wasmtime.Engine(validation_config(config)), wasm)
+    except wasmtime.WasmtimeError as error:
+        raise _refused("module", error) from None
+
+
+def validate_component_snapshot(wasm: bytes, config: EngineConfig) -> None:
+    """Check a component as `validate_snapshot` does a module; it is compiled for that.
+
+    Raises:
+        StateError: engines would refuse it.
+    """
+    from wasmtime.component import Component
+
+    try:
+        Component(wasmtime.Engine(validation_config(config)), wasm)
+    except wasmtime.WasmtimeError as error:
+        raise _refused("component", error) from None
+
+
+def _refused(what: str, error: wasmtime.WasmtimeError) -> StateError:
+    return StateError(f"the state makes a {what} that engines refuse", causes(error))

@@ -1,0 +1,87 @@
+"""Each output is validated before it is handed out; what is beyond the limits of engines is an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import wizer
+from support.command import wizer as run_wizer
+from support.tools import assembled
+from wizer import Session, StateError
+from wizer.binary.module import parse_module
+from wizer.component.parse import parse_component
+from wizer.engine.config import EngineConfig
+from wizer.engine.validate import validate_component_snapshot, validate_snapshot
+
+
+def component(instances: int, *, different: bool) -> str:
+    """A component of many instances of one module, whose states are equal or not."""
+    made = "".join(
+        f'(core instance $i{number} (instantiate $m (with "" (instance (export "n" (func $count))))))'
+        if different
+        else f"(core instance $i{number} (instantiate $m))"
+        for number in range(instances)
+    )
+    counter = """(core module $counter (global $n (mut i32) (i32.const 0))
+      (func (export "n") (result i32)
+        (global.set $n (i32.add (global.get $n) (i32.const 1))) (global.get $n)))
+      (core instance $counter (instantiate $counter)) (alias core export $counter "n" (core func $count))"""
+    module = (
+        """(core module $m (import "" "n" (func $n (result i32))) (global $own (mut i32) (i32.const 0))
+        (func $start (global.set $own (call $n))) (start $start))"""
+        if different
+        else "(core module $m (memory 0))"
+    )
+    init = """(core module $init (func (export "f"))) (core instance $ii (instantiate $init))
+      (func (export "wizer-initialize") (canon lift (core func $ii "f")))"""
+    return f"(component {init} {counter if different else ''} {module} {made})"
+
+
+def test_equal_modules_are_there_once() -> None:
+    wasm = wizer.wizen(assembled(component(1200, different=False)))
+    assert parse_component(wasm).counts["core module"] == 2
+
+
+def test_more_modules_than_engines_take_are_an_error() -> None:
+    with pytest.raises(StateError, match=r"needs 1102 modules .* engines take 1000"):
+        wizer.wizen(assembled(component(1100, different=True)))
+    some = wizer.wizen(assembled(component(30, different=True)))
+    assert parse_component(some).counts["core module"] == 32
+
+
+def test_what_the_engine_refuses_is_an_error() -> None:
+    """Where code has to make an object, it takes one table more than the engine has room for."""
+    data = "".join(f"\\{byte % 251:02x}" for byte in range(10_001))
+    wat = f"""(module (type $big (array i8)) {"(table 1 funcref)" * 100} (data $d "{data}")
+      (global $g (mut (ref null $big)) (ref.null $big))
+      (func (export "init") (global.set $g (array.new_data $big $d (i32.const 0) (i32.const 10001)))))"""
+    for validate in (True, False):
+        with Session(wat, validate=validate) as session:
+            session.call("init")
+            if validate:
+                with pytest.raises(StateError) as error:
+                    session.snapshot()
+                assert "tables count exceeds limit of 100" in str(error.value)
+            else:
+                assert len(parse_module(session.snapshot()).tables) == 101
+
+
+def test_without_validation(tmp_path: Path) -> None:
+    (tmp_path / "in.wat").write_text('(module (func (export "wizer-initialize")))')
+    outputs = set()
+    for options in ((), ("--no-validate",)):
+        run = run_wizer(*options, tmp_path / "in.wat", "-o", tmp_path / "out.wasm")
+        assert run.returncode == 0, run.stderr
+        outputs.add((tmp_path / "out.wasm").read_bytes())
+    assert len(outputs) == 1
+
+
+def test_modules_and_components_are_told_apart() -> None:
+    validate_snapshot(assembled("(module)"), EngineConfig())
+    validate_component_snapshot(assembled("(component)"), EngineConfig())
+    with pytest.raises(StateError, match="a module that engines refuse"):
+        validate_snapshot(assembled("(module)") + b"\x63\x00", EngineConfig())
+    with pytest.raises(StateError, match="a component that engines refuse"):
+        validate_component_snapshot(assembled("(component)") + b"\x63\x00", EngineConfig())
