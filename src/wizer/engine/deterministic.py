@@ -34,8 +34,7 @@ class Deterministic:
         step: nanoseconds that pass each time a clock is read.
         reverse: list directories in the reverse order of their names, and number files otherwise.
         complement: random bits are the opposite ones.
-        contents: files, links and standard input are read with other letters, digits and so on; 0: as they
-            are.
+        contents: files and links are read with other letters, digits and so on; 0: as they are.
         terminal: standard input, output and error are a terminal.
 
     The last four are for finding out who depends on it.

@@ -26,6 +26,7 @@ Memory: TypeAlias = "wasmtime.Memory | wasmtime.SharedMemory"
 Handler: TypeAlias = "Callable[[capi.Caller, tuple[int, ...]], int]"
 
 _SUCCESS, _BADF = 0, 8
+_STDIN = 0
 _REALTIME, _MONOTONIC = 0, 1
 _UNKNOWN, _CHARACTER_DEVICE, _DIRECTORY = 0, 2, 3  # filetype
 _SEEK_TELL: Final = 1 << 2 | 1 << 5  # rights that no terminal has
@@ -265,7 +266,7 @@ class Guest:
 
         def read(caller: capi.Caller, args: tuple[int, ...]) -> int:
             errno = forward(caller, args)
-            if errno == _SUCCESS:
+            if errno == _SUCCESS and args[0] != _STDIN:
                 (left,) = struct.unpack("<I", self._bytes(caller, args[-1], 4))
                 for address, length in struct.iter_unpack("<II", self._bytes(caller, args[1], args[2] * 8)):
                     part = self._bytes(caller, address, min(length, left))

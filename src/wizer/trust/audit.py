@@ -12,8 +12,8 @@ Initialisation runs in a made-up world, and then in others, in which one source 
     files        order, numbers and contents                      "files"
     …
 
-The contents of files and standard input are changed on their way to the guest, letters for letters and digits
-for digits. Where initialisation does not get along with that, the originals are searched for instead.
+The contents of files are changed on their way to the guest, letters for letters and digits for digits. Where
+initialisation does not get along with that, the originals are searched for instead.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -257,11 +258,10 @@ def encoded(data: bytes) -> list[bytes]:
 def _decoded(held: bytes) -> Iterator[bytes]:
     """Yield what bytes may be encoded from."""
     yield held
+    whole = held.ljust(-(-len(held) // 4) * 4, b"\0")  # where it ends in a zero, that did not differ
     for name in ("utf-16-le", "utf-32-le", "utf-16-be", "latin-1"):
-        try:
-            yield held.decode(name).encode()
-        except UnicodeError:
-            continue
+        with suppress(UnicodeError):
+            yield whole.decode(name).strip("\0").encode()
 
 
 _Found = list[tuple[int, Difference]]  # the core instance's number, and where it differs

@@ -103,7 +103,6 @@ def changed(first: World, sources: frozenset[str] | set[str], number: int) -> Wo
         settings = replace(settings, start=time >> 3, step=1 + (step >> 34))
     if "files" in sources:
         settings = replace(settings, reverse=number % 2 == 1)
-    if sources & {"files", "stdin"}:
         settings = replace(settings, contents=number)
     if "terminal" in sources:
         settings = replace(settings, terminal=True)
@@ -114,9 +113,8 @@ def changed(first: World, sources: frozenset[str] | set[str], number: int) -> Wo
         wasi = replace(wasi, inherit_env=False, env=_resized(env, number))
     if "args" in sources:
         wasi = replace(wasi, args=_more([_text(arg, number) for arg in wasi.args], number))
-    if isinstance(wasi.stdin, bytes) and sources & {"files", "stdin"}:
-        # What is read is changed on its way to the guest; here, only how much of it there is.
-        wasi = replace(wasi, stdin=_longer(wasi.stdin, number) if "stdin" in sources else wasi.stdin)
+    if isinstance(wasi.stdin, bytes) and "stdin" in sources:
+        wasi = replace(wasi, stdin=_longer(wasi.stdin.translate(disguise(number)), number))
     return World(settings, wasi)
 
 
