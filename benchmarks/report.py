@@ -43,7 +43,9 @@ def page(results: dict[str, Any]) -> str:
         "by side in turns, and checks that the outputs behave alike. "
         f"Medians of at least {results['rounds']} runs on {results['machine']}. "
         "*Cold*: without a compilation cache (`-C cache=n`); *warm*: the same module once more. "
-        "The standalone `wizer` has no cache. Ratios are ours to theirs: below 1 is better here.",
+        "The standalone `wizer` has no cache. Ratios are ours to theirs: below 1 is better here. Outputs are "
+        "of the layout `small`, which counts bytes as the others do; [layouts.md](layouts.md) compares the "
+        "layouts, on real programs.",
         "![Ratios to `wasmtime wizer` 49](benchmarks.svg)",
         "## What should be shown",
         *_promises(cases),

@@ -47,6 +47,7 @@ class Tools:
             return [str(self.wasmtime), "wizer", *options, *files]
         options += ["--allow-wasi"] * case.wasi
         if tool == "ours":
+            options += ["--layout", "small"]  # counts bytes as the others do; see layouts.py
             return [str(self.ours), *options, *["-C", "cache=n"] * (mode == "cold"), *files]
         return [str(self.wizer), *options, *files]
 
