@@ -156,7 +156,7 @@ class Options:
             the default one, or a `Deterministic`; relaxed vector instructions are deterministic too.
         layout: what data segments are chosen for: "balanced" travels and compiles fast, "small" has the
             fewest bytes before compression, "instant" is balanced and so dense that engines map memory into
-            each new instance, and do not copy it.
+            each new instance, and do not copy it; a `WizerWarning` says where that is out of reach.
         max_data_segments: how many data segments a module in the snapshot may have; some platforms allow
             1,024. None: 10,000, or as many as the original has where that is more.
         max_output: how many bytes a snapshot may have; None: as many as it takes.

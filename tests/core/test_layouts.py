@@ -83,6 +83,8 @@ def test_a_module_with_many_segments_may_keep_as_many() -> None:
     data = "".join(f'(data (i32.const {offset}) "x")' for offset in range(0, 12_000 * 400, 400))
     wat = f'(module (memory (export "memory") 80) {data} (func (export "init")))'
     assert segments(frozen(wat)) == 12_000
+    assert len(frozen(wat)) <= 1.02 * len(wasmtime.wat2wasm(wat))
+    assert len(frozen(wat, layout="small")) <= len(wasmtime.wat2wasm(wat))
     assert segments(frozen(wat, max_data_segments=10_000)) == 10_000
 
 
