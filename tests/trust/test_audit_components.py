@@ -83,3 +83,34 @@ def test_the_command_audits_components(folder: Path, tmp_path: Path) -> None:
     assert run.returncode == 3, run.stderr
     assert "[method]directory-entry-stream.read-directory-entry 5" in run.stdout.decode()
     assert wizer(*line, "--allow", "files").returncode == 0
+
+
+RANDOM_BIT = """(component
+  (import "wasi:random/random@0.2.3" (instance $random (export "get-random-u64" (func (result u64)))))
+  (core func $u64 (canon lower (func $random "get-random-u64")))
+  (core module $m (import "" "u64" (func $u64 (result i64)))
+    (global $kept (export "kept") (mut i32) (i32.const 0))
+    (func (export "init") {}))
+  (core instance $i (instantiate $m (with "" (instance (export "u64" (func $u64))))))
+  (func (export "wizer-initialize") (canon lift (core func $i "init"))))"""
+
+
+@pytest.mark.parametrize("bit", [0, 1, 2, 7, 31, 62, 63])
+def test_every_random_bit_of_a_component(bit: int) -> None:
+    value = f"(i32.wrap_i64 (i64.and (i64.shr_u (call $u64) (i64.const {bit})) (i64.const 1)))"
+    kept = audit(RANDOM_BIT.format(f"(global.set $kept {value})"), wasi=Wasi(), unknown_imports="error")
+    assert kept.frozen() == ("random",)
+    assert len(kept.findings) == 1
+    dropped = audit(RANDOM_BIT.format(f"(drop {value})"), wasi=Wasi(), unknown_imports="error")
+    assert dropped.frozen() == ()
+    assert dropped.asked == ("random",)
+
+
+def test_contents_that_a_component_reads_are_named(folder: Path) -> None:
+    (folder / "file").write_text("token = hunter2-secret")
+    found = audit(component(), init_func="read", wasi=Wasi(mapdirs={"/d": folder}), open_handles="drop")
+    assert found.frozen() == ("files",)
+    assert {f.origin for f in found.findings} == {f"/d/file (host: {folder / 'file'})"}
+    env = {"PASSWORD": "пароль"}
+    found = audit(component(), init_func="environment", wasi=Wasi(env=env), open_handles="drop")
+    assert (found.frozen(), found.variables) == (("env",), ("PASSWORD",))

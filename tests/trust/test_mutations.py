@@ -219,7 +219,7 @@ def test_single_mutations_are_found(source: str, capsys: pytest.CaptureFixture[s
     wat, calls = SOURCES[source]
     rng = random.Random(f"{source} {_SEED}")
     outcomes: Counter[str] = Counter()
-    with Session(assembled(wat), limits=Limits(timeout=5, max_memory=1 << 28)) as session:
+    with Session(assembled(wat), limits=Limits(timeout=1, max_memory=1 << 28)) as session:
         session.initialize(calls)
         snapshot = session.snapshot()
         verify_session(session, snapshot)
