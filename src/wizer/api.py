@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, BinaryIO, Unpack
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO, TypeVar, Unpack
 
 from wizer.binary.assemble import Chunk
 from wizer.binary.externs import INITIALIZE, ExternKind
@@ -22,6 +23,8 @@ from wizer.options import (
     snapshot_options,
     wizer_options,
 )
+from wizer.output import write_stream
+from wizer.records import replace
 from wizer.session import Session, compiled_ahead, export_changes, initialized, write_chunks
 
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from wizer.core.guest import InstrumentedGuest
     from wizer.engine.types import ComponentInstance, Instance, Store
     from wizer.trust.audit import Audit
+
+_T = TypeVar("_T")
 
 
 @explains(WizerOptions)
@@ -66,9 +71,7 @@ class Wizer:
             VerificationError: it is not; the first difference is named.
             WizerError: a module is invalid, or initialisation failed.
         """
-        from wizer.trust.verify import verify_with
-
-        verify_with(self.options.changed(imports=imports), original, snapshot)
+        _verify(self.options.changed(imports=imports), original, snapshot)
 
     def write(
         self, wasm: Wasm, output: str | os.PathLike[str] | BinaryIO, imports: Imports | None = None
@@ -79,6 +82,9 @@ class Wizer:
             WizerError: as for `run`; OutputError: the file could not be written.
         """
         options = self.options.changed(imports=imports)
+        if options.isolate:
+            with _frozen_apart(wasm, options) as frozen:
+                return write_chunks([frozen], output)
         with initialized(wasm, options) as session:
             return write_chunks(_freeze(session, options), output)
 
@@ -99,6 +105,9 @@ class Wizer:
 
 
 def _run(wasm: Wasm, options: Options) -> bytes:
+    if options.isolate:
+        with _frozen_apart(wasm, options) as frozen:
+            return bytes(frozen)
     with initialized(wasm, options) as session:
         return b"".join(_freeze(session, options))
 
@@ -111,6 +120,45 @@ def _freeze(session: Session, options: Options) -> list[Chunk]:
     from wizer.trust.verify import verified
 
     return compiled_ahead([verified(session, **changes)], options)
+
+
+@contextmanager
+def _frozen_apart(wasm: Wasm, options: Options) -> Iterator[memoryview]:
+    """Return the snapshot that a worker makes, in a file that has no name and goes with the view."""
+    import mmap
+    from tempfile import TemporaryFile
+
+    from wizer.isolation.parent import isolated
+
+    with TemporaryFile() as file:
+        isolated(_freeze_into, (_sendable(wasm), replace(options, isolate=False)), options.bounds, file)
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as frozen, memoryview(frozen) as view:
+            yield view
+
+
+def _freeze_into(file: BinaryIO, wasm: Wasm, options: Options) -> None:
+    with initialized(wasm, options) as session:
+        write_stream(_freeze(session, options), file)
+
+
+def _apart(job: Callable[..., _T], options: Options, *modules: Wasm) -> _T:
+    """Have a worker do what takes options and modules."""
+    from wizer.isolation.parent import isolated
+
+    return isolated(job, (replace(options, isolate=False), *map(_sendable, modules)), options.bounds)
+
+
+def _sendable(wasm: Wasm) -> Wasm:
+    return bytes(wasm) if isinstance(wasm, memoryview) else wasm
+
+
+def _verify(options: Options, original: Wasm, snapshot: Wasm) -> None:
+    from wizer.trust.verify import verify_with
+
+    if options.isolate:
+        _apart(verify_with, options, original, snapshot)
+    else:
+        verify_with(options, original, snapshot)
 
 
 @explains(SnapshotOptions)
@@ -203,9 +251,7 @@ def verify(
         VerificationError: it is not; the first difference is named.
         WizerError: a module is invalid, or initialisation failed.
     """
-    from wizer.trust.verify import verify_with
-
-    verify_with(wizer_options(options, imports), original, snapshot)
+    _verify(wizer_options(options, imports), original, snapshot)
 
 
 @explains(WizerOptions)
@@ -237,4 +283,5 @@ def audit(wasm: Wasm, imports: Imports | None = None, **options: Unpack[WizerOpt
     """
     from wizer.trust.audit import audit_with
 
-    return audit_with(wizer_options(options, imports), wasm)
+    given = wizer_options(options, imports)
+    return _apart(audit_with, given, wasm) if given.isolate else audit_with(given, wasm)

@@ -12,7 +12,7 @@ A message names the item (an index, a name, a byte offset) and the way out. What
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class WizerError(Exception):
@@ -28,6 +28,10 @@ class WizerError(Exception):
         self.message = message
         self.causes: tuple[str, ...] = tuple(causes)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Say how to copy an error, and how to pickle it."""
+        return _restored, (type(self), self.args, self.__dict__)
+
     def __str__(self) -> str:
         if not self.causes:
             return self.message
@@ -35,6 +39,15 @@ class WizerError(Exception):
             return f"{self.message}\n\nCaused by:\n" + _indent(self.causes[0], "    ")
         numbered = (_indent(c, f"{i:>5}: ") for i, c in enumerate(self.causes))
         return f"{self.message}\n\nCaused by:\n" + "\n".join(numbered)
+
+
+def _restored(
+    cls: type[WizerError], args: tuple[object, ...], attributes: Mapping[str, object]
+) -> WizerError:
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
 
 
 def _indent(text: str, first: str) -> str:

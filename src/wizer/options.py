@@ -109,6 +109,7 @@ class WizerOptions(CommonOptions, total=False):
     rename: Mapping[str, str] | None
     verify: bool
     precompile: str | os.PathLike[str] | None
+    isolate: bool
 
 
 class DataOptions(TypedDict):
@@ -138,6 +139,9 @@ class Options:
         rename: new export name to old export name.
         verify: check each snapshot against what it was made from, before it is handed out.
         precompile: a file to write the snapshot to as machine code, too, for `wizer.load`.
+        isolate: run in a process of its own, which is ended where the run is beyond ``limits``, whatever it
+            is doing. What is given has to be picklable: functions are those of modules, and what they change
+            is changed there. Not for sessions.
         imports: for a module, by module name, either a mapping from names to Python functions and
             ``wasmtime`` externs of the session's store, or another module, which is instantiated. What a
             memory, table or global given here holds stays with its owner; what nobody gives is made by
@@ -176,6 +180,7 @@ class Options:
     rename: Mapping[str, str] | None = None
     verify: bool = False
     precompile: str | os.PathLike[str] | None = None
+    isolate: bool = False
     imports: Imports | None = None
     wasi: Wasi | None = None
     preload: Mapping[str, Wasm] | None = None
@@ -242,6 +247,7 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "rename": or_none(TEXT_MAPPING),
     "verify": SWITCH,
     "precompile": or_none(instance_kind("a path", str, os.PathLike)),
+    "isolate": SWITCH,
     "imports": or_none(NAMED),
     "wasi": or_none(instance_kind("a `Wasi`", Wasi)),
     "preload": or_none(mapping_kind("a mapping from names to modules", WASM)),

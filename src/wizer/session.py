@@ -76,6 +76,10 @@ class Session:
         return session
 
     def _open(self, wasm: Wasm, options: Options) -> None:
+        if options.isolate:
+            raise OptionError(
+                "a session is not isolated: it lives in this process; `wizen` and `Wizer.run` can be"
+            )
         PROGRESS.begin()
         self._options = options
         self._opened: Guest | None = _guest(to_binary(wasm), options)
