@@ -4,12 +4,16 @@
     python fuzz/pipeline.py --runs 1000 --jobs 1   # on one
     python fuzz/pipeline.py --seed 4711 --runs 1   # again what failed
     python fuzz/pipeline.py --input crash.wasm     # one file
+    python fuzz/pipeline.py --check-bounds --runs 200
 
 A seed stands for an input: a module of this folder's `seeds`, of the tests' corpus or of `wasm-tools smith`,
 changed by `wasm-tools mutate` (which keeps it valid), by changed bytes, or both. An input that fails is
 written to `--crashes` (default: a folder `crashes` beside this file). Exit status 1 if there is any.
 
 The oracle is `oracle.freeze_and_compare`; besides, no input may take more than 5 seconds or 1 GB.
+
+With `--check-bounds` every other input is one of `large`, each is given to the command line with bounds on
+time and memory, and the oracle is `bounds.check`.
 """
 
 from __future__ import annotations
@@ -35,6 +39,8 @@ _HERE = Path(__file__).parent
 _TESTS = _HERE.parent / "tests"
 sys.path[:0] = [str(_HERE), str(_TESTS)]
 
+import bounds  # noqa: E402
+import large  # noqa: E402
 from oracle import freeze_and_compare  # noqa: E402
 
 from differential import pool, smith  # noqa: E402  the tests are no package to install
@@ -54,18 +60,20 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at the same time")
     parser.add_argument("--crashes", type=Path, default=_HERE / "crashes", help="where failing inputs go")
     parser.add_argument("--input", type=Path, help="run this file only")
+    parser.add_argument("--check-bounds", action="store_true", help="look at what a bounded run takes")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.worker:
-        _worker()
+        _worker(check_bounds=given.check_bounds)
         return 0
     if given.input is not None:
-        print(freeze_and_compare(given.input.read_bytes()))
+        wasm = given.input.read_bytes()
+        print(bounds.check(wasm) if given.check_bounds else freeze_and_compare(wasm))
         return 0
-    return _fuzz(given.seed, given.runs, given.jobs, given.crashes)
+    return _fuzz(given.seed, given.runs, given.jobs, given.crashes, check_bounds=given.check_bounds)
 
 
-def _fuzz(first: int, runs: int, jobs: int, crashes: Path) -> int:
+def _fuzz(first: int, runs: int, jobs: int, crashes: Path, *, check_bounds: bool) -> int:
     outcomes: Counter[str] = Counter()
     most = {"seconds": 0.0, "mebibytes": 0.0}
     failures: list[int] = []
@@ -80,12 +88,16 @@ def _fuzz(first: int, runs: int, jobs: int, crashes: Path) -> int:
         with lock:
             if "failure" in line:
                 failures.append(line["seed"])
-                _keep(crashes, line)
+                _keep(crashes, line, check_bounds=check_bounds)
             else:
                 outcomes[line["outcome"]] += 1
                 most.update({what: max(line[what], value) for what, value in most.items()})
 
-    pool.feed([str(_HERE / "pipeline.py"), "--worker"], next_seed, add, _SECONDS, jobs)
+    program = [str(_HERE / "pipeline.py"), "--worker"]
+    if check_bounds:
+        pool.feed([*program, "--check-bounds"], next_seed, add, bounds.LAST_RESORT, jobs)
+    else:
+        pool.feed(program, next_seed, add, _SECONDS, jobs)
     for outcome, count in outcomes.most_common():
         print(f"{count:8} {outcome}")
     print(f"{most['seconds']:8.2f} seconds for an input at the most")
@@ -94,21 +106,28 @@ def _fuzz(first: int, runs: int, jobs: int, crashes: Path) -> int:
     return 1 if failures else 0
 
 
-def _keep(crashes: Path, line: dict[str, Any]) -> None:
+def _keep(crashes: Path, line: dict[str, Any], *, check_bounds: bool) -> None:
     """Write down an input that failed, and how."""
     crashes.mkdir(parents=True, exist_ok=True)
-    (crashes / f"{line['seed']}.wasm").write_bytes(make_input(line["seed"]) or b"")
+    (crashes / f"{line['seed']}.wasm").write_bytes(_input(line["seed"], check_bounds=check_bounds) or b"")
     (crashes / f"{line['seed']}.txt").write_text(line["failure"], encoding="utf-8")
     print(f"seed {line['seed']}: {line['failure'].strip().splitlines()[-1]}", flush=True)
 
 
-def _worker() -> None:
+def _input(seed: int, *, check_bounds: bool) -> bytes | None:
+    return large.generate(seed) if check_bounds and seed % 2 else make_input(seed)
+
+
+def _worker(*, check_bounds: bool) -> None:
     """Run the seeds of the standard input."""
     for text in sys.stdin:
         seed = int(text)
-        wasm = make_input(seed)
+        wasm = _input(seed, check_bounds=check_bounds)
         started = time.monotonic()
         try:
+            if check_bounds:
+                print(json.dumps({"seed": seed, **bounds.check(wasm or b"")}), flush=True)
+                continue
             outcome = "no input" if wasm is None else freeze_and_compare(wasm)
             kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             line = {

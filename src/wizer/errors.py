@@ -100,7 +100,7 @@ class ExitError(TrapError):
 
 
 class LimitError(TrapError):
-    """Initialisation took more time, fuel or memory than it was given."""
+    """A run took more time, fuel or memory than it was given, or its output is too long."""
 
 
 class StateError(WizerError):

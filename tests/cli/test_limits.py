@@ -12,7 +12,8 @@ from typing import get_args
 import pytest
 
 from support import hostile
-from support.command import WIZER, Ended, Tool, environment
+from support.command import WIZER, Tool, environment
+from support.measured import measured
 from wizer.engine.meter import SPARE_SECONDS
 from wizer.progress import Stage
 
@@ -41,26 +42,6 @@ run_process()
 HOARD = "hoard.append(bytearray(b'x') * (1 << 20))"
 
 
-def run(tool: Tool, command: tuple[str, ...], *args: str) -> tuple[Ended, int]:
-    """Run a command to its end; return what came of it, and the most memory it had, in bytes."""
-    files = [tool.cwd / name for name in ("stdout", "stderr")]
-    with files[0].open("wb") as stdout, files[1].open("wb") as stderr:
-        process = subprocess.Popen(
-            [*command, *args],
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-            cwd=tool.cwd,
-            env=environment(),
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    texts = [file.read_bytes() for file in files]
-    for file in files:
-        file.unlink()
-    return Ended(process.returncode, texts[0], texts[1].decode()), usage.ru_maxrss << 10
-
-
 def stage_program(stage: str, excess: str, before: str = "") -> tuple[str, ...]:
     return sys.executable, "-c", AT_A_STAGE.format(stage=stage, excess=excess, before=before)
 
@@ -85,30 +66,32 @@ def test_all_stages_are_tested() -> None:
 def test_memory_is_limited_at_every_stage(stage: str, wizer: Tool, module: Write) -> None:
     path = module(modules.COUNTER)
     program = stage_program(stage, HOARD)
-    ended, peak = run(wizer, program, "--max-memory=16MiB", "--verify", str(path), "-o", "out.wasm")
+    ended = measured(program, "--max-memory=16MiB", "--verify", str(path), "-o", "out.wasm", cwd=wizer.cwd)
     assert ended.status == 1
     expected = f"Error: {DOING[stage]} took more than the limit of the run, 16777216 bytes of memory"
     assert ended.first_line == expected
     assert "`max_memory` sets another limit" in ended.stderr
-    assert peak <= (16 << 20) + MOST
+    assert ended.peak <= (16 << 20) + MOST
     assert [p.name for p in wizer.cwd.iterdir()] == ["in.wasm"]
 
 
 @pytest.mark.parametrize("stage", ["parsing", "capturing"])
 def test_time_is_limited_outside_the_guest(stage: str, wizer: Tool, module: Write) -> None:
     path = module(modules.COUNTER)
-    ended, _ = run(wizer, stage_program(stage, "pass"), "--timeout=0.5s", str(path), "-o", "out.wasm")
+    ended = measured(
+        stage_program(stage, "pass"), "--timeout=0.5s", str(path), "-o", "out.wasm", cwd=wizer.cwd
+    )
     assert ended.status == 1
     assert ended.first_line == f"Error: {DOING[stage]} took more than the limit of the run, 0.5 s"
     assert f"may take {SPARE_SECONDS:g} s beyond it" in ended.stderr
 
 
 def test_memory_is_limited_while_the_input_is_read(wizer: Tool) -> None:
-    ended, peak = run(wizer, WIZER, "--max-memory=1MiB", "/dev/zero", "-o", "out.wasm")
+    ended = measured(WIZER, "--max-memory=1MiB", "/dev/zero", "-o", "out.wasm", cwd=wizer.cwd)
     assert ended.first_line == "Error: reading the input took more than the limit of the run, " + (
         "1048576 bytes of memory"
     )
-    assert peak <= (1 << 20) + MOST
+    assert ended.peak <= (1 << 20) + MOST
 
 
 def test_a_slow_writer_of_the_input_is_none_of_the_run(wizer: Tool, module: Write) -> None:
@@ -128,7 +111,7 @@ def test_a_slow_writer_of_the_input_is_none_of_the_run(wizer: Tool, module: Writ
 def test_other_commands_are_limited(command: list[str], wizer: Tool, module: Write) -> None:
     path = module(modules.COUNTER)
     program = stage_program("capturing", HOARD)
-    ended, _ = run(wizer, program, *command, "--max-memory=16MiB", str(path))
+    ended = measured(program, *command, "--max-memory=16MiB", str(path), cwd=wizer.cwd)
     assert ended.status == 1
     assert ended.first_line.startswith("Error: capturing the state took more than the limit")
 
@@ -149,7 +132,7 @@ def test_a_half_written_output_is_removed(wizer: Tool, module: Write) -> None:
     path = module(modules.COUNTER)
     (wizer.cwd / "out.wasm").write_bytes(b"old")
     program = stage_program("", "pass", before=HALF_WRITTEN)
-    ended, _ = run(wizer, program, "--max-memory=16MiB", str(path), "-o", "out.wasm")
+    ended = measured(program, "--max-memory=16MiB", str(path), "-o", "out.wasm", cwd=wizer.cwd)
     assert ended.first_line.startswith("Error: writing the output took more than the limit of the run")
     assert sorted(p.name for p in wizer.cwd.iterdir()) == ["in.wasm", "out.wasm"]
     assert (wizer.cwd / "out.wasm").read_bytes() == b"old"
@@ -174,34 +157,34 @@ def test_a_run_ends_where_nobody_reads_what_it_says(wizer: Tool, module: Write) 
 def test_nested_loops_with_many_locals(wizer: Tool) -> None:
     """The compiler takes minutes and gigabytes for a module of 250 kB."""
     (wizer.cwd / "in.wasm").write_bytes(hostile.nested_loops(20_000, 2000, 40_000))
-    ended, peak = run(wizer, WIZER, "--max-memory=1MiB", "-C", "cache=n", "in.wasm", "-o", "out.wasm")
+    ended = measured(WIZER, "--max-memory=1MiB", "-C", "cache=n", "in.wasm", "-o", "out.wasm", cwd=wizer.cwd)
     assert ended.status == 1
     assert ended.first_line.startswith("Error: compiling the module took more than the limit of the run")
-    assert peak <= (1 << 20) + MOST
+    assert ended.peak <= (1 << 20) + MOST
 
 
 def test_a_million_elements(wizer: Tool) -> None:
     """The engine takes a kilobyte for each."""
     (wizer.cwd / "in.wasm").write_bytes(hostile.elements(1_000_000))
-    ended, peak = run(wizer, WIZER, "--max-memory=1MiB", "-C", "cache=n", "in.wasm", "-o", "out.wasm")
+    ended = measured(WIZER, "--max-memory=1MiB", "-C", "cache=n", "in.wasm", "-o", "out.wasm", cwd=wizer.cwd)
     assert ended.status == 1
     assert ended.first_line.startswith("Error: compiling the module took more than the limit of the run")
-    assert peak <= (1 << 20) + MOST
+    assert ended.peak <= (1 << 20) + MOST
 
 
 def test_twenty_thousand_imports(wizer: Tool) -> None:
     (wizer.cwd / "in.wasm").write_bytes(hostile.imports(20_000))
-    ended, peak = run(wizer, WIZER, "--max-memory=1MiB", "--timeout=10s", "in.wasm", "-o", "out.wasm")
+    ended = measured(WIZER, "--max-memory=1MiB", "--timeout=10s", "in.wasm", "-o", "out.wasm", cwd=wizer.cwd)
     assert ended.status == 0, ended.stderr
-    assert peak <= (1 << 20) + MOST
+    assert ended.peak <= (1 << 20) + MOST
 
 
 def test_an_array_of_many_numbers(wizer: Tool) -> None:
     """It ends: with a snapshot, or with the error that says what was beyond which limit."""
     (wizer.cwd / "in.wat").write_text(hostile.array_of_i31(10_000_000))
     limits = ("--max-memory=64MiB", "--timeout=5s")
-    ended, peak = run(wizer, WIZER, *limits, "in.wat", "-o", "out.wasm")
+    ended = measured(WIZER, *limits, "in.wat", "-o", "out.wasm", cwd=wizer.cwd)
     if ended.status:
         assert "took more than the limit of the run" in ended.first_line
         assert not (wizer.cwd / "out.wasm").exists()
-    assert peak <= (64 << 20) + MOST
+    assert ended.peak <= (64 << 20) + MOST

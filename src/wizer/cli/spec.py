@@ -121,9 +121,9 @@ OPTIONS = (
     Option("warn-frozen", CHECKS, "Say which chance, time and variables are in the output", Takes.NOTHING),
     Option("allow", AUDIT, _ALLOW_HELP, metavar="SOURCE[,..]", repeatable=True),
     Option("json", AUDIT, "Print all that was found as a JSON document; `wizer verify` too", Takes.NOTHING),
-    Option("timeout", LIMITS, "Most time in guest code: 2, 1.5s, 100ms [default: 10m]", metavar="TIME"),
+    Option("timeout", LIMITS, "Most time for the run: 2, 1.5s, 100ms [default: 10m]", metavar="TIME"),
     Option("fuel", LIMITS, "Most instructions to execute, roughly", metavar="N"),
-    Option("max-memory", LIMITS, "Most bytes in all memories: 65536, 64KiB [default: 16GiB]", metavar="SIZE"),
+    Option("max-memory", LIMITS, "Most memory for the run: 65536, 64KiB [default: 16GiB]", metavar="SIZE"),
     Option("max-output", LIMITS, "Most bytes of output [default: 1GiB]", metavar="SIZE"),
     Option(
         "wasm",

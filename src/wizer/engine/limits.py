@@ -1,4 +1,4 @@
-"""Bounds on a run; `wizer.engine.watchdog` applies them.
+"""Bounds on a run; `wizer.engine.watchdog` applies them to the guest, `wizer.engine.meter` to all the rest.
 
 Importing this module does not import the engine.
 """
@@ -13,10 +13,12 @@ from wizer.records import field_names, record
 class Limits:
     """Bounds on a run; None is no bound.
 
-    The time limit stops guest code at its next loop or call. What waits elsewhere is not stopped by it: a
-    ``memory.atomic.wait`` that nobody notifies, a WASI call that sleeps or reads, a Python function. For
-    programs that have to end even then there is ``hard_exit``, which is called when the guest has not stopped
-    soon after its time, and ends the process; the command line does so.
+    In one's own process they hold for guest code, which stops at its next loop or call, and for what the
+    engine allots to it. Nothing there can end a compiler, Wizer's own work on a large module, a wait inside
+    the engine (``memory.atomic.wait32``, a WASI sleep) or one inside a host function. The command line, and
+    in the library ``isolate=True``, end the process that does the run where all of it together takes two
+    seconds more than ``timeout``, or the process 192 MiB more than ``max_memory``.
+    ``hard_exit`` is called where a guest has not stopped soon after its time; it ends the process.
 
     Attributes:
         timeout: seconds of wall time for all guest code of the run.

@@ -6,6 +6,7 @@ compiled with a check for the engine's *epoch*, and a thread that waits for the 
 
 The check is in guest code only. A guest that waits inside a host function (a WASI sleep, a read from a
 terminal, an atomic wait) is not reached; ``Watchdog(hard_exit=...)`` is for programs that must end even then.
+Neither is what is no guest: `wizer.engine.meter` is for that.
 
 Importing this module does not import the engine.
 """
