@@ -65,6 +65,13 @@ def test_a_snapshot_is_the_same(tmp_path: Path) -> None:
     assert (tmp_path / "stream").read_bytes() == expected
 
 
+def test_a_snapshot_is_compiled_ahead(tmp_path: Path) -> None:
+    snapshot = wizer.wizen(GUEST, given(hosts.seven), isolate=True, precompile=tmp_path / "apart.cwasm")
+    assert snapshot == wizer.wizen(GUEST, given(hosts.seven), precompile=tmp_path / "here.cwasm")
+    assert (tmp_path / "apart.cwasm").read_bytes() == (tmp_path / "here.cwasm").read_bytes()
+    assert sorted(p.name for p in tmp_path.glob("*.cwasm")) == ["apart.cwasm", "here.cwasm"]
+
+
 @pytest.mark.parametrize("kind", ["bytes", "bytearray", "memoryview", "path"])
 def test_a_module_is_given_in_any_form(kind: str, tmp_path: Path) -> None:
     wasm = bytes(wasmtime.wat2wasm(GUEST))

@@ -23,9 +23,10 @@ from wizer.options import (
     snapshot_options,
     wizer_options,
 )
-from wizer.output import write_stream
+from wizer.output import write_path, write_stream
+from wizer.progress import PROGRESS
 from wizer.records import replace
-from wizer.session import Session, compiled_ahead, export_changes, initialized, write_chunks
+from wizer.session import Session, compiled_ahead, export_changes, initialized, machine_code, write_chunks
 
 if TYPE_CHECKING:
     from wizer.binary.module import Module
@@ -124,21 +125,39 @@ def _freeze(session: Session, options: Options) -> list[Chunk]:
 
 @contextmanager
 def _frozen_apart(wasm: Wasm, options: Options) -> Iterator[memoryview]:
-    """Return the snapshot that a worker makes, in a file that has no name and goes with the view."""
+    """Return the snapshot that a worker makes; where it is to be compiled, another one does that."""
+    inner = replace(options, isolate=False, precompile=None)
+    with _written_apart(_freeze_into, inner, _sendable(wasm)) as frozen:
+        if options.precompile is not None:
+            with _written_apart(_compile_into, inner, bytes(frozen)) as code:
+                write_path([code], options.precompile)
+        yield frozen
+
+
+@contextmanager
+def _written_apart(job: Callable[..., None], options: Options, wasm: Wasm) -> Iterator[memoryview]:
+    """Return what a worker writes, in a file that has no name and goes with the view."""
     import mmap
     from tempfile import TemporaryFile
 
     from wizer.isolation.parent import isolated
 
     with TemporaryFile() as file:
-        isolated(_freeze_into, (_sendable(wasm), replace(options, isolate=False)), options.bounds, file)
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as frozen, memoryview(frozen) as view:
+        isolated(job, (options, wasm), options.bounds, file)
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
             yield view
 
 
-def _freeze_into(file: BinaryIO, wasm: Wasm, options: Options) -> None:
+def _freeze_into(file: BinaryIO, options: Options, wasm: Wasm) -> None:
     with initialized(wasm, options) as session:
         write_stream(_freeze(session, options), file)
+
+
+def _compile_into(file: BinaryIO, options: Options, snapshot: bytes) -> None:
+    PROGRESS.begin()
+    code = machine_code(snapshot, options)
+    PROGRESS.at("writing")
+    write_stream([memoryview(code)], file)
 
 
 def _apart(job: Callable[..., _T], options: Options, *modules: Wasm) -> _T:

@@ -310,10 +310,18 @@ def compiled_ahead(chunks: list[Chunk], options: Options) -> list[Chunk]:
 
 
 def _write_compiled(snapshot: bytes, options: Options, path: str | os.PathLike[str]) -> int:
+    code = machine_code(snapshot, options)
+    PROGRESS.at("writing")
+    return write_path([memoryview(code)], path)
+
+
+def machine_code(snapshot: bytes, options: Options) -> bytes | bytearray:
+    """Return a snapshot compiled as ``options`` say."""
     from wizer.engine.ahead import compile_ahead
     from wizer.engine.config import EngineConfig
 
-    return write_path([memoryview(compile_ahead(snapshot, options.engine or EngineConfig()))], path)
+    PROGRESS.at("compiling")
+    return compile_ahead(snapshot, options.engine or EngineConfig())
 
 
 def _guest(binary: bytes, options: Options) -> Guest:

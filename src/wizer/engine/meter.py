@@ -18,7 +18,7 @@ from wizer.engine.limits import Limits
 from wizer.errors import LimitError
 from wizer.progress import Progress
 
-SPARE_SECONDS: Final = 3.0
+SPARE_SECONDS: Final = 2.0
 """What a run may take beyond its limit of time, which is the guest's, before it is ended."""
 
 SPARE_MEMORY: Final = 192 << 20
