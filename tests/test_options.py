@@ -89,6 +89,7 @@ ILL_TYPED: list[tuple[str, object, str]] = [
     ("keep_init_func", "no", "True or False, not 'no'"),
     ("rename", "a=b", "a mapping from strings to strings, or None, not 'a=b'"),
     ("rename", {"a": 1}, "a mapping from strings to strings, or None, not {'a': 1}"),
+    ("validate", 1, "True or False, not 1"),
     ("isolate", 1, "True or False, not 1"),
     ("verify", 1, "True or False, not 1"),
     ("precompile", 1, "a path, or None, not 1"),
