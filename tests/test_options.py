@@ -192,7 +192,7 @@ def test_long_values_are_shortened() -> None:
         ("mapdirs", "did you mean `wasi=Wasi(mapdirs=…)`?"),
         ("compiler", "did you mean `engine=EngineConfig(compiler=…)`?"),
         ("init", "did you mean `init_func`?"),
-        ("zzz", "known are layout, max_data_segments, open_handles, wasi,"),
+        ("zzz", "known are layout, max_data_segments, open_handles, validate, wasi,"),
     ],
 )
 def test_misspelt_options(option: str, advice: str) -> None:
