@@ -274,7 +274,7 @@ def page(results: dict[str, Any]) -> str:
         "An image that is smaller than 16 MiB, or dense, is laid out once when it is compiled, however many "
         "segments it comes in, and that is most of the time: no layout compiles such a one in a fifth of it. "
         "Where it is larger and sparse, every segment is compiled by itself. The Rust original's output of "
-        "the C++ program is dense enough to be mapped as it is, so that there is nothing to gain by `instant`.",
+        "the C++ program is dense enough to be mapped as it is: there is nothing to gain by `instant`.",
     ]
     for program in PROGRAMS:
         if program.name in results:
