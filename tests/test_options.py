@@ -13,13 +13,25 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
 
 import wizer
 from support.command import environment
-from wizer import Deterministic, EngineConfig, Instrumented, Limits, OptionError, Session, Wasi, Wizer, wizen
+from wizer import (
+    Deterministic,
+    EngineConfig,
+    Instrumented,
+    Limits,
+    OptionError,
+    Session,
+    Wasi,
+    Wizer,
+    WizerError,
+    wizen,
+)
 from wizer.cli.help import render
 from wizer.cli.options import make_flags, make_options, run_options
 from wizer.cli.parse import parse
@@ -368,3 +380,44 @@ def test_options_that_are_given_are_used() -> None:
         assert session.store.get_fuel() <= 7_000
         assert session.store.get_fuel() > 5_000
     assert tool.run(WAT) == wizen(WAT)
+
+
+HALF = "half \udc80 a character"
+NO_TEXT: dict[str, Callable[[], object]] = {
+    "init_func": lambda: wizen(WAT, init_func=HALF),
+    "rename to": lambda: wizen(WAT, rename={HALF: "wizer-initialize"}),
+    "rename from": lambda: wizen(WAT, rename={"new": HALF}),
+    "text": lambda: wizen(f'(module (func (export "wizer-initialize"))) ;; {HALF}'),
+    "path": lambda: wizen(Path(HALF)),
+    "path with NUL": lambda: wizen(Path("a\0b")),
+    "precompile with NUL": lambda: wizen(WAT, precompile="a\0b"),
+    "load": lambda: wizer.load(HALF),
+    "load with NUL": lambda: wizer.load("a\0b"),
+    "cache": lambda: wizen(WAT, engine=EngineConfig(cache=HALF)),
+    "cache with NUL": lambda: wizen(WAT, engine=EngineConfig(cache="a\0b")),
+    "cranelift_flags": lambda: wizen(WAT, engine=EngineConfig(cranelift_flags={HALF: "x"})),
+    "args": lambda: wizen(WAT, wasi=Wasi(args=[HALF])),
+    "env": lambda: wizen(WAT, wasi=Wasi(env={HALF: "a"})),
+    "dirs with NUL": lambda: wizen(WAT, wasi=Wasi(dirs=["a\0b"])),
+    "mapdirs": lambda: wizen(WAT, wasi=Wasi(mapdirs={HALF: "/"})),
+    "stdin with NUL": lambda: wizen(WAT, wasi=Wasi(stdin="a\0b")),
+    "stdout": lambda: wizen(WAT, wasi=Wasi(stdout=f"/nowhere/{HALF}")),
+    "verify": lambda: wizer.verify(WAT, HALF),
+}
+
+
+@pytest.mark.parametrize("way", NO_TEXT)
+def test_what_is_no_text_is_an_error_of_ours(way: str) -> None:
+    with pytest.raises(WizerError) as error:
+        NO_TEXT[way]()
+    assert str(error.value)
+
+
+def test_what_is_no_call_is_an_error_of_ours() -> None:
+    wrong: Any = 3
+    with Session(WAT) as session:
+        for way in (session.call, session.call_text, session.memory, session.initialize):
+            with pytest.raises(OptionError):
+                way(wrong)
+        with pytest.raises(OptionError, match="it is not Unicode"):
+            session.snapshot(rename={HALF: "wizer-initialize"})

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import pytest
 
 from support.command import environment
-from wizer import OutputError, Session
+from wizer import OptionError, OutputError, Session
 from wizer.output import _after, write_path, write_stream
 
 if TYPE_CHECKING:
@@ -247,3 +249,109 @@ except OutputError as error:
 def test_what_is_left_of_chunks(done: int) -> None:
     left = _after([b"ab", b"", b"cde", memoryview(b"f")], done)
     assert b"".join(left) == b"abcdef"[done:]
+
+
+AS_NOBODY = """
+import os, sys
+from wizer.output import write_path  # while whoever runs the tests can read it
+if os.geteuid() == 0:
+    os.setuid(65534)
+write_path([b"new"], sys.argv[1])
+"""
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder that anybody can come to."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def write_as_nobody(output: Path) -> subprocess.CompletedProcess[str]:
+    """Write as somebody whom permissions hold for."""
+    return subprocess.run(
+        [sys.executable, "-c", AS_NOBODY, str(output)],
+        env=environment(),
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+
+
+def test_a_file_that_may_not_be_written_to_is_not_replaced(public: Path) -> None:
+    output = public / "out.wasm"
+    output.write_bytes(b"old")
+    output.chmod(0o444)
+    public.chmod(0o777)
+    run = write_as_nobody(output)
+    assert "wizer.errors.OutputError: failed to write the output" in run.stderr
+    assert "Permission denied" in run.stderr
+    assert output.read_bytes() == b"old"
+    assert leftovers(public, "out.wasm") == []
+
+
+@pytest.mark.parametrize("old", [b"", b"longer than the new one"])
+def test_a_file_in_a_closed_folder_is_written_to(old: bytes, public: Path) -> None:
+    folder = public / "closed"
+    folder.mkdir()
+    output = folder / "out.wasm"
+    output.write_bytes(old)
+    output.chmod(0o666)
+    folder.chmod(0o555)
+    before = output.stat().st_ino
+    run = write_as_nobody(output)
+    assert run.returncode == 0, run.stderr
+    assert output.read_bytes() == b"new"
+    assert output.stat().st_ino == before
+    assert leftovers(folder, "out.wasm") == []
+    folder.chmod(0o755)
+
+
+def test_a_file_that_something_is_mounted_on_is_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out.wasm"
+    output.write_bytes(b"old contents")
+    before = output.stat().st_ino
+
+    def busy(*_: object) -> None:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+    monkeypatch.setattr(Path, "replace", busy)
+    assert write_path([b"new"], output) == 3
+    assert output.read_bytes() == b"new"
+    assert output.stat().st_ino == before
+    assert leftovers(tmp_path, "out.wasm") == []
+
+
+def test_an_interrupt_leaves_a_file_that_cannot_be_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out.wasm"
+    output.write_bytes(b"old")
+
+    def refused(*_: object) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("wizer.output._new_file", refused)
+    with pytest.raises(KeyboardInterrupt):
+        write_path([b"something new"], output, finish=interrupted)
+    assert output.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("name", ["new/", "new/.", ".", "a\0b", "half \udc80\ud800 a character"])
+def test_names_that_no_file_can_have(name: str, tmp_path: Path) -> None:
+    with pytest.raises(OutputError) as error:
+        write_path([b"new"], f"{tmp_path}/{name}")
+    assert str(error.value)
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("output", [3, None, io.StringIO(), object()])
+def test_what_cannot_be_written_to(output: Any) -> None:
+    with Session(WAT) as session, pytest.raises(OptionError, match="`output` takes a path or a stream of by"):
+        session.write(output)

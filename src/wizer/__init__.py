@@ -15,10 +15,11 @@ Run a module's initialisation once, at build time, and ship a module that starts
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # as type checkers read it; the command line starts without what `typing` takes
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from wizer.api import Instrumented, Wizer, audit, verify, wizen
     from wizer.engine.ahead import load
     from wizer.engine.config import EngineConfig
@@ -91,6 +92,8 @@ def __getattr__(name: str) -> Any:
     home = next((home for home, names in _HOMES.items() if name in names), "wizer.errors")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     value = getattr(import_module(home), name)
     globals()[name] = value
     return value

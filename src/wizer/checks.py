@@ -50,6 +50,11 @@ def instance_kind(expected: str, *classes: type) -> Kind:
     return Kind(expected, lambda value: isinstance(value, classes))
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a string has an encoding; Python's strings may have halves of characters, too."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def or_none(kind: Kind) -> Kind:
     """Return the kind of values that are of another kind, or None."""
     return Kind(f"{kind.expected}, or None", lambda value: value is None or kind.holds(value))

@@ -1,8 +1,9 @@
-"""Writing the output: it appears whole or not at all."""
+"""Writing the output: it appears whole or not at all, wherever a file can be replaced."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +15,9 @@ from wizer.errors import OutputError
 
 _BUFFER = 1 << 20  # bytes; small chunks are gathered, larger ones go from live memory to the file
 _CHUNKS_A_WRITE = 1024  # as many as Linux, macOS and the BSDs take
-_UNFINISHED: set[Path] = set()  # files beside the place of an output
+
+UNFINISHED: set[Path] = set()
+"""Files that are written beside their places."""
 
 
 def write_stream(chunks: Iterable[Chunk], stream: BinaryIO) -> int:
@@ -28,51 +31,113 @@ def write_path(
     """Write ``chunks`` to ``path`` and return the number of bytes.
 
     A regular file is written beside its place and then moved there, so that whoever looks sees the old
-    contents or the new ones. Anything else (a terminal, a pipe, ``/dev/null``) is written to as it is.
+    contents or the new ones. A file that is standard output, or that cannot be replaced (nothing may be
+    made in its folder, or something is mounted on it), is written to where it is; so is anything that is no
+    regular file (a terminal, a pipe, ``/dev/null``).
 
     Args:
         chunks: the contents.
         path: where to.
-        finish: called when all is written, just before the file is moved; what it raises comes out, and the
-            old contents stay.
+        finish: called when all is ready, just before the old contents go; what it raises comes out, and
+            they stay.
 
     Raises:
-        OutputError: it could not be written; the old file is untouched and nothing is left beside it.
+        OutputError: it could not be written, or the file may not be. The old file is untouched, unless it
+            cannot be replaced and an error of the device came while it was written.
     """
-    target = Path(path)
     try:
-        if target.exists() and not target.is_file():
+        check_target(path)
+        target = Path(path)
+        if target.exists() and (not target.is_file() or _is_standard_output(target)):
             with target.open("wb", buffering=_BUFFER) as stream:
                 return write_stream(chunks, stream)
         return _replace(chunks, Path(os.path.realpath(target)), finish)
     except OSError as error:
-        raise OutputError(f"failed to write the output `{target}`", [error.strerror or str(error)]) from None
+        raise OutputError(f"failed to write the output `{path}`", [error.strerror or str(error)]) from None
+    except ValueError as error:  # a NUL, or half a character
+        raise OutputError(f"failed to write the output {path!r}", [str(error)]) from None
+
+
+def check_target(path: str | os.PathLike[str]) -> None:
+    """Raise the `OSError` that would keep a file from being written, as far as that can be told before."""
+    text, target = os.fspath(path), Path(path)
+    if text.endswith(("/", "/.")) or target.is_dir():
+        raise _system_error(errno.EISDIR)
+    if target.exists():
+        if target.is_file():
+            os.close(os.open(target, os.O_WRONLY))  # it may be replaced only if it may be written to
+        return
+    folder = Path(os.path.realpath(target)).parent
+    folder.joinpath("..").stat()  # looks into the folder, so there has to be one
+    if not os.access(folder, os.W_OK):
+        read_only = hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY
+        raise _system_error(errno.EROFS if read_only else errno.EACCES)
+
+
+def _system_error(code: int) -> OSError:
+    return OSError(code, os.strerror(code))
+
+
+def _is_standard_output(target: Path) -> bool:
+    """Whether standard output goes to a file, as to ``/dev/stdout``: who has it open looks there."""
+    with contextlib.suppress(OSError):
+        return os.path.samestat(target.stat(), os.fstat(1))
+    return False
 
 
 def _replace(chunks: Iterable[Chunk], target: Path, finish: Callable[[], None] | None) -> int:
     mode = _mode(target)
     new = _new_path_beside(target)
     try:
-        descriptor = _new_file(new, 0o666 if mode is None else 0o600)
+        try:
+            descriptor = _new_file(new, 0o666 if mode is None else 0o600)
+        except OSError:
+            if mode is None:
+                raise
+            return _write_in_place(list(chunks), target, finish)
         with os.fdopen(descriptor, "wb", buffering=_BUFFER) as stream:
             size = _gathered(chunks, descriptor) if hasattr(os, "writev") else write_stream(chunks, stream)
         if mode is not None:
             new.chmod(mode)
         if finish is not None:
             finish()
-        new.replace(target)
+        try:
+            new.replace(target)
+        except OSError:
+            if mode is None:
+                raise
+            _write_in_place([new.read_bytes()], target, None)
+            new.unlink()
     except BaseException:
         with contextlib.suppress(OSError):
             new.unlink()
         raise
     finally:
-        _UNFINISHED.discard(new)
+        UNFINISHED.discard(new)
+    return size
+
+
+def _write_in_place(chunks: Sequence[Chunk], target: Path, finish: Callable[[], None] | None) -> int:
+    """Write to a file that cannot be replaced, once there is room for all."""
+    with target.open("r+b", buffering=0) as stream:
+        if finish is not None:
+            finish()
+        old, size = os.fstat(stream.fileno()).st_size, sum(map(len, chunks))
+        if hasattr(os, "posix_fallocate") and size > old:
+            try:
+                os.posix_fallocate(stream.fileno(), old, size - old)
+            except OSError as error:
+                stream.truncate(old)
+                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # not every file system knows it
+                    raise
+        write_stream(chunks, stream)
+        stream.truncate(size)
     return size
 
 
 def discard_unfinished() -> None:
-    """Remove what is written beside an output's place; for who ends the process from another thread."""
-    for path in [*_UNFINISHED]:
+    """Remove what is written beside its place; for who ends the process from another thread."""
+    for path in [*UNFINISHED]:
         with contextlib.suppress(OSError):
             path.unlink()
 
@@ -80,7 +145,7 @@ def discard_unfinished() -> None:
 def _new_path_beside(target: Path) -> Path:
     """Return a name that nothing has; importing tempfile costs 6 ms."""
     path = target.with_name(f".wizer-{os.urandom(12).hex()}")
-    _UNFINISHED.add(path)
+    UNFINISHED.add(path)
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from types import TracebackType
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeAlias, Unpack
 
 from wizer.binary.assemble import Chunk
 from wizer.binary.sections import is_component
+from wizer.checks import refuse
 from wizer.core.calls import parse_call
 from wizer.engine.text import Wasm, to_binary
 from wizer.errors import LimitError, OptionError
@@ -100,6 +102,8 @@ class Session:
 
         ``_initialize`` has run when the session was opened, and does not run again.
         """
+        if isinstance(calls, str) or not isinstance(calls, Iterable):
+            refuse("calls", calls, "a sequence of calls")
         for text in calls:
             if not self.has_run(text):
                 self.call_text(text)
@@ -293,6 +297,8 @@ def write_chunks(chunks: Iterable[Chunk], output: str | os.PathLike[str] | Binar
     """Write to a file, which appears whole or not at all, or to a stream; return the number of bytes."""
     if isinstance(output, str | os.PathLike):
         return write_path(chunks, output)
+    if isinstance(output, io.TextIOBase) or not callable(getattr(output, "write", None)):
+        refuse("output", output, "a path or a stream of bytes")
     return write_stream(chunks, output)
 
 

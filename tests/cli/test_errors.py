@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from support.command import Tool
+from support.command import Tool, environment
 from wizer.cli.flags import LETTERS, from_settings
 from wizer.errors import OptionError
 
@@ -323,3 +324,52 @@ def test_every_key_of_wasmtime_is_known(section: str, wasmtime_wizer: Tool) -> N
         except OptionError as error:
             unknown += [key] * ("unknown option" in error.message)
     assert not unknown
+
+
+def test_a_folder_to_be_is_no_file(wizer: Tool, wasmtime_wizer: Tool, module: Write) -> None:
+    path = module(modules.COUNTER)
+    ended = wizer(path, "-o", "new/")
+    assert ended.status == 1
+    assert ended.stderr == (
+        "Error: failed to create output file\n\nCaused by:\n    Is a directory (os error 21)\n"
+    )
+    assert "Is a directory (os error 21)" in wasmtime_wizer(path, "-o", "new/").stderr
+    assert [p.name for p in wizer.cwd.iterdir()] == ["in.wasm"]
+
+
+def test_standard_output_by_its_name(wizer: Tool, module: Write) -> None:
+    """Who has the file open finds the output in it."""
+    path = module(modules.COUNTER)
+    expected = wizer(path).stdout
+    with (wizer.cwd / "out.wasm").open("w+b") as file:
+        file.write(b"old")
+        file.flush()
+        command = [*wizer.command, str(path), "-o", "/dev/stdout"]
+        subprocess.run(command, stdout=file, env=environment(), check=True, timeout=60)
+        file.seek(0)
+        assert file.read() == expected
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        [b"-f", b"a\xff"],
+        [b"-r", b"a\xff=wizer-initialize"],
+        [b"-r", b"a=\xff"],
+        [b"--allow-wasi", b"--env", b"a=\xff"],
+        [b"--allow-wasi", b"--dir", b"/tmp/\xff"],
+        [b"--preload", b"a=\xff"],
+        [b"--config", b"\xff"],
+        [b"--timeout", b"\xff"],
+        [b"-W", b"\xff"],
+        [b"-C", b"cache-config=\xff"],
+    ],
+)
+def test_arguments_that_are_not_unicode(args: list[bytes], wizer: Tool, module: Write) -> None:
+    path = module(modules.COUNTER)
+    command = [*map(os.fsencode, wizer.command), *args, os.fsencode(path), b"-o", b"out.wasm"]
+    run = subprocess.run(command, cwd=wizer.cwd, env=environment(), capture_output=True, check=False)
+    assert run.returncode in (0, 1, 2)
+    assert b"Traceback" not in run.stderr
+    assert run.returncode == 0 or run.stderr.lower().startswith(b"error: ")
+    assert (wizer.cwd / "out.wasm").exists() == (run.returncode == 0)

@@ -97,6 +97,30 @@ run_process()
 """
 
 
+STARTS = """
+import sys, threading, time, os, signal
+before = set(sys.modules)
+def interrupt():
+    while len(sys.modules) < len(before) + {modules}:
+        pass
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=interrupt, daemon=True).start()
+from wizer.__main__ import main
+main()
+time.sleep(5)
+"""
+
+
+@pytest.mark.parametrize("modules_", [5, 20, 40, 60, 100, 140])
+def test_ctrl_c_at_the_start_says_nothing(modules_: int, wizer: Tool, module: Write) -> None:
+    """From the first line of our own on; what Python itself does before is Python's."""
+    path = module(modules.COUNTER)
+    command = [sys.executable, "-c", STARTS.format(modules=modules_), str(path), "-o", "out.wasm"]
+    run = subprocess.run(command, cwd=wizer.cwd, env=environment(), check=False, capture_output=True)
+    assert run.stderr == b""
+    assert run.returncode in (0, -signal.SIGINT)
+
+
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_as_the_output_takes_its_place(name: str, wizer: Tool, module: Write) -> None:
     """The exit status says which output is there: from then on it is the new one."""

@@ -251,3 +251,16 @@ def test_invalid_component() -> None:
     wasm = binary(LIFTED % ('(func (export "init"))', "")).replace(b"init", b"tini", 1)
     with pytest.raises(InvalidError, match="the component does not compile"):
         Session(wasm)
+
+
+def test_an_error_lists_the_exports_of_the_original() -> None:
+    wat = """(component (core module $m (func (export "f"))) (core instance $i (instantiate $m))
+      (func (export "boot") (canon lift (core func $i "f"))))"""
+    with Session(wat) as session:
+        for name in ("nothing", "wizer-mark"):
+            with pytest.raises(
+                OptionError, match=rf"does not export a function `{name}`; it exports: `boot`$"
+            ):
+                session.call(name)
+        with pytest.raises(OptionError, match=r"it exports: `boot`$"):
+            session.snapshot(remove=["wizer-mark"])

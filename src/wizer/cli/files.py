@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from wizer.cli.report import worded
 from wizer.cli.signals import ignore
 from wizer.errors import OutputError, WizerError
-from wizer.output import write_path, write_stream
+from wizer.output import check_target, write_path, write_stream
 
 if TYPE_CHECKING:
     from wizer.binary.assemble import Chunk
@@ -44,16 +44,10 @@ def read_preload(path: str) -> bytes:
 
 def check_output(output: str | None) -> None:
     """Find out before the run what would keep the output from being written after it."""
-    if output in (None, STDIO):
+    if output is None or output == STDIO:
         return
-    target = Path(output)
     try:
-        if target.is_dir():
-            raise _system_error(errno.EISDIR)
-        if not target.exists() or target.is_file():  # the file itself will be a new one
-            target.parent.joinpath("..").stat()  # looks into the folder, so there has to be one
-            if not os.access(target.parent, os.W_OK):
-                raise _system_error(errno.EACCES)
+        check_target(output)
     except OSError as error:
         raise OutputError("failed to create output file", [worded(error)]) from None
 

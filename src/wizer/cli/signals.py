@@ -1,9 +1,8 @@
 """Ending at once on a limit, Ctrl-C and the like, and leaving nothing behind.
 
-A signal becomes an exception in Python code, and ends guest code (`wizer.engine.interrupts`), so files are
-cleaned up on the way out. A compiler or a guest that waits in a system call does not look: for
-these, a thread ends the process when the exception has had its chance. The same thread ends a run that is
-beyond its limits, whatever it is doing.
+A thread waits for a signal, or a limit that is met, removes what is half written, and ends the process,
+whatever the main thread is doing: that may be in a compiler, or a guest in a system call; and an exception in
+the middle of an import or a finaliser would be printed, or be lost.
 """
 
 from __future__ import annotations
@@ -16,16 +15,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from wizer.cli.report import say
-from wizer.engine.interrupts import ERRORS, handle
+from wizer.engine.interrupts import ERRORS
 from wizer.engine.limits import Limits
 from wizer.engine.meter import Meter
 from wizer.errors import WizerError
 from wizer.output import discard_unfinished
 from wizer.progress import PROGRESS
 
-GRACE = 0.25
-"""Seconds between the signal and the end of the process."""
-
+_PATIENCE = 0.25  # seconds that somebody has to read an error
 
 _ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _unheard: dict[int, Any] = {}  # what was done about signals before `ignore`
@@ -58,7 +55,7 @@ def fail(error: BaseException) -> None:
     if not _end.acquire(blocking=False):
         return
     discard_unfinished()
-    exit_ = threading.Timer(GRACE, os._exit, (1,))  # if nobody reads what is said
+    exit_ = threading.Timer(_PATIENCE, os._exit, (1,))  # if nobody reads what is said
     exit_.daemon = True
     exit_.start()
     say(f"Error: {error}")
@@ -92,27 +89,35 @@ def watched(limits: Limits) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _heard(writer: int) -> Iterator[None]:
-    """Have signals that ask for the end raise, and their numbers written to ``writer``."""
+    """Have the numbers of signals that ask for the end written to ``writer``."""
     previous = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    caught = [s for s in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) is signal.SIG_DFL]
-    for number in caught:
-        ERRORS[number] = Interrupted
-        signal.signal(number, handle)
+    handlers = {number: signal.getsignal(number) for number in _ENDING}
+    caught = {
+        number: handler
+        for number, handler in handlers.items()
+        if handler in (signal.SIG_DFL, signal.default_int_handler)
+    }
     try:
+        for number in caught:
+            if number != signal.SIGINT:
+                ERRORS[number] = Interrupted
+            signal.signal(number, _leave_to_thread)
         yield
     finally:
-        for number in caught:
-            if number not in _unheard:
-                signal.signal(number, signal.SIG_DFL)
+        for number, handler in caught.items():
+            if number in _unheard:
+                _unheard[number] = handler
+            else:
+                signal.signal(number, handler)
         signal.set_wakeup_fd(previous)
 
 
-def ignore() -> None:
-    """From now on nothing ends this process: the output is as good as there, and the exit status says so.
+def _leave_to_thread(_number: int, _frame: object) -> None:
+    """Do nothing about a signal: its number has been written to where the thread reads."""
 
-    Raises:
-        KeyboardInterrupt: a signal came before.
-    """
+
+def ignore() -> None:
+    """From now on nothing ends this process: the output is as good as there, and the exit status says so."""
     with contextlib.suppress(ValueError):  # not the main thread
         for number in _ENDING:
             _unheard[number] = signal.signal(number, signal.SIG_IGN)
@@ -122,7 +127,7 @@ def ignore() -> None:
 def listen() -> None:
     """Take back `ignore`."""
     for number, handler in _unheard.items():
-        signal.signal(number, signal.SIG_DFL if handler is handle else handler)
+        signal.signal(number, handler)
     _unheard.clear()
     if _end.locked():
         _end.release()
@@ -131,7 +136,6 @@ def listen() -> None:
 def _watch(reader: int, meter: Meter) -> None:
     """Wait for the first signal or a limit; the interpreter writes signals' numbers from its own handler."""
     import ctypes
-    import time
 
     from wizer.engine.watchdog import readable
 
@@ -140,7 +144,8 @@ def _watch(reader: int, meter: Meter) -> None:
             fail(error)
             return
     if received := os.read(reader, 1):
-        time.sleep(GRACE)
+        if not _end.acquire(blocking=False):
+            return
         discard_unfinished()
         number = received[0]
         ctypes.pythonapi.PyOS_setsig(number, None)  # as signal.signal, which insists on the main thread

@@ -102,6 +102,11 @@ class ComponentSession:
         names = (name for core in self._instances.cores for name in dropped_custom_sections(core.module))
         return [*dict.fromkeys(names)]
 
+    @property
+    def _functions(self) -> list[Path]:
+        """The functions that the original exports."""
+        return [path for path in self._run.functions if path != (self._instrumented.mark,)]
+
     def call(self, name: str, *args: Any) -> Any:
         """Call an exported function with Python values as ``wasmtime.component`` has them.
 
@@ -113,7 +118,7 @@ class ComponentSession:
             OptionError: there is no such function, or the arguments do not fit it.
             TrapError, ExitError, LimitError: it did not return; what a Python function raised is the cause.
         """
-        path = find_path(self._run.functions, name)
+        path = find_path(self._functions, name)
         params = self._run.functype(path).params
         if len(args) != len(params):
             raise OptionError(f"the `{name}` function takes {len(params)} arguments, not {len(args)}")
@@ -124,7 +129,7 @@ class ComponentSession:
     def call_text(self, text: str) -> Any:
         """Call a function given as text: ``boot`` or, in WAVE notation, ``setup.boot("x", {n: 1})``."""
         name, arguments = split_call(text)
-        path = find_path(self._run.functions, name)
+        path = find_path(self._functions, name)
         functype = self._run.functype(path)
         return self.call(name, *parse_args(arguments or "", functype, text))
 
@@ -134,7 +139,7 @@ class ComponentSession:
 
     def shown(self, name: str, results: tuple[Any, ...]) -> str:
         """Return the results of a call of ``name`` in WAVE notation; nothing where there are none."""
-        functype = self._run.functype(find_path(self._run.functions, name))
+        functype = self._run.functype(find_path(self._functions, name))
         return format_value(results[0], functype.result) if results and functype.result else ""
 
     def chunks(self, **changes: Unpack[ExportChanges]) -> list[Chunk]:
@@ -149,7 +154,7 @@ class ComponentSession:
 
     def _removed(self, **changes: Unpack[ExportChanges]) -> set[Path]:
         refuse_renames(changes.get("rename"))
-        functions = self._run.functions
+        functions = self._functions
         removed = {find_path(functions, name) for name in changes.get("remove", ())}
         return removed - {find_path(functions, name) for name in changes.get("keep", ())}
 

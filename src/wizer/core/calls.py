@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from wizer.binary.values import Number
+from wizer.checks import refuse
 from wizer.errors import OptionError
 from wizer.records import record
 
@@ -44,6 +45,8 @@ def parse_call(text: str) -> Call:
     Raises:
         OptionError: the name or an argument is missing, or a quote or a bracket is left open.
     """
+    if not isinstance(text, str):
+        refuse("text", text, "a function's name, or a call")
     name, parenthesis, rest = text.strip().partition("(")
     if not parenthesis or not rest.endswith(")"):
         return Call(text)

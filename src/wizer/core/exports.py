@@ -17,6 +17,7 @@ from collections.abc import Collection, Mapping
 
 from wizer.binary.externs import INITIALIZE, Export
 from wizer.binary.module import Module
+from wizer.checks import is_unicode
 from wizer.errors import OptionError
 
 
@@ -44,6 +45,8 @@ def final_exports(
             raise OptionError(f"the Wasm module does not have a `{name}` export")
     new_names: dict[str, str] = {}
     for new, old in rename.items():
+        if not is_unicode(new):
+            raise OptionError(f"{new!r} cannot be the name of an export: it is not Unicode")
         if old in new_names:
             raise OptionError(f"Duplicated function rename src {old}")
         new_names[old] = new

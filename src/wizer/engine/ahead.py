@@ -125,8 +125,10 @@ def _kind(path: Path) -> int:
     try:
         with path.open("rb") as file:
             header = file.read(_FLAGS_AT + 4)
-    except OSError as error:
-        raise WizerError(f"`{path}` cannot be read", [str(error.strerror or error)]) from None
+    except (OSError, ValueError) as error:  # a NUL is no part of a path
+        raise WizerError(
+            f"`{path}` cannot be read", [getattr(error, "strerror", None) or str(error)]
+        ) from None
     kind = int.from_bytes(header[_FLAGS_AT:], "little")
     if not header.startswith(_ELF) or kind not in (_MODULE, _COMPONENT):
         raise OptionError(f"`{path}` is not what the engine compiles: it is made with `--precompile`")

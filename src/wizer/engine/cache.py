@@ -20,6 +20,7 @@ from typing import BinaryIO
 import wasmtime
 
 from wizer.engine import capi_config
+from wizer.output import UNFINISHED
 
 MOST = 1 << 30
 """Bytes in the cache; beyond that, what was not used for longest goes."""
@@ -59,6 +60,8 @@ def store(module: wasmtime.Module, key: str) -> None:
     if folder is None:
         return
     new = folder / f".{os.urandom(6).hex()}"  # it appears whole or not at all
+    halves = (new, _beside(new))
+    UNFINISHED.update(halves)
     try:
         with contextlib.suppress(OSError, ValueError, wasmtime.WasmtimeError):
             with new.open("xb", buffering=0) as stream:
@@ -68,9 +71,10 @@ def store(module: wasmtime.Module, key: str) -> None:
             new.replace(folder / key)
             _tidy(folder)
     finally:
-        for path in (new, _beside(new)):
+        for path in halves:
             with contextlib.suppress(OSError):
                 path.unlink()
+        UNFINISHED.difference_update(halves)
 
 
 def _beside(path: Path) -> Path:

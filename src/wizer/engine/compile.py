@@ -185,7 +185,7 @@ def _engine(
     if isinstance(config.cache, str) or (cached and config.cache):
         try:
             settings.cache = config.cache
-        except wasmtime.WasmtimeError as error:
+        except (wasmtime.WasmtimeError, UnicodeError) as error:
             if isinstance(config.cache, str):  # a default one that cannot be used is no error
                 from wizer.engine.messages import causes
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from wizer.binary.sections import MAGIC
-from wizer.checks import instance_kind, refuse
+from wizer.checks import instance_kind, is_unicode, refuse
 from wizer.errors import InvalidError, WizerError
 
 Wasm: TypeAlias = "bytes | bytearray | memoryview | str | os.PathLike[str]"
@@ -34,12 +34,15 @@ def to_binary(wasm: Wasm) -> bytes:
         path = Path(wasm)
         try:
             wasm = path.read_bytes()
-        except OSError as error:
-            raise WizerError(f"failed to read `{path}`", [error.strerror or str(error)]) from None
+        except (OSError, ValueError) as error:  # a NUL is no part of a path
+            cause = getattr(error, "strerror", None) or str(error)
+            raise WizerError(f"failed to read `{path}`", [cause]) from None
     if isinstance(wasm, bytearray | memoryview):
         wasm = bytes(wasm)
     if isinstance(wasm, bytes) and (wasm[:4] == MAGIC or not _is_text(wasm)):
         return wasm
+    if isinstance(wasm, str) and not is_unicode(wasm):
+        raise InvalidError("the text is not Unicode: it has half a character")
     import wasmtime
 
     try:
