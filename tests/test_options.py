@@ -122,6 +122,7 @@ ILL_TYPED: list[tuple[str, object, str]] = [
     ("layout", None, "one of 'balanced', 'small', 'instant', not None"),
     ("max_output", 1e9, "a whole number that is not negative, or None, not 1000000000.0"),
     ("open_handles", "keep", "one of 'error', 'drop', not 'keep'"),
+    ("validate", "no", "True or False, not 'no'"),
     ("hard_exit", 1, "a function, or None, not 1"),
     ("trace", print, "a `Trace`, or None, not <built-in function print>"),
     ("initialize", "yes", "True or False, not 'yes'"),

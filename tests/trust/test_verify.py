@@ -272,3 +272,17 @@ def test_objects_of_others_are_theirs() -> None:
     with Session(module, preload={"owner": owner}) as session:
         session.call("init")
         verify_session(session, session.snapshot())
+
+
+def test_segments_that_no_code_refers_to_may_have_moved() -> None:
+    wat = """(module (type $s (struct (field i32))) (table 4 funcref) (func $f) (elem $empty funcref)
+      (elem $late (ref null $s) (item (struct.new $s (i32.const 3)))) (elem $null (ref null $s) (ref.null $s))
+      (elem declare func $f)
+      (func (export "init") (table.set (i32.const 1) (ref.func $f))))"""
+    with Session(wat) as session:
+        session.call("init")
+        snapshot = session.snapshot()
+        assert parse_module(snapshot).elements[0].mode == "active"
+        verify_session(session, snapshot)
+        with pytest.raises(VerificationError):
+            verify_session(session, snapshot.replace(b"\x41\x03\xfb\x00", b"\x41\x04\xfb\x00"))

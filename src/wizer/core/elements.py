@@ -82,7 +82,7 @@ def element_contents(
     """
     replaced = {tableidx for tableidx, table in state.tables.items() if table.changed is not None}
     replaced |= {index for kind, index in state.borrowed if kind == "table"}
-    indices_matter = bool(heap.passive_elements) or _refers_to_segments(module)
+    indices_matter = bool(heap.passive_elements) or refers_to_segments(module)
     new = sorted(_table_segments(module, state, heap), key=lambda segment: not segment.by_index)
     in_front = 0 if indices_matter else sum(segment.by_index for segment in new)
     segments, new = new[:in_front], new[in_front:]
@@ -153,7 +153,8 @@ def _kept_segment(state: State, elemidx: int, element: ElementSegment, heap: Hea
     return Segment(element.code, funcs=element.funcs())
 
 
-def _refers_to_segments(module: Module) -> bool:
+def refers_to_segments(module: Module) -> bool:
+    """Whether code may refer to element segments by index; where it does not, indices may change."""
     section = module.section(sec.CODE)
     return section is not None and _SEGMENT_USES.search(module.wasm, section.start, section.end) is not None
 

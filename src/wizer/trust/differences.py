@@ -20,6 +20,7 @@ from typing import TypeAlias
 
 from wizer.binary.module import Module
 from wizer.binary.values import Number
+from wizer.core.elements import refers_to_segments
 from wizer.core.state import (
     I31,
     NULL,
@@ -170,9 +171,9 @@ class _Comparison:
                     if left == right:
                         right = "others"
                     yield Difference("segment", dataidx, f"data segment {dataidx}", left, right)
-        for elemidx in range(min(len(self.module.elements), len(self.other_module.elements))):
+        for elemidx, other_elemidx in segment_places(self.module, self.other_module).items():
             items = segment_elements(self.module, self.state, elemidx)
-            others = segment_elements(self.other_module, self.other, elemidx)
+            others = segment_elements(self.other_module, self.other, other_elemidx)
             name = f"element segment {elemidx}"
             if len(items) != len(others):
                 left, right = _length(items, "elements"), _length(others, "elements")
@@ -254,6 +255,18 @@ class _Comparison:
                 return f"i31 {bits}"
             case ObjectRef():
                 return "an object"
+
+
+def segment_places(module: Module, other: Module) -> dict[int, int]:
+    """Return where the element segments of a module are in a snapshot of it, by index."""
+    if refers_to_segments(module):
+        return {elemidx: elemidx for elemidx in range(min(len(module.elements), len(other.elements)))}
+    return dict(zip(_passive(module), _passive(other), strict=False))
+
+
+def _passive(module: Module) -> list[int]:
+    elements = enumerate(module.elements)
+    return [elemidx for elemidx, element in elements if element.mode == "passive" and element.items]
 
 
 def table_elements(module: Module, state: State, tableidx: int) -> Mapping[int, Ref]:

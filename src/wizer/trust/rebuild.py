@@ -10,7 +10,7 @@ that no snapshot has: a changed constant, an item too many, a function that some
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from wizer.binary import sections as sec
@@ -19,7 +19,7 @@ from wizer.binary.sections import Section
 from wizer.core.instrument import makes_objects
 from wizer.core.state import NULL, Array, Exn, FuncRef, HeapObject, Ref, State, Struct, TableState, Value
 from wizer.core.tables import initial_element, initial_elements
-from wizer.trust.differences import Difference, segment_elements, table_elements
+from wizer.trust.differences import Difference, segment_elements, segment_places, table_elements
 
 _SHOWN: Final = 16  # bytes shown of what differs
 
@@ -31,8 +31,8 @@ def restated(original: Module, snapshot: Module, state: State) -> State | None:
     the snapshot.
     """
     dropped_data = _dropped(_data(original), _data(snapshot), state.dropped_data)
-    passive, passive_now = _passive_elements(original), _passive_elements(snapshot)
-    dropped_elements = frozenset(_dropped(passive, passive_now, state.dropped_elements))
+    places = segment_places(original, snapshot)
+    dropped_elements = frozenset(_dropped_elements(original, snapshot, state, places))
     tables = [index for index in state.tables if index < len(original.tables)]
     memories = [index for index in state.memories if index < len(original.memories)]
     found = State(
@@ -41,7 +41,7 @@ def restated(original: Module, snapshot: Module, state: State) -> State | None:
         tables={index: _table(original, snapshot, state, index) for index in tables},
         dropped_data=frozenset(dropped_data),
         dropped_elements=dropped_elements,
-        elements=dict(_elements(original, snapshot, state, dropped_elements)),
+        elements=dict(_elements(original, snapshot, state, dropped_elements, places)),
         imported=state.imported,
         heap=state.heap,
         borrowed=state.borrowed,
@@ -72,18 +72,27 @@ def _data(module: Module) -> list[bool]:
     return [segment.mode == "passive" and segment.end > segment.start for segment in module.data]
 
 
-def _passive_elements(module: Module) -> list[bool]:
-    """Return for each element segment whether it is passive and holds something."""
-    return [segment.mode == "passive" and bool(segment.items) for segment in module.elements]
+def _dropped_elements(
+    original: Module, snapshot: Module, state: State, places: Mapping[int, int]
+) -> Iterator[int]:
+    for elemidx, element in enumerate(original.elements):
+        if element.mode == "passive" and element.items:
+            place = places.get(elemidx)
+            if place is None or not segment_elements(snapshot, state, place):
+                yield elemidx
 
 
 def _elements(
-    original: Module, snapshot: Module, state: State, dropped: frozenset[int]
+    original: Module,
+    snapshot: Module,
+    state: State,
+    dropped: frozenset[int],
+    places: Mapping[int, int],
 ) -> Iterator[tuple[int, Sequence[Ref]]]:
     """Yield the elements of the passive segments that are captured in the original."""
     for elemidx, element in enumerate(original.elements):
         if element.mode == "passive" and makes_objects(original, element) and elemidx not in dropped:
-            refs = segment_elements(snapshot, state, elemidx)
+            refs = segment_elements(snapshot, state, places[elemidx])
             yield elemidx, [NULL if isinstance(ref, bytes) else ref for ref in refs]
 
 
