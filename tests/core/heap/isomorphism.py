@@ -37,13 +37,10 @@ class Captured:
 
     @property
     def roots(self) -> Roots:
-        """What the state holds."""
+        """What the state holds; passive segments by their order: what no code refers to may have moved."""
+        passive = [i for i, element in enumerate(self.module.elements) if element.mode == "passive"]
         tables = {tableidx: self._table(tableidx) for tableidx in self.state.tables}
-        elements = {
-            elemidx: self._segment(elemidx)
-            for elemidx, element in enumerate(self.module.elements)
-            if element.mode == "passive"
-        }
+        elements = {number: self._segment(elemidx) for number, elemidx in enumerate(passive)}
         return Roots(self.state.globals, tables, elements, self.state.heap)
 
     def _segment(self, elemidx: int) -> Sequence[Value]:
