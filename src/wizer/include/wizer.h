@@ -18,7 +18,9 @@
  * WIZER_INIT(f) exports two functions:
  *
  *   wizer-initialize   Runs the constructors of global objects (unless `_initialize` did so before), then
- *                      `void f(void)`. Wizer calls it, keeps the state that it leaves, and removes it.
+ *                      `void f(void)`, then has libc forget what it knows of the machine: preopened
+ *                      directories, the environment, the end of standard input; what was printed is written.
+ *                      Wizer calls it, keeps the state that it leaves, and removes it.
  *   wizer.resume       Runs `main`, then the destructors and `atexit` handlers, and exits with main's status
  *                      where that is not 0. It runs no constructors: what they did is in the frozen state.
  *                      Rename it to `_start` (as above) so that the result is an ordinary command. Without the
@@ -29,10 +31,16 @@
  * Both execution models work: a command (the default) and a reactor (`-mexec-model=reactor`). A reactor need
  * not have a `main`; if it has none, define WIZER_NO_MAIN before including this file, and there is no
  * `wizer.resume`.
+ *
+ * What `f` keeps itself stays: strings from `getenv`, variables that it set with `setenv` do not (they are
+ * the environment's), the current directory does. Files that it leaves open are closed to the frozen program.
+ * To keep what libc knows as well, define WIZER_KEEP_LIBC_STATE before including this file.
  */
 #ifndef WIZER_H
 #define WIZER_H
 
+#include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 
 #ifdef __cplusplus
@@ -60,10 +68,56 @@ WIZER_EXTERN_C_ void __wasi_init_tp(void);
 #define WIZER_INIT_THREAD_() ((void)0)
 #endif
 
+/* What libc knows of the machine that the program runs on, it finds out once: the preopened directories at the
+ * first path, the environment at the first `getenv`, or at the start where the program uses `environ`; and a
+ * stream that came to its end stays there. In a frozen program that would be another machine's. These are
+ * libc's functions that forget. They are there if the program has a use for them, else null: a weak reference
+ * takes nothing in from libc, and becomes a strong one where the program calls the function itself. */
+#ifdef WIZER_KEEP_LIBC_STATE
+#define WIZER_FORGET_() ((void)0)
+#define WIZER_READ_ENVIRON_() ((void)0)
+#define WIZER_DEFINE_FORGET_
+#else
+#define WIZER_FORGET_() wizer_forget_()
+#define WIZER_READ_ENVIRON_() wizer_read_environ_()
+#define WIZER_WEAK_(name) __attribute__((weakref(name)))
+#define WIZER_DEFINE_FORGET_                                                                                 \
+  static void wizer_libc_reset_preopens_(void) WIZER_WEAK_("__wasilibc_reset_preopens");                     \
+  static void wizer_libc_forget_environ_(void) WIZER_WEAK_("__wasilibc_deinitialize_environ");               \
+  static void wizer_libc_read_environ_(void) WIZER_WEAK_("__wasilibc_maybe_reinitialize_environ_eagerly");   \
+  extern FILE *const wizer_stdin_ __asm__("\01stdin") __attribute__((weak));                                 \
+  static void wizer_read_environ_(void) {                                                                    \
+    if (wizer_libc_read_environ_) {                                                                          \
+      wizer_libc_read_environ_();                                                                            \
+    }                                                                                                        \
+  }                                                                                                          \
+  static void wizer_forget_(void) {                                                                          \
+    fflush(NULL);                                                                                            \
+    if (&wizer_stdin_) {                                                                                     \
+      __fpurge(wizer_stdin_);                                                                                \
+      clearerr(wizer_stdin_);                                                                                \
+    }                                                                                                        \
+    if (wizer_libc_forget_environ_) {                                                                        \
+      wizer_libc_forget_environ_();                                                                          \
+    }                                                                                                        \
+    if (wizer_libc_reset_preopens_) {                                                                        \
+      wizer_libc_reset_preopens_();                                                                          \
+    }                                                                                                        \
+  }
+#endif
+
+/* Where there is no `wizer.resume` to read it again, a program that uses `environ` keeps the environment. */
+#ifdef WIZER_NO_MAIN
+#define WIZER_FORGET_AT_END_() (WIZER_FORGET_(), WIZER_READ_ENVIRON_())
+#else
+#define WIZER_FORGET_AT_END_() WIZER_FORGET_()
+#endif
+
 /* A constructor of its own tells whether the constructors have run: a reactor's `_initialize`, which comes
  * before `wizer-initialize`, runs them, and they must not run twice. The flag is volatile, or the optimiser
  * would run this constructor at compile time. */
 #define WIZER_DEFINE_INITIALIZE_(call)                                                                       \
+  WIZER_DEFINE_FORGET_                                                                                       \
   static volatile int wizer_constructed_ = 0;                                                                \
   __attribute__((constructor)) static void wizer_note_constructed_(void) { wizer_constructed_ = 1; }         \
   WIZER_EXTERN_C_ void wizer_initialize_(void);                                                              \
@@ -73,6 +127,7 @@ WIZER_EXTERN_C_ void __wasi_init_tp(void);
       __wasm_call_ctors();                                                                                   \
     }                                                                                                        \
     call;                                                                                                    \
+    WIZER_FORGET_AT_END_();                                                                                  \
   }
 
 #ifdef WIZER_NO_MAIN
@@ -81,7 +136,9 @@ WIZER_EXTERN_C_ void __wasi_init_tp(void);
 #define WIZER_DEFINE_RESUME_                                                                                 \
   WIZER_EXTERN_C_ void wizer_resume_(void);                                                                  \
   __attribute__((export_name("wizer.resume"))) void wizer_resume_(void) {                                    \
-    int status = wizer_main_();                                                                              \
+    int status;                                                                                              \
+    WIZER_READ_ENVIRON_();                                                                                   \
+    status = wizer_main_();                                                                                  \
     __wasm_call_dtors();                                                                                     \
     if (status != 0) {                                                                                       \
       _Exit(status);                                                                                         \
