@@ -102,6 +102,7 @@ class Wizer:
             max_data_segments=self.options.max_data_segments,
             open_handles=self.options.open_handles,
             validate=self.options.validate,
+            keep_libc_state=self.options.keep_libc_state,
         )
 
 

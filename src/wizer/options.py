@@ -73,6 +73,7 @@ class SnapshotOptions(TypedDict, total=False):
     max_data_segments: int | None
     open_handles: OpenHandles
     validate: bool
+    keep_libc_state: bool
 
 
 class CommonOptions(SnapshotOptions, total=False):
@@ -142,17 +143,19 @@ class Options:
         isolate: run in a process of its own, which is ended where the run is beyond ``limits``, whatever it
             is doing. What is given has to be picklable: functions are those of modules, and what they change
             is changed there. Not for sessions.
-        imports: for a module, by module name, either a mapping from names to Python functions and
-            ``wasmtime`` externs of the session's store, or another module, which is instantiated. What a
-            memory, table or global given here holds stays with its owner; what nobody gives is made by
-            Wizer, and its state is frozen. For a component, by name, Python functions, or for an instance a
-            mapping of them.
+        imports: for a module, by module name, either another module, which is instantiated, or a mapping
+            from names to Python functions, to the values of globals (numbers, vectors as 16 bytes, any object
+            for an externref, ``wasmtime`` values) and to ``wasmtime`` externs of the session's store. What an
+            extern given here holds stays with its owner. A mutable global that initialisation leaves as it
+            was given is the next host's to give; an immutable number has to be the same then. Memories and
+            tables that nobody gives are made by Wizer, and their state is frozen. For a component, by name,
+            Python functions, or for an instance a mapping of them.
         wasi: what the guest may see of the host through WASI (preview 1 for modules, 0.2 for components);
             None: nothing.
-        preload: modules to instantiate first, by the name that they are imported under; a component has
-            none.
+        preload: modules to instantiate first, by the name that they are imported under, to which `imports`
+            may add; a component has none.
         unknown_imports: functions that nobody gives "trap" when they are called, are an "error" at once, or
-            return the "default" values of their types.
+            return the "default" values of their types, which globals have as well then.
         limits: bounds on time, fuel and memory; None: ten minutes, 16 GiB of memory, ten million
             elements of tables. ``Limits()`` has none.
         engine: how to compile.
@@ -167,6 +170,8 @@ class Options:
         open_handles: for a component, whether handles (to streams, files and other resources) that are open
             when it is frozen are an "error", or the snapshot does without them ("drop").
         validate: check in the engine that the snapshot is valid, before it is handed out.
+        keep_libc_state: whether the guest's libc keeps what it knows of this host, preopened directories and
+            the environment, where it has functions that forget them.
         hard_exit: ends the process when a limit is met inside a host function, where no guest code runs.
         trace: is told of every imported function that is called.
         initialize: whether ``_initialize`` runs.
@@ -193,6 +198,7 @@ class Options:
     max_output: int | None = MAX_OUTPUT
     open_handles: OpenHandles = "error"
     validate: bool = True
+    keep_libc_state: bool = False
     hard_exit: HardExit | None = None
     trace: Trace | None = None
     initialize: bool = True
@@ -264,6 +270,7 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "max_output": or_none(COUNT),
     "open_handles": words_kind(*get_args(OpenHandles)),
     "validate": SWITCH,
+    "keep_libc_state": SWITCH,
     "hard_exit": or_none(CALLABLE),
     "trace": or_none(Kind("a `Trace`", lambda value: hasattr(value, "unobserved"))),
     "initialize": SWITCH,

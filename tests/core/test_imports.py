@@ -225,13 +225,12 @@ def test_missing_items_are_made_and_captured() -> None:
         (func (export "m") (result i32) (i32.load (i32.const 8)))
         (func (export "t") (result i32) (call_indirect (type $t) (i32.const 1)))
         (func (export "g") (result i64) (global.get 0)))"""
-    survives(wat, "m", "t", "g")
+    survives(wat, "m", "t", "g", imports={"env": {"g": 0, "c": 0}})
 
 
 @pytest.mark.parametrize(
     ("import_", "message"),
     [
-        ("(global (ref func))", r"`env::x` is missing, and a global of \(ref func\) has no default value"),
         ("(table 1 (ref func))", r"`env::x` is missing, and a table of \(ref func\) has no default value"),
     ],
 )
@@ -246,7 +245,13 @@ def test_missing_items_without_a_default_are_an_error(import_: str, message: str
         ("(memory 1)", len, "a Python function is given for `env::x`, which is a memory"),
         ("(memory 1)", 5, "5 is given for `env::x`, which is a memory"),
         ("(func)", "text", "'text' is given for `env::x`, which is a func"),
-        ("(global i32)", 5, "5 is given for `env::x`, which is a global"),
+        ("(global i32)", "text", "'text' is given for `env::x`, a global of i32"),
+        ("(global i32)", 2**32, "4294967296 is given for `env::x`, a global of i32"),
+        (
+            "(global (ref extern))",
+            None,
+            "None is given for `env::x`, a global of (ref extern), which is never",
+        ),
     ],
 )
 def test_imports_of_another_kind(import_: str, given: object, message: str) -> None:
@@ -268,7 +273,7 @@ def test_kept_and_captured_imports_side_by_side() -> None:
         (func (export "given") (result i32) (global.get $given)) (func (export "made") (result i32)
           (global.get $made)))"""
     lib = '(module (global (export "given") (mut i32) (i32.const 1)))'
-    with Session(wat, imports={"env": lib}) as session:
+    with Session(wat, imports={"env": {"made": 0}}, preload={"env": lib}) as session:
         session.call("init")
         snapshot = session.snapshot()
     provider = Guest(binary(lib))

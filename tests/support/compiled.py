@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -43,11 +44,13 @@ def componentize(folder: Path, world: str, *, adapt: bool = False) -> bytes:
     return (folder / "component.wasm").read_bytes()
 
 
-def build(folder: Path, source: str, world: str, *, adapt: bool = False) -> bytes:
+def build(
+    folder: Path, source: str, world: str, *, adapt: bool = False, options: Sequence[str] = ()
+) -> bytes:
     """Compile C into a component of ``world``."""
     (folder / "guest.c").write_text(source)
     compiler = [sys.executable, "-m", "ziglang", "cc", "-target", "wasm32-wasi", "-mexec-model=reactor"]
-    subprocess.run([*compiler, "-O1", "-g0", "guest.c", "-o", "guest.wasm"], cwd=folder, check=True)
+    subprocess.run([*compiler, "-O1", "-g0", *options, "guest.c", "-o", "guest.wasm"], cwd=folder, check=True)
     return componentize(folder, world, adapt=adapt)
 
 

@@ -10,9 +10,10 @@ import wasmtime
 from support.engine import engine
 from support.tools import complaint
 from wizer import Session, TrapError
+from wizer.binary.externs import GlobalType
 from wizer.binary.module import Module, parse_module
 from wizer.engine import capi
-from wizer.engine.link import Linker
+from wizer.engine.link import Linker, default_value
 from wizer.options import Layout
 
 INIT = "init"
@@ -38,6 +39,9 @@ class Guest:
         self.store = store or wasmtime.Store(engine())
         compiled = wasmtime.Module(engine(), wasm)
         linker = Linker(self.store)
+        for imported in self.module.imports:
+            if isinstance(imported.type, GlobalType):
+                linker.supply(imported.module, {imported.name: default_value(imported.type.valtype)})
         for name, items in (imports or {}).items():
             linker.supply(name, items)
         self.instance = capi.instantiate(self.store, compiled, linker.link(self.module, compiled).externs)

@@ -137,7 +137,7 @@ PLANTED = {
 
 
 def booted() -> Session:
-    session = Session(STATE)
+    session = Session(STATE, imports={"env": {"count": 0}})
     session.call("init")
     return session
 

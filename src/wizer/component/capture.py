@@ -13,6 +13,7 @@ from functools import cached_property
 
 from wizer.binary.externs import ExternKind
 from wizer.binary.types import hierarchy
+from wizer.binary.values import Number
 from wizer.component.instances import CoreInstance, Entity, Instances
 from wizer.component.instrument import InstrumentedComponent
 from wizer.component.objects import Holders
@@ -77,7 +78,14 @@ class _CoreReader:
             raise StateError(f"{self.core.label}: {error.message}", error.causes) from None
         written = {tableidx: table for tableidx, table in tables.items() if table is not None}
         borrowed -= {("table", tableidx) for tableidx in written}
-        return replace(state, tables={**state.tables, **written}, borrowed=frozenset(borrowed))
+        # Numbers come from other core instances, which are frozen too: no host can give another one.
+        references = {i: value for i, value in state.imported.items() if not isinstance(value, Number)}
+        return replace(
+            state,
+            tables={**state.tables, **written},
+            borrowed=frozenset(borrowed),
+            imported=references,
+        )
 
     @cached_property
     def identities(self) -> Mapping[int, Identity]:

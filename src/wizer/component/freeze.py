@@ -48,6 +48,8 @@ def freeze(
         OptionError: a function cannot be left out, or the limit of data segments is too small.
         StateError: a core instance holds what no module can express, or a component instance open handles.
     """
+    if not options.keep_libc_state:
+        forget(instances, instrumented, live)
     PROGRESS.at("capturing")
     captured = capture_component(instances, instrumented, live.cores)
     cores = instances.cores
@@ -90,6 +92,14 @@ def rewritten(
         outline = b"".join(rewrite_component(instances, hollow, removed))
         validate_component_snapshot(outline, options.config)
     return rewrite_component(instances, modules, removed)
+
+
+def forget(instances: Instances, instrumented: InstrumentedComponent, live: LiveComponent) -> None:
+    """Have the libcs inside forget what they know of the host; see `wizer.core.libc`."""
+    for core, inside in zip(instances.cores, live.cores, strict=True):
+        accessors = instrumented.accessors[core.site.item.start]
+        for what in accessors.forget:
+            inside.accessor(f"{accessors.prefix}forget.{what}", 0)()
 
 
 def refuse_renames(rename: Mapping[str, str] | None) -> None:

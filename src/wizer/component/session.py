@@ -10,9 +10,10 @@ from wizer.binary.module import Module
 from wizer.binary.sections import CODE
 from wizer.component.adapter import without_handles
 from wizer.component.capture import capture_component
-from wizer.component.freeze import find_path, freeze, refuse_renames, rewritten
+from wizer.component.freeze import find_path, forget, freeze, refuse_renames, rewritten
 from wizer.component.instances import evaluate
 from wizer.component.instrument import instrument_component
+from wizer.component.items import Component, Import
 from wizer.component.live import LiveComponent, find_live, probed_frames
 from wizer.component.parse import parse_component
 from wizer.component.removal import Path
@@ -22,6 +23,7 @@ from wizer.core.instrument import needs_cranelift
 from wizer.core.rewrite import dropped_custom_sections
 from wizer.core.state import State
 from wizer.engine.component import RunningComponent
+from wizer.engine.given import warn_of_unused_names
 from wizer.errors import OptionError
 from wizer.options import ExportChanges, Options
 from wizer.progress import PROGRESS
@@ -51,6 +53,7 @@ class ComponentSession:
         self.results: Results = []
         self._options = options
         self._instances = evaluate(parse_component(wasm))
+        warn_of_unused_names(options.imports or (), _import_names(self._instances.root.component))
         PROGRESS.at("instrumenting")
         self._instrumented = instrument_component(self._instances)
         modules = self._instances.modules.values()
@@ -159,13 +162,17 @@ class ComponentSession:
         return removed - {find_path(functions, name) for name in changes.get("keep", ())}
 
     def _live(self) -> LiveComponent:
+        self._run.shell.check_idle()
         return find_live(self.store, self._run.instance, self._instances, self._instrumented)
 
     def states(self) -> CoreStates:
         """Return the state of each core instance as it is frozen, with what to call it and its module."""
         PROGRESS.at("capturing")
         with self._run.shell.own_code():
-            states = capture_component(self._instances, self._instrumented, self._live().cores)
+            live = self._live()
+            if not self._options.keep_libc_state:
+                forget(self._instances, self._instrumented, live)
+            states = capture_component(self._instances, self._instrumented, live.cores)
         cores = self._instances.cores
         return [
             (core.label, core.module, without_handles(core.module, state))
@@ -175,6 +182,11 @@ class ComponentSession:
 
 def _refuse(what: str) -> NoReturn:
     raise OptionError(f"a component has no {what} to get at from outside")
+
+
+def _import_names(component: Component) -> list[str]:
+    items = (item for section in component.sections for item in section.items)
+    return [item.definition.name for item in items if isinstance(item.definition, Import)]
 
 
 def _code_size(module: Module) -> int:

@@ -52,6 +52,7 @@ from wizer.binary.types import (
     hierarchy,
     unpacked,
 )
+from wizer.core.libc import forgetting_functions
 from wizer.core.previous import previous
 from wizer.records import record
 
@@ -89,6 +90,7 @@ class Accessors:
         heap: whether ``kind``, ``kind.extern``, ``i31``, ``length``, and for each structure or array type
             ``struct{i}.{n}`` or ``array{i}.read`` are there.
         exceptions: whether ``kind.exn`` and ``exn{tag}`` are there.
+        forget: what libc knows of the host and can forget; ``forget.{what}`` does it.
     """
 
     prefix: str
@@ -100,6 +102,7 @@ class Accessors:
     elements: tuple[int, ...] = ()
     heap: bool = False
     exceptions: bool = False
+    forget: tuple[str, ...] = ()
 
 
 def instrument(module: Module, identity: str | None = None) -> tuple[bytes, Accessors]:
@@ -128,6 +131,7 @@ def add_accessors(additions: Additions) -> Accessors:
         elements=_add_element_readers(additions),
         heap=_add_heap(additions),
         exceptions=_add_exceptions(additions),
+        forget=_add_forgetting(additions),
     )
     for memidx in range(len(additions.module.memories)):
         additions.export(f"memory{memidx}", "memory", memidx)
@@ -197,7 +201,7 @@ def _batches(indices: Sequence[int], size: int = MAX_BATCH) -> tuple[tuple[int, 
 
 
 def _add_globals(additions: Additions) -> tuple[tuple[int, ...], ...]:
-    """Read the globals that can change, those whose objects can, and what imported ones refer to."""
+    """Read the globals that can change, those whose objects can, and what is imported."""
     module = additions.module
     appended = previous(module)
     wanted = [
@@ -207,7 +211,7 @@ def _add_globals(additions: Additions) -> tuple[tuple[int, ...], ...]:
         )
         if global_.type.mutable
         or _may_hold_object(module, global_.type.valtype)
-        or (module.imported("global", index) and isinstance(global_.type.valtype, RefType))
+        or module.imported("global", index)
     ]
     batches = _batches(wanted)
     for number, batch in enumerate(batches):
@@ -439,6 +443,14 @@ def _add_exceptions(additions: Additions) -> bool:
             )
     additions.func("kind.exn", [_EXNREF], ["i32"], kind + encode_const("i32", KIND_FOREIGN_TAG))
     return True
+
+
+def _add_forgetting(additions: Additions) -> tuple[str, ...]:
+    """Export libc's functions that forget what they know of the host."""
+    functions = forgetting_functions(additions.module)
+    for what, funcidx in functions.items():
+        additions.export(f"forget.{what}", "func", funcidx)
+    return tuple(functions)
 
 
 def _throw_and_catch(tagidx: int) -> bytes:

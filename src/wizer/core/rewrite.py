@@ -44,11 +44,13 @@ from wizer.binary.externs import (
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import Module
 from wizer.binary.sections import Section
+from wizer.core.checks import with_checks
 from wizer.core.data import data_contents, data_outline
 from wizer.core.elements import element_contents
 from wizer.core.heap.encode import encode
 from wizer.core.heap.heapcode import HeapCode
 from wizer.core.previous import Appended, checked_contents, is_marker, marker, without_previous
+from wizer.core.shared import with_shared
 from wizer.core.state import State
 from wizer.records import replace
 
@@ -87,7 +89,8 @@ def rewrite(
     """
     unstripped = module
     module, state = without_previous(module, state)
-    heap = encode(module, state)
+    state, heap = with_shared(module, state, encode(module, state), max_data_segments)
+    heap = with_checks(module, state, heap)
     contents: dict[int, Sequence[Chunk] | None] = {sec.START: None}
     contents.update(_imports(module, state))
     contents[sec.MEMORY] = _memories(module, state)

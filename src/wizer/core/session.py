@@ -23,6 +23,7 @@ from wizer.engine.text import WASM, to_binary
 from wizer.errors import OptionError
 from wizer.options import ExportChanges, Options
 from wizer.progress import PROGRESS
+from wizer.records import replace
 
 if TYPE_CHECKING:
     from wizer.core.guest import CoreStates, Results
@@ -52,11 +53,11 @@ class ModuleSession:
         PROGRESS.at("instrumenting")
         instrumented, self._accessors = instrument(self.module)
         PROGRESS.at("compiling")
-        given = _given(options)
+        given, preloads = _given(options)
         self._run = RunningModule(
             self.module,
             instrumented,
-            {name: items for name, items in given.items() if isinstance(items, bytes)},
+            preloads,
             simple=not needs_cranelift(self.module),
             config=options.config,
             limits=options.bounds,
@@ -66,7 +67,7 @@ class ModuleSession:
         self.store: Store = self._run.shell.store
         try:
             self._run.link(
-                {name: items for name, items in given.items() if not isinstance(items, bytes)},
+                given,
                 options.wasi,
                 options.unknown_imports,
                 deterministic=options.world,
@@ -184,14 +185,23 @@ class ModuleSession:
         (state,) = states
         exports = final_exports(self.module, **changes)
         with _no_collections():
+            written = {
+                index: value
+                for index, value in state.globals.items()
+                if value != self._run.given.get(index)  # what did not change is for the next host to say
+            }
             PROGRESS.at("writing")
             data_options = self._options.data_options(self.module)
-            return rewrite(self.module, state, exports, **data_options, check=self._check)
+            return rewrite(self.module, replace(state, globals=written), exports, **data_options, check=self._check)
 
     def state(self) -> State:
-        """Return the state as it is now; memories are views."""
+        """Return the state as it is now; memories are views. What libc knows of the host is forgotten."""
         from wizer.core.capture import capture
 
+        self._run.shell.check_idle()
+        if not self._options.keep_libc_state:
+            for what in self._accessors.forget:
+                self._run.call(f"{self._accessors.prefix}forget.{what}", FuncType((), ()), ())
         PROGRESS.at("capturing")
         with self._run.shell.own_code():
             return capture(self.module, self._accessors, self._run.live, self._run.borrowed)
@@ -272,6 +282,9 @@ class ModuleInstrumented:
             if kind in ("memory", "table", "global")
         }
         kept = frozenset(imported - set(capture_imports))
+        if not self._options.keep_libc_state:
+            for what in self._accessors.forget:
+                live.accessor(f"{self._accessors.prefix}forget.{what}", 0)()
         state = capture(self.module, self._accessors, live, kept)
         data_options = self._options.data_options(self.module)
         return rewrite(self.module, state, exports, **data_options, check=self._check)
@@ -304,14 +317,23 @@ def _validating(config: EngineConfig, wasm: bytes) -> Callable[[], None]:
     return wait
 
 
-def _given(options: Options) -> dict[str, Mapping[str, Any] | bytes]:
-    """Return what import module names stand for: items, or another module in the binary format."""
-    given: dict[str, Mapping[str, Any] | bytes] = {}
-    for name, items in {**(options.preload or {}), **(options.imports or {})}.items():
-        if not isinstance(items, Mapping) and not WASM.holds(items):
-            refuse("imports", items, f"a mapping from names, or a module, for `{name}`")
-        given[name] = items if isinstance(items, Mapping) else to_binary(items)
-    return given
+def _given(options: Options) -> tuple[dict[str, Mapping[str, Any]], dict[str, bytes]]:
+    """Return what import module names stand for: items, and modules in the binary format; or both.
+
+    Raises:
+        OptionError: two modules are given under one name.
+    """
+    imports = options.imports or {}
+    items = {name: given for name, given in imports.items() if isinstance(given, Mapping)}
+    modules = {name: to_binary(wasm) for name, wasm in (options.preload or {}).items()}
+    for name, given in imports.items():
+        if name not in items:
+            if name in modules:
+                raise OptionError(f"two modules are given as `{name}`: one preloaded, one among the imports")
+            if not WASM.holds(given):
+                refuse("imports", given, f"a mapping from names, or a module, for `{name}`")
+            modules[name] = to_binary(given)
+    return items, modules
 
 
 class _Globals(MutableMapping[str, Any]):

@@ -129,7 +129,8 @@ class State:
         memories, tables: the memories and tables whose state the module owns.
         dropped_data, dropped_elements: passive segments that were dropped.
         elements: for passive segments whose elements are objects, the elements.
-        imported: the references in imported immutable globals, whose objects are not the module's own.
+        imported: the values of imported immutable globals: their objects are not the module's own, and the
+            state is good for these numbers only.
         heap: the objects that are reachable.
         borrowed: imported memories, tables and globals, as ``(kind, index)``, whose state stays with their
             owner.

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -387,6 +388,20 @@ class ImportTypes:
         kinds = tuple(value_kind(result, types) for result in functype.results)
         externtype = ffi.wasm_importtype_type(self._types.data[number])
         return new_function(store, ffi.wasm_externtype_as_functype_const(externtype), kinds, function)
+
+    def new_global(self, store: wasmtime.Store, number: int, kind: int, value: object) -> wasmtime.Global:
+        """Return a global with a value for the import ``number``, which has that type.
+
+        Raises:
+            TypeError, OverflowError, wasmtime.WasmtimeError: it is no value of the global's type.
+        """
+        raw = to_engine(store, kind, value)
+        out = ffi.wasmtime_global_t()
+        globaltype = ffi.wasm_externtype_as_globaltype_const(ffi.wasm_importtype_type(self._types.data[number]))
+        error = ffi.wasmtime_global_new(store._context(), globaltype, ctypes.byref(raw), ctypes.byref(out))
+        ffi.wasmtime_val_unroot(ctypes.byref(raw))
+        _raise(error, None)
+        return wasmtime.Global._from_raw(out)
 
 
 def new_function(

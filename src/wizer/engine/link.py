@@ -9,7 +9,6 @@ import wasmtime
 
 from wizer.binary import sections as sec
 from wizer.binary.assemble import Chunk
-from wizer.binary.expr import encode_default
 from wizer.binary.externs import (
     Export,
     ExternKind,
@@ -21,11 +20,12 @@ from wizer.binary.externs import (
     encode_externtype,
     numbered,
 )
-from wizer.binary.module import Module, encode_global
+from wizer.binary.module import Module
 from wizer.binary.sections import MAGIC, MODULE_VERSION, encode_vector_section, section_header
-from wizer.binary.types import RefType
+from wizer.binary.types import RefType, ValType
 from wizer.engine import capi
 from wizer.engine.config import UnknownImports
+from wizer.engine.given import GivenGlobal, give_global, missing_global, warn_of_made_up
 from wizer.errors import LinkError
 from wizer.records import record
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from wizer.engine.preview1 import Guest, Preview1
     from wizer.engine.trace import Trace
 
-Supplied: TypeAlias = "capi.Extern | Callable[..., object]"
+Supplied: TypeAlias = object  # an extern, a function, or the value of a global
 Item: TypeAlias = "tuple[ExternKind, int]"
 
 
@@ -45,10 +45,12 @@ class Linked:
         externs: one for each import.
         made: the imported memories, tables and globals that Wizer made, by kind and index: their state is
             the snapshot's to carry.
+        globals: those of them that are mutable globals made with a value.
     """
 
     externs: tuple[capi.Extern, ...]
     made: frozenset[Item]
+    globals: Mapping[int, GivenGlobal]
 
 
 class Linker:
@@ -89,17 +91,46 @@ class Linker:
         """
         externs: list[capi.Extern | None] = []
         missing: dict[Item, Import] = {}
+        values: dict[int, GivenGlobal] = {}
         wasi = None if self.wasi is None else self.wasi.guest()
         types = capi.ImportTypes(compiled)
         for number, (index, imported) in enumerate(numbered(module.imports)):
-            extern = self._find(module, types, number, imported, wasi)
+            value = self._value(module, types, number, imported)
+            if value is not None and value.mutable:
+                values[index] = value
+            extern = value.made if value is not None else self._find(module, types, number, imported, wasi)
             if extern is None:
                 missing[imported.kind, index] = imported
             externs.append(extern)
         made = iter(_make(self.store, module, missing))
         return Linked(
-            tuple(next(made) if extern is None else extern for extern in externs), frozenset(missing)
+            tuple(next(made) if extern is None else extern for extern in externs),
+            frozenset(missing) | {("global", index) for index in values},
+            values,
         )
+
+    def _value(
+        self, module: Module, types: capi.ImportTypes, number: int, imported: Import
+    ) -> GivenGlobal | None:
+        """Return the global for an import that is given as a value, None for other imports.
+
+        Raises:
+            LinkError: the global cannot have the value, or nobody gives one.
+        """
+        if not isinstance(imported.type, GlobalType):
+            return None
+        given = self.given.get(imported.module, {})
+        if imported.name in given:
+            value = given[imported.name]
+            is_reference = isinstance(imported.type.valtype, RefType)
+            if isinstance(value, capi.Extern) and not (is_reference and isinstance(value, wasmtime.Func)):
+                return None
+            return give_global(self.store, types, number, imported, module, value)
+        valtype = imported.type.valtype
+        if self.unknown != "default" or (isinstance(valtype, RefType) and not valtype.nullable):
+            raise LinkError(missing_global(imported))
+        warn_of_made_up(imported)
+        return give_global(self.store, types, number, imported, module, default_value(valtype))
 
     def _find(
         self,
@@ -141,7 +172,7 @@ class Linker:
         assert isinstance(imported.type, FuncIndex)
         results = module.type_as_func(imported.type.typeidx).results
         if self.unknown == "default" and not any(isinstance(t, RefType) and not t.nullable for t in results):
-            values = tuple(_default(t) for t in results)
+            values = tuple(default_value(t) for t in results)
             return lambda *_: values[0] if len(values) == 1 else values
 
         from wizer.engine.callbacks import GuestTrap
@@ -152,7 +183,8 @@ class Linker:
         return trap
 
 
-def _default(valtype: object) -> object:
+def default_value(valtype: ValType) -> object:
+    """Return zero or null."""
     if isinstance(valtype, RefType):
         return None
     return 0.0 if valtype in ("f32", "f64") else 0
@@ -163,7 +195,7 @@ def _name(imported: Import) -> str:
 
 
 def _make(store: wasmtime.Store, module: Module, missing: Mapping[Item, Import]) -> Sequence[capi.Extern]:
-    """Make memories, tables, globals and tags of the types that are missing, in their initial state."""
+    """Make memories, tables and tags of the types that are missing, in their initial state."""
     if not missing:
         return ()
     for imported in missing.values():
@@ -189,14 +221,12 @@ def _needs_value(imported: Import) -> RefType | None:
     match imported.type:
         case TableType(element=RefType(nullable=False) as reftype):
             return reftype
-        case GlobalType(valtype=RefType(nullable=False) as reftype):
-            return reftype
     return None
 
 
 def _maker(module: Module, wanted: Sequence[Import]) -> list[Chunk]:
     """Return a module that defines and exports items of these types; its types are those of ``module``."""
-    items: dict[ExternKind, list[bytes]] = {"table": [], "memory": [], "global": [], "tag": []}
+    items: dict[ExternKind, list[bytes]] = {"table": [], "memory": [], "tag": []}
     exports = []
     for number, imported in enumerate(wanted):
         space = items[imported.kind]
@@ -210,7 +240,6 @@ def _maker(module: Module, wanted: Sequence[Import]) -> list[Chunk]:
         (sec.TABLE, "table"),
         (sec.MEMORY, "memory"),
         (sec.TAG, "tag"),
-        (sec.GLOBAL, "global"),
     ):
         chunks.append(encode_vector_section(section_id, items[kind]))  # type: ignore[index]
     chunks.append(encode_vector_section(sec.EXPORT, exports))
@@ -218,6 +247,4 @@ def _maker(module: Module, wanted: Sequence[Import]) -> list[Chunk]:
 
 
 def _definition(imported: Import) -> bytes:
-    if isinstance(imported.type, GlobalType):
-        return encode_global(imported.type, encode_default(imported.type.valtype))
     return encode_externtype(imported.kind, imported.type)

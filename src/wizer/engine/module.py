@@ -10,10 +10,12 @@ import wasmtime
 from wizer.binary.externs import INITIALIZE, ExternKind
 from wizer.binary.module import Module, parse_module
 from wizer.binary.types import FuncType, ValType
+from wizer.binary.values import Number
 from wizer.engine import capi
 from wizer.engine.compile import Compiled, compile_module, compile_with, validate_features
 from wizer.engine.config import EngineConfig, UnknownImports
 from wizer.engine.deterministic import Deterministic, World
+from wizer.engine.given import warn_of_unused
 from wizer.engine.limits import Limits
 from wizer.engine.link import Item, Linked, Linker
 from wizer.engine.reader import LiveInstance
@@ -36,13 +38,12 @@ class RunningModule:
     """One instance of an instrumented module, and of the modules that it imports from.
 
     Attributes:
-        shell: the store that they live in, and what watches over it.
-        live: the instance as capture reads it, once it is instantiated.
-        borrowed: imported memories, tables and globals whose state belongs to others.
+            shell: the store that they live in, and what watches over it.
+            live: the instance as capture reads it, once it is instantiated.
+    from wizer.engine.given import warn_of_unused
     """
 
     live: LiveInstance
-    borrowed: frozenset[Item]
 
     def __init__(
         self,
@@ -106,9 +107,32 @@ class RunningModule:
         for name, items in given.items():
             linker.supply(name, items)
         for name, module in self._preloads.items():
-            linker.supply(name, self._preload(name, module, linker))
+            exports = self._preload(name, module, linker)
+            for twice in exports.keys() & given.get(name, {}).keys():
+                raise OptionError(
+                    f"`{name}.{twice}` is given twice: by the imports, and by the module that is preloaded "
+                    f"as `{name}`"
+                )
+            linker.supply(name, exports)
         self._linked: Linked = linker.link(self._module, self._compiled.code)
-        self.borrowed = frozenset(_borrowed_imports(self._module, self._linked))
+        self._borrowed = frozenset(_borrowed_imports(self._module, self._linked))
+        warn_of_unused(given, self._preloads, [self._module, *self._preloads.values()])
+
+    @property
+    def borrowed(self) -> frozenset[Item]:
+        """The imported memories, tables and globals whose state belongs to others.
+
+        A mutable global that was given a reference and still holds it is among them.
+        """
+        given = self._linked.globals.items()
+        unchanged: set[Item] = {("global", i) for i, value in given if value.holds(self.shell.store)}
+        return self._borrowed | unchanged
+
+    @property
+    def given(self) -> Mapping[int, Number]:
+        """The numbers that mutable imported globals were given."""
+        given = self._linked.globals.items()
+        return {index: number for index, value in given if (number := value.number) is not None}
 
     def _wasi(
         self, wasi: Wasi | None, deterministic: Deterministic | None, trace: Trace | None

@@ -17,7 +17,7 @@ from wizer.engine.interrupts import HERE, raising
 from wizer.engine.limits import Limits
 from wizer.engine.wasi import Wasi, check_wasi, configure
 from wizer.engine.watchdog import Watchdog
-from wizer.errors import OptionError
+from wizer.errors import OptionError, StateError
 from wizer.progress import PROGRESS
 
 if TYPE_CHECKING:
@@ -110,6 +110,14 @@ class Shell:
     def allow(self, wasi: Wasi) -> None:
         """Give the guests what ``wasi`` allows; to be called before anything is instantiated."""
         self._streams = configure(wasi, self.store, self._watchdog.stop)
+
+    def check_idle(self) -> None:
+        """Raise `StateError` where guest code is in the middle of a call: its stack is no part of a state."""
+        if self._watchdog.running:
+            raise StateError(
+                "the guest is in the middle of a call, and what is on its stack cannot be frozen; take the "
+                "snapshot when the call has returned"
+            )
 
     @contextmanager
     def own_code(self) -> Iterator[None]:

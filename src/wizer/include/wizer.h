@@ -85,7 +85,7 @@ WIZER_EXTERN_C_ void __wasi_init_tp(void);
   static void wizer_libc_reset_preopens_(void) WIZER_WEAK_("__wasilibc_reset_preopens");                     \
   static void wizer_libc_forget_environ_(void) WIZER_WEAK_("__wasilibc_deinitialize_environ");               \
   static void wizer_libc_read_environ_(void) WIZER_WEAK_("__wasilibc_maybe_reinitialize_environ_eagerly");   \
-  extern FILE *const wizer_stdin_ __asm__("\01stdin") __attribute__((weak));                                 \
+  static FILE *const wizer_stdin_ WIZER_WEAK_("stdin");                                                      \
   static void wizer_read_environ_(void) {                                                                    \
     if (wizer_libc_read_environ_) {                                                                          \
       wizer_libc_read_environ_();                                                                            \

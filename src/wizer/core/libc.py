@@ -1,0 +1,63 @@
+"""libc: what wasi-libc finds out of its host once, and its functions that forget it again.
+
+The preopened directories are looked at when a path is first used, the environment when a variable is; a
+snapshot that kept them would open the directories of another host. Where the module has libc's functions that
+forget, they are called before its state is read: the next host is asked again. A module has a function if it
+exports it or its name section says so; linkers leave out what nobody refers to.
+
+https://github.com/WebAssembly/wasi-libc, ``libc-bottom-half/sources``: ``preopens.c``, ``environ.c`` and
+``__wasilibc_initialize_environ.c``
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from wizer.binary import sections as sec
+from wizer.binary.module import Module
+from wizer.binary.types import FuncType
+
+FORGETTING: Final[Mapping[str, str]] = {
+    "environment": "__wasilibc_deinitialize_environ",
+    "preopens": "__wasilibc_reset_preopens",
+}
+"""What is known of the host, and the function that forgets it."""
+
+EAGER: Final = "__wasilibc_initialize_environ_eagerly"
+"""Is there where the program uses ``environ``, which code reads without asking whether it is known."""
+
+
+def forgetting_functions(module: Module) -> dict[str, int]:
+    """Return the functions of a module that forget, by what it is that they forget.
+
+    An environment that the program may read without libc's help stays, unless it exports the function.
+    """
+    if not any(_mentions(module, name) for name in FORGETTING.values()):
+        return {}  # names are many, reading them all takes time
+    functions = _functions(module)
+    found = {what: functions[name] for what, name in FORGETTING.items() if name in functions}
+    if EAGER in functions and FORGETTING["environment"] not in module.exports_by_name:
+        found.pop("environment", None)
+    return found
+
+
+def _mentions(module: Module, name: str) -> bool:
+    """Whether the bytes of a name occur where names of functions are."""
+    sections = (s for s in module.sections if s.id == sec.EXPORT or (s.id == sec.CUSTOM and s.name == "name"))
+    return any(module.wasm.find(name.encode(), s.start, s.end) >= 0 for s in sections)
+
+
+def _functions(module: Module) -> dict[str, int]:
+    """Return the functions of type [] -> [] that the module defines, by the names that are known of them."""
+    named = [(name, index) for (kind, index), name in module.names.items() if kind == "func"]
+    named += [(export.name, export.index) for export in module.exports if export.kind == "func"]
+    wanted = {*FORGETTING.values(), EAGER}
+    return {
+        name: index
+        for name, index in named
+        if name in wanted
+        and index < len(module.funcs)
+        and not module.imported("func", index)
+        and module.functype(index) == FuncType((), ())
+    }
