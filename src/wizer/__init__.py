@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from wizer.engine.wasi import Wasi
     from wizer.errors import (
         ExitError,
+        InputError,
         InvalidError,
         LimitError,
         LinkError,
@@ -50,6 +51,7 @@ __all__ = [
     "Deterministic",
     "EngineConfig",
     "ExitError",
+    "InputError",
     "Instrumented",
     "InvalidError",
     "LimitError",

@@ -116,7 +116,7 @@ def _run(wasm: Wasm, options: Options) -> bytes:
 
 def _freeze(session: Session, options: Options) -> list[Chunk]:
     """Return the snapshot of an initialised session in pieces, verified and compiled as ``options`` ask."""
-    changes = export_changes(options)
+    changes = export_changes(session, options)
     if not options.verify:
         return compiled_ahead(session.chunks(**changes), options)
     from wizer.trust.verify import verified

@@ -107,5 +107,9 @@ class StateError(WizerError):
     """The instance holds state that no module can express; the message names the place."""
 
 
+class InputError(WizerError):
+    """A file that is to be read could not be."""
+
+
 class OutputError(WizerError):
     """The output could not be written; nothing of it is left behind."""

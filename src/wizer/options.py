@@ -58,6 +58,10 @@ DEFAULT_LIMITS: Final = Limits(
 and as many instances, tables and memories as the engine allows a store.
 https://webassembly.github.io/spec/js-api/#limits"""
 
+INIT_FUNC: Final = "wizer-initialize"
+OLD_INIT_FUNC: Final = "wizer.initialize"
+"""What the standalone tool called it up to version 10."""
+
 MAX_DATA_SEGMENTS: Final = 10_000
 """Data segments of a snapshot by default, unless the original has more: fewer than any engine refuses."""
 
@@ -105,7 +109,7 @@ class Changes(SessionOptions, total=False):
 class WizerOptions(CommonOptions, total=False):
     """What `Wizer`, `wizen`, `verify` and `audit` take."""
 
-    init_func: str | Sequence[str]
+    init_func: str | Sequence[str] | None
     keep_init_func: bool
     rename: Mapping[str, str] | None
     verify: bool
@@ -135,7 +139,8 @@ class Options:
 
     Attributes:
         init_func: the exported function that initialises, by name or as a call (``"setup(3, 0x10)"``), or
-            several, which run in this order.
+            several, which run in this order; None: ``wizer-initialize``, or where that is not exported
+            ``wizer.initialize``, as the standalone tool called it up to version 10.
         keep_init_func: whether the snapshot still exports them.
         rename: new export name to old export name.
         verify: check each snapshot against what it was made from, before it is handed out.
@@ -180,7 +185,7 @@ class Options:
         OptionError: an option is not of its type; the message names it.
     """
 
-    init_func: str | Sequence[str] = "wizer-initialize"
+    init_func: str | Sequence[str] | None = None
     keep_init_func: bool = False
     rename: Mapping[str, str] | None = None
     verify: bool = False
@@ -214,6 +219,8 @@ class Options:
     @property
     def init_funcs(self) -> tuple[str, ...]:
         """The initialisation functions, in order."""
+        if self.init_func is None:
+            return (INIT_FUNC,)
         return (self.init_func,) if isinstance(self.init_func, str) else tuple(self.init_func)
 
     @property
@@ -245,9 +252,11 @@ class Options:
 
 
 _KINDS: Final[Mapping[str, Kind]] = {
-    "init_func": Kind(
-        "the name of a function, a call or a sequence of them",
-        lambda value: isinstance(value, str) or TEXTS.holds(value),
+    "init_func": or_none(
+        Kind(
+            "the name of a function, a call or a sequence of them",
+            lambda value: isinstance(value, str) or TEXTS.holds(value),
+        )
     ),
     "keep_init_func": SWITCH,
     "rename": or_none(TEXT_MAPPING),

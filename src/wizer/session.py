@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeAlias, Unpack
 from wizer.binary.assemble import Chunk
 from wizer.binary.sections import is_component
 from wizer.checks import refuse
-from wizer.core.calls import parse_call
 from wizer.engine.text import Wasm, to_binary
 from wizer.errors import LimitError, OptionError
 from wizer.options import (
+    INIT_FUNC,
+    OLD_INIT_FUNC,
     ExportChanges,
     Imports,
     Options,
@@ -107,6 +108,25 @@ class Session:
         for text in calls:
             if not self.has_run(text):
                 self.call_text(text)
+
+    def calls(self, options: Options) -> tuple[str, ...]:
+        """Return the calls that initialise here: those of the options or, where none were named, the default.
+
+        That is ``wizer-initialize``, and where there is only what the standalone tool called it up to version
+        10, ``wizer.initialize``.
+        """
+        if options.init_func is not None or self.is_component:
+            return options.init_funcs
+        exports = self.module.exports_by_name
+        return (OLD_INIT_FUNC,) if OLD_INIT_FUNC in exports and INIT_FUNC not in exports else (INIT_FUNC,)
+
+    def called_name(self, text: str) -> str:
+        """Return the export that a call given as text calls.
+
+        Raises:
+            OptionError: the text is no call.
+        """
+        return self._guest.called_name(text)
 
     @property
     def store(self) -> Store:
@@ -275,7 +295,7 @@ def initialized(wasm: Wasm, options: Options, initialize: Initialize | None = No
     session = Session.of(wasm, options)
     try:
         if initialize is None:
-            session.initialize(options.init_funcs)
+            session.initialize(session.calls(options))
         else:
             initialize(session)
     except BaseException:
@@ -284,10 +304,10 @@ def initialized(wasm: Wasm, options: Options, initialize: Initialize | None = No
     return session
 
 
-def export_changes(options: Options) -> ExportChanges:
+def export_changes(session: Session, options: Options) -> ExportChanges:
     """Return how the exports change in the snapshot of a session that was initialised by ``options``."""
     rename = options.rename or {}
-    names = {parse_call(text).name for text in options.init_funcs} - set(rename.values())
+    names = {session.called_name(text) for text in session.calls(options)} - set(rename.values())
     if options.keep_init_func:
         return {"rename": rename, "keep": names}
     return {"rename": rename, "remove": names}

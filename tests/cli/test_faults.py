@@ -106,7 +106,7 @@ def test_disk_full(large: Path, tmp_path: Path) -> None:
 
     command = [*WIZER, str(large), "-o", str(output)]
     run = subprocess.run(command, check=False, env=environment(), capture_output=True, preexec_fn=limit)
-    assert run.returncode == 1
+    assert run.returncode == 4
     assert b"File too large" in run.stderr
     assert b"Traceback" not in run.stderr
     assert output.read_bytes() == OLD
@@ -132,7 +132,7 @@ def test_a_full_file_system(large: Path, small_disk: Path) -> None:
     output = small_disk / "app.wasm"
     output.write_bytes(OLD)
     run = wizer(large, "-o", output)
-    assert run.returncode == 1
+    assert run.returncode == 4
     assert b"No space left on device" in run.stderr
     assert output.read_bytes() == OLD
     assert left_over(small_disk) == []

@@ -19,7 +19,7 @@ def options(line: str) -> RunOptions:
 
 def test_defaults() -> None:
     plain = options("")
-    assert (plain.input, plain.output, plain.init_funcs) == ("-", None, ("wizer-initialize",))
+    assert (plain.input, plain.output, plain.init_funcs) == ("-", None, None)
     assert not plain.keep_init_func
     assert not plain.allow_wasi
     assert plain.layout is None
@@ -80,11 +80,6 @@ BOOLS = "\n  [possible values: true, false]"
         ("--mapdir a:b", "'a:b' for '--mapdir <GUEST::HOST>'", ": must be of the form GUEST::HOST"),
         ("--fuel x", "'x' for '--fuel <N>'", ": expected a whole number"),
         ("--max-data-segments=-1", "'-1' for '--max-data-segments <N>'", ": expected a whole number"),
-        (
-            "-f 'f(1,)'",
-            "'f(1,)' for '--init-func <INIT_FUNC>'",
-            ": argument 2 of the call `f(1,)` is missing",
-        ),
     ],
 )
 def test_bad_values_in_the_form_of_clap(line: str, option: str, reason: str) -> None:
@@ -117,7 +112,6 @@ def test_what_cannot_be_honoured_is_named(line: str, name: str) -> None:
     ("line", "message"),
     [
         ("-r a=x -r a=y", "Duplicated function rename dst a"),
-        ("-r a=x -r b=x", "Duplicated function rename src x"),
         ("--dir a::g --mapdir g::b", "two directories would be called `g` in the guest: `a`, `b`"),
     ],
 )

@@ -137,8 +137,8 @@ def test_no_input_from_a_terminal(tmp_path: Path) -> None:
     [
         ("in.wasm -o out.wasm <&- >&- 2>&-", 0),
         ("-f 'add(1, 2)' in.wasm -o out.wasm 2>&-", 0),
-        ("in.wasm >&-", 1),
-        ("<&- -o out.wasm", 1),
+        ("in.wasm >&-", 4),
+        ("<&- -o out.wasm", 4),
         ("--version >&-", 0),
         ("--bad 2>&-", 2),
     ],
@@ -220,7 +220,7 @@ def test_preload(wizer: Tool, module: Write, tmp_path: Path) -> None:
 
 def test_missing_preload(wizer: Tool, module: Write) -> None:
     ended = wizer(module(modules.COUNTER), "--preload", "m=none.wasm")
-    assert ended.status == 1
+    assert ended.status == 4
     assert ended.stderr == (
         "Error: failed to parse preload module\n\nCaused by:\n"
         "    0: failed to read from `none.wasm`\n    1: No such file or directory (os error 2)\n"
@@ -314,7 +314,7 @@ def test_wasi_options_without_wasi_are_pointed_out(wizer: Tool, module: Write) -
 )
 def test_limits_on_an_endless_loop(args: list[str], says: str, wizer: Tool, module: Write) -> None:
     ended = wizer(*args, module(modules.LOOPS), "-o", "out.wasm")
-    assert ended.status == 1
+    assert ended.status == 5
     assert ended.stderr.startswith("Error: ")
     assert says in ended.stderr
     assert not (wizer.cwd / "out.wasm").exists()
@@ -324,13 +324,13 @@ def test_limits_on_an_endless_loop(args: list[str], says: str, wizer: Tool, modu
 def test_memory_limit(option: str, wizer: Tool, module: Write) -> None:
     path = module('(module (memory 2) (func (export "wizer-initialize")))')
     ended = wizer(option, path)
-    assert ended.status == 1
+    assert ended.status == 5
     assert "65536" in ended.stderr
 
 
 def test_timeout_reaches_a_guest_that_sleeps_in_the_host(wizer: Tool, module: Write) -> None:
     ended = wizer("--allow-wasi", "--timeout", "0.2", module(modules.SLEEPS), "-o", "out.wasm")
-    assert ended.status == 1
+    assert ended.status == 5
     assert "0.2 s" in ended.first_line
     assert not (wizer.cwd / "out.wasm").exists()
 

@@ -9,9 +9,11 @@ gives the parts their meaning, ``run`` calls the library. ``main`` turns what co
 
     ====  ==================================================
     0     the output is written
-    1     the run failed; nothing is written
+    1     initialisation failed, or the module is at fault; nothing is written
     2     the command line makes no sense
     3     ``audit``: entropy is frozen; ``verify``: it cannot be told
+    4     a file could not be read or written
+    5     a limit was met: of time, fuel, memory, size
     128+  ended by that signal (Ctrl-C: the signal itself)
     ====  ==================================================
 
@@ -28,7 +30,7 @@ from collections.abc import Sequence
 
 from wizer.cli.parse import UsageError, parse
 from wizer.cli.report import say, worded
-from wizer.errors import WizerError
+from wizer.errors import InputError, LimitError, OutputError, WizerError
 
 COMMANDS = ("audit", "demo", "verify")
 
@@ -55,7 +57,7 @@ def _main(arguments: list[str]) -> int:
         return 2
     except WizerError as error:
         say(f"Error: {error}")
-        return 1
+        return status_of(error)
     except MemoryError:
         say("Error: out of memory")
         return 1
@@ -63,12 +65,19 @@ def _main(arguments: list[str]) -> int:
         return _end_by_broken_pipe()
     except OSError as error:
         say(f"Error: {worded(error)}")
-        return 1
+        return 4
     except KeyboardInterrupt as interrupt:
         from wizer.cli.signals import end_by, number_of
 
         return end_by(number_of(interrupt))
     return status
+
+
+def status_of(error: WizerError) -> int:
+    """Return the exit status for an error."""
+    if isinstance(error, InputError | OutputError):
+        return 4
+    return 5 if isinstance(error, LimitError) else 1
 
 
 def run_process() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from wizer.cli.report import worded
 from wizer.cli.signals import ignore
-from wizer.errors import OutputError, WizerError
+from wizer.errors import InputError, OutputError
 from wizer.output import check_target, write_path, write_stream
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ def read(name: str, failure: str) -> bytes:
         with open(0, "rb", closefd=False) if name == STDIO else Path(name).open("rb") as file:
             return file.read()
     except IsADirectoryError as error:
-        raise WizerError("failed to read input Wasm module", [worded(error)]) from None
+        raise InputError("failed to read input Wasm module", [_named(name, error)]) from None
     except OSError as error:
-        raise WizerError(failure, [worded(error)]) from None
+        raise InputError(failure, [_named(name, error)]) from None
 
 
 def read_preload(path: str) -> bytes:
@@ -39,7 +39,7 @@ def read_preload(path: str) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         causes = [f"failed to read from `{path}`", worded(error)]
-        raise WizerError("failed to parse preload module", causes) from None
+        raise InputError("failed to parse preload module", causes) from None
 
 
 def check_output(output: str | None) -> None:
@@ -49,7 +49,7 @@ def check_output(output: str | None) -> None:
     try:
         check_target(output)
     except OSError as error:
-        raise OutputError("failed to create output file", [worded(error)]) from None
+        raise OutputError("failed to create output file", [_named(str(output), error)]) from None
 
 
 def write(chunks: Iterable[Chunk], output: str | None) -> None:
@@ -66,6 +66,11 @@ def write(chunks: Iterable[Chunk], output: str | None) -> None:
         raise
     except OSError as error:
         raise OutputError("failed to write output file", [worded(error)]) from None
+
+
+def _named(name: str, error: OSError) -> str:
+    """Say what went wrong with a file."""
+    return worded(error) if name == STDIO else f"{name}: {worded(error)}"
 
 
 def _system_error(code: int) -> OSError:

@@ -17,7 +17,6 @@ from wizer.cli.report import say
 from wizer.cli.signals import fail
 from wizer.cli.spec import AUDIT_ONLY, BY_NAME, UNSUPPORTED
 from wizer.cli.units import number, seconds, size
-from wizer.core.calls import parse_call
 from wizer.engine.config import EngineConfig
 from wizer.engine.wasi import Wasi
 from wizer.errors import OptionError, WizerError
@@ -36,7 +35,7 @@ class RunOptions:
         input_missing: whether nothing was said, which is standard input too, unless that is a terminal.
         output: a path, or ``-`` for standard output; None if nothing was said, which is standard output too,
             unless that is a terminal.
-        init_funcs: names or calls, in order.
+        init_funcs: names or calls, in order; None for the default.
         keep_init_func: whether they stay exported.
         rename: the new name of a function export -> its old name.
         preload: module names -> paths.
@@ -57,6 +56,9 @@ class RunOptions:
         max_memory: bytes, or None.
         max_output: bytes, or None for the default.
         open_handles: "error" or "drop", or None for the default.
+        keep_libc_state: whether libc keeps what it knows of this host.
+        globals: the values of imported globals, by module and name.
+        args: what follows the program's name in the guest's arguments.
         features: proposals switched by the ``--wasm-…`` options.
         relaxed_simd_deterministic: None if nothing was said.
         settings: the ``-W``, ``-S``, ``-C``, ``-O``, ``-D`` settings, of the TOML file first.
@@ -66,7 +68,7 @@ class RunOptions:
     input: str = STDIO
     input_missing: bool = False
     output: str | None = None
-    init_funcs: tuple[str, ...]
+    init_funcs: tuple[str, ...] | None = None
     keep_init_func: bool = False
     rename: Mapping[str, str]
     preload: Mapping[str, str]
@@ -88,6 +90,9 @@ class RunOptions:
     max_memory: int | None = None
     max_output: int | None = None
     open_handles: OpenHandles | None = None
+    keep_libc_state: bool = False
+    globals: Mapping[str, Mapping[str, int | float]]
+    args: tuple[str, ...] = ()
     features: Mapping[str, bool]
     relaxed_simd_deterministic: bool | None = None
     settings: tuple[Setting, ...] = ()
@@ -108,14 +113,12 @@ def run_options(arguments: Arguments, *, audit: bool = False, reports: bool = Fa
         if arguments.has(name) and not (audit or (reports and name == "json")):
             raise UsageError(f"unexpected argument '--{name}' found: it belongs to `wizer audit`")
     _check_target(arguments)
-    for text in arguments.values("init-func"):
-        _read("init-func", text, parse_call)
     env, warnings = _environment(arguments)
     return RunOptions(
         input=arguments.input if arguments.input is not None else STDIO,
         input_missing=arguments.input is None,
         output=_last(arguments, "output", _path),
-        init_funcs=tuple(arguments.values("init-func")) or Options().init_funcs,
+        init_funcs=tuple(arguments.values("init-func")) or None,
         keep_init_func=_last(arguments, "keep-init-func", _boolean) or False,
         rename=_renames(arguments),
         preload=dict(_pairs(arguments, "preload")),
@@ -124,7 +127,8 @@ def run_options(arguments: Arguments, *, audit: bool = False, reports: bool = Fa
         allow_wasi=arguments.has("allow-wasi"),
         wasi_options=tuple(
             f"--{name}" for name in ("dir", "mapdir", "env", "inherit-env") if arguments.has(name)
-        ),
+        )
+        + ("-- ARGS",) * bool(arguments.rest),
         inherit_env=_last(arguments, "inherit-env", _boolean),
         inherit_stdio=_last(arguments, "inherit-stdio", _boolean),
         env=env,
@@ -139,6 +143,9 @@ def run_options(arguments: Arguments, *, audit: bool = False, reports: bool = Fa
         max_memory=_last(arguments, "max-memory", size),
         max_output=_last(arguments, "max-output", size),
         open_handles=_last(arguments, "open-handles", _open_handles),
+        keep_libc_state=arguments.has("keep-libc-state"),
+        globals=_globals(arguments),
+        args=arguments.rest,
         features=_features(arguments),
         relaxed_simd_deterministic=_last(arguments, "relaxed-simd-deterministic", _boolean),
         settings=tuple(_settings(arguments)),
@@ -211,10 +218,30 @@ def _renames(arguments: Arguments) -> dict[str, str]:
     for dst, src in _pairs(arguments, "rename-func"):
         if dst in renames:
             raise OptionError(f"Duplicated function rename dst {dst}")
-        if src in renames.values():
-            raise OptionError(f"Duplicated function rename src {src}")
         renames[dst] = src
     return renames
+
+
+def _globals(arguments: Arguments) -> dict[str, dict[str, int | float]]:
+    """Collect the values of imported globals, by module and name."""
+    found = dict[str, dict[str, int | float]]()
+    for left, text in _pairs(arguments, "global"):
+        module, separator, name = left.rpartition("::" if "::" in left else ".")
+        if not separator:
+            raise UsageError(f"invalid value '{left}={text}' for '{BY_NAME['global'].display}': {_NO_MODULE}")
+        found.setdefault(module, {})[name] = _read("global", text, _literal)
+    return found
+
+
+_NO_MODULE = "the global's name must stand behind that of the module that it is imported from and a dot"
+
+
+def _literal(text: str) -> int | float:
+    """Read a number; hexadecimal digits are an integer's."""
+    try:
+        return int(text, 0)
+    except ValueError:
+        return float(text)
 
 
 def _directories(arguments: Arguments) -> dict[str, str]:
@@ -316,7 +343,7 @@ def make_flags(options: RunOptions) -> Flags:
         inherited = "null" if options.inherit_stdio is False else "inherit"
         wasi = Wasi(
             # What the file is called is the machine's affair.
-            args=(Path(options.input).name if options.deterministic is False else _PROGRAM,),
+            args=(Path(options.input).name if options.deterministic is False else _PROGRAM, *options.args),
             env=options.env,
             inherit_env=bool(options.inherit_env),
             mapdirs=options.dirs,
@@ -370,6 +397,8 @@ def make_options(options: RunOptions, flags: Flags, wasi: Wasi | None) -> Option
         limits=flags.limits,
         engine=flags.engine,
         deterministic=options.deterministic,
+        imports=options.globals,
+        keep_libc_state=options.keep_libc_state,
         verify=options.verify,
         validate=options.validate,
         precompile=options.precompile,

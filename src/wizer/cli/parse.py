@@ -31,12 +31,14 @@ class Arguments(argparse.Namespace):
 
     Attributes:
         input: the input as given, or None.
+        rest: what follows ``--`` and the input: the guest's arguments.
         given: each option that was given, in order, with its value; None for an option that takes none.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.input: str | None = None
+        self.rest: tuple[str, ...] = ()
         self.given: list[tuple[Option, str | None]] = []
 
     def values(self, name: str) -> list[str]:
@@ -87,12 +89,22 @@ def parse(argv: Sequence[str]) -> Arguments:
         _add(parser, option)
     arguments = Arguments()
     try:
-        _, extra = parser.parse_known_args(_write_out_bools(argv), namespace=arguments)
+        before, rest = _cut(_write_out_bools(argv))
+        _, extra = parser.parse_known_args(before, namespace=arguments)
     except argparse.ArgumentError as error:
         raise _explain(error) from None
     if extra:
         raise _unexpected(extra[0])
+    if arguments.input is None and rest:
+        arguments.input = rest.pop(0)
+    arguments.rest = tuple(rest)
     return arguments
+
+
+def _cut(words: list[str]) -> tuple[list[str], list[str]]:
+    """Return what stands before the first ``--`` and what stands behind it."""
+    at = words.index("--") if "--" in words else len(words)
+    return words[:at], words[at + 1 :]
 
 
 def _add(parser: argparse.ArgumentParser, option: Option) -> None:
@@ -104,14 +116,16 @@ def _add(parser: argparse.ArgumentParser, option: Option) -> None:
 
 def _write_out_bools(argv: Sequence[str]) -> list[str]:
     """Give every option whose value may be missing a value: ``--wasm-simd`` becomes ``--wasm-simd=true``."""
-    kinds = {f"--{option.name}": option.takes for option in OPTIONS}
+    kinds = {f"--{option.name}": option for option in OPTIONS}
     written, rest = list[str](), list(argv)
     while rest and rest[0] != "--":
         word = rest.pop(0)
-        kind = kinds.get(word)
-        if kind is Takes.SPACED_BOOL and rest and rest[0] in ("true", "false"):
+        option = kinds.get(word)
+        if option is None or option.takes not in (Takes.BOOL, Takes.SPACED_BOOL):
+            pass
+        elif not option.metavar and rest and rest[0] in ("true", "false"):
             word += "=" + rest.pop(0)
-        elif kind in (Takes.BOOL, Takes.SPACED_BOOL):
+        else:
             word += "=true"
         written.append(word)
     return written + rest

@@ -14,6 +14,8 @@ from wizer.cli.options import RunOptions, make_flags, make_options, make_wasi, r
 from wizer.cli.parse import Arguments, UsageError
 from wizer.cli.report import say
 from wizer.cli.signals import watched
+from wizer.cli.spec import BY_NAME
+from wizer.errors import OptionError
 
 if TYPE_CHECKING:
     from wizer.binary.assemble import Chunk
@@ -60,9 +62,10 @@ def _run(given: RunOptions, options: Options, wasm: bytes) -> None:
     from wizer.session import Session, export_changes
 
     with Session.of(wasm, options) as session:
-        changes = export_changes(options)
+        _check_calls(session, options)
+        changes = export_changes(session, options)
         changes["rename"] = known_renames(given.rename, session)
-        session.initialize(options.init_funcs)
+        session.initialize(session.calls(options))
         chunks = _chunks(session, options, changes)
         if given.warn_frozen:
             _warn_frozen(options, wasm)  # first: it takes its time, and what ends it leaves the old output
@@ -71,6 +74,16 @@ def _run(given: RunOptions, options: Options, wasm: bytes) -> None:
         for name, results in session.results:
             if results:
                 say(f"`{name}` returned {session.shown(name, results)}")
+
+
+def _check_calls(session: Session, options: Options) -> None:
+    """Refuse what is neither an export of this name nor a call; only the module tells."""
+    for text in session.calls(options):
+        try:
+            session.called_name(text)
+        except OptionError as error:
+            display = BY_NAME["init-func"].display
+            raise UsageError(f"invalid value '{text}' for '{display}': {error}") from None
 
 
 def _chunks(session: Session, options: Options, changes: ExportChanges) -> list[Chunk]:

@@ -18,9 +18,9 @@ class Takes(Enum):
 
     NOTHING = "nothing"
     VALUE = "value"  # --name VALUE, --name=VALUE, -nVALUE, -n=VALUE
-    BOOL = "bool"  # --name or --name=true, --name=false; not followed by a separate value; with a metavar,
-    # --name or --name=VALUE, where "true" and "false" keep their meaning
-    SPACED_BOOL = "spaced bool"  # the same, and --name true, --name false
+    BOOL = "bool"  # --name or --name=true, --name=false, also as words of their own; with a metavar, --name
+    # or --name=VALUE, where "true" and "false" keep their meaning
+    SPACED_BOOL = "spaced bool"  # the same, and shown as words of their own
 
 
 class Option(NamedTuple):
@@ -96,12 +96,22 @@ OPTIONS = (
         repeatable=True,
     ),
     Option("preload", INIT, "Module to import from, as NAME", metavar="NAME=FILE", repeatable=True),
+    Option(
+        "global",
+        INIT,
+        "Value of an imported global",
+        metavar="MODULE.NAME=NUMBER",
+        repeatable=True,
+    ),
     Option("output", OUTPUT, "File to write [default: standard output]", metavar="OUTPUT", short="o"),
     Option("precompile", OUTPUT, "File for the output as machine code, too", metavar="FILE"),
     Option("layout", OUTPUT, _LAYOUT_HELP, metavar="balanced|small|instant"),
     Option("max-data-segments", OUTPUT, _SEGMENTS_HELP, metavar="N"),
     Option("open-handles", OUTPUT, _HANDLES_HELP, metavar="error|drop"),
     Option("allow-wasi", WASI, "Provide WASI; what it shows is frozen", Takes.NOTHING),
+    Option(
+        "keep-libc-state", WASI, "Let libc keep the directories and variables of this host", Takes.NOTHING
+    ),
     Option("dir", WASI, "Open a directory to the guest", metavar="HOST[::GUEST]", repeatable=True),
     Option("mapdir", WASI, "The same, with the guest's name first", metavar="GUEST::HOST", repeatable=True),
     Option("env", WASI, "Set a variable, or pass on the host's", metavar="NAME[=VAL]", repeatable=True),

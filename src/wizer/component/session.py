@@ -136,6 +136,10 @@ class ComponentSession:
         functype = self._run.functype(path)
         return self.call(name, *parse_args(arguments or "", functype, text))
 
+    def called_name(self, text: str) -> str:
+        """Return the export that a call given as text calls."""
+        return split_call(text)[0]
+
     def has_run(self, _: str) -> bool:
         """Whether opening the session made this call: nothing is called then."""
         return False

@@ -32,29 +32,42 @@ def final_exports(
 
     Args:
         module: the original module.
-        rename: new name to old name; an export that has the new name already goes.
+        rename: new name to old name, which may have several; an export that has the new name already goes.
         remove: exports that go. ``_initialize`` goes too: it has run, and nothing may run it again.
         keep: exports that stay all the same.
 
     Raises:
-        OptionError: a name is not an export, or is renamed twice.
+        OptionError: a name is not an export.
     """
     rename = rename or {}
     for name in (*rename.values(), *remove, *keep):
         if name not in module.exports_by_name:
-            raise OptionError(f"the Wasm module does not have a `{name}` export")
-    new_names: dict[str, str] = {}
+            raise missing_export(module, name)
+    new_names: dict[str, list[str]] = {}
     for new, old in rename.items():
         if not is_unicode(new):
             raise OptionError(f"{new!r} cannot be the name of an export: it is not Unicode")
-        if old in new_names:
-            raise OptionError(f"Duplicated function rename src {old}")
-        new_names[old] = new
+        new_names.setdefault(old, []).append(new)
     gone = {INITIALIZE, *remove} - {*keep}
     exports = []
     for export in module.exports:
         if export.name in new_names:
-            exports.append(Export(new_names[export.name], export.kind, export.index))
+            exports += [Export(new, export.kind, export.index) for new in new_names[export.name]]
         elif export.name not in gone and export.name not in rename:
             exports.append(export)
     return tuple(exports)
+
+
+_MOST_NAMED = 8
+
+
+def missing_export(module: Module, name: str) -> OptionError:
+    """Return the error for a function that is not exported; it names those that are, the closest first."""
+    from difflib import SequenceMatcher
+
+    functions = [export.name for export in module.exports if export.kind == "func"]
+    functions.sort(key=lambda other: -SequenceMatcher(None, name, other).ratio())
+    named = ", ".join(f"`{other}`" for other in functions[:_MOST_NAMED])
+    more = f" and {len(functions) - _MOST_NAMED} more" if len(functions) > _MOST_NAMED else ""
+    exported = f"it exports {named}{more}" if functions else "it exports no function"
+    return OptionError(f"the Wasm module does not have a `{name}` export", [exported])

@@ -61,6 +61,10 @@ class Guest(Protocol):
         """Call a function given as text, with its arguments."""
         ...
 
+    def called_name(self, text: str) -> str:
+        """Return the export that a call given as text calls."""
+        ...
+
     def has_run(self, text: str) -> bool:
         """Whether opening it made this call."""
         ...

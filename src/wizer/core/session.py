@@ -15,7 +15,7 @@ from wizer.binary.module import Module, parse_module
 from wizer.binary.types import FuncType
 from wizer.checks import refuse
 from wizer.core.calls import Call, convert_args, parse_call, remember
-from wizer.core.exports import final_exports
+from wizer.core.exports import final_exports, missing_export
 from wizer.core.instrument import instrument, needs_cranelift
 from wizer.engine.module import RunningModule
 from wizer.engine.reader import LiveInstance
@@ -122,13 +122,21 @@ class ModuleSession:
 
     def call_text(self, text: str) -> Any:
         """Call a function given as text: ``setup`` or ``setup(3, 0x10)``."""
-        call: Call = parse_call(text)
+        call = self._call(text)
         functype = self.module.functype(self._function(call.name).index)
         return self.call(call.name, *convert_args(call, [str(param) for param in functype.params]))
 
+    def _call(self, text: str) -> Call:
+        """Read a call; an export of exactly that name is called, whatever its characters."""
+        return Call(text) if text in self.module.exports_by_name else parse_call(text)
+
+    def called_name(self, text: str) -> str:
+        """Return the export that a call given as text calls."""
+        return self._call(text).name
+
     def has_run(self, text: str) -> bool:
         """Whether opening the session made this call: ``_initialize``."""
-        return self.initialized and parse_call(text).name == INITIALIZE
+        return self.initialized and self._call(text).name == INITIALIZE
 
     def shown(self, _: str, results: tuple[object, ...]) -> str:
         """Return results as text."""
@@ -144,7 +152,7 @@ class ModuleSession:
     def _function(self, name: str) -> Export:
         export = self.module.exports_by_name.get(name)
         if export is None:
-            raise OptionError(f"the Wasm module does not have a `{name}` export")
+            raise missing_export(self.module, name)
         if export.kind != "func":
             raise OptionError(f"the Wasm module's `{name}` export is not a function")
         return export

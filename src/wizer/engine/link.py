@@ -167,6 +167,8 @@ class Linker:
     def _stub(self, module: Module, imported: Import) -> Callable[..., object]:
         """Return a function for one that nobody supplies."""
         message = f"unknown import: {_name(imported)} has not been defined"
+        if self.wasi is None and imported.module.startswith("wasi_"):
+            message += "; WASI is off: provide it with wasi=Wasi() (--allow-wasi)"
         if self.unknown == "error":
             raise LinkError("failed to instantiate the module", [message])
         assert isinstance(imported.type, FuncIndex)

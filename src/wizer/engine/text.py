@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 from wizer.binary.sections import MAGIC
 from wizer.checks import instance_kind, is_unicode, refuse
-from wizer.errors import InvalidError, WizerError
+from wizer.errors import InvalidError, InputError
 
 Wasm: TypeAlias = "bytes | bytearray | memoryview | str | os.PathLike[str]"
 
@@ -25,7 +25,7 @@ def to_binary(wasm: Wasm) -> bytes:
 
     Raises:
         OptionError: it is none of these.
-        WizerError: the file cannot be read.
+        InputError: the file cannot be read.
         InvalidError: the text is malformed; the message shows where.
     """
     if not WASM.holds(wasm):
@@ -36,7 +36,7 @@ def to_binary(wasm: Wasm) -> bytes:
             wasm = path.read_bytes()
         except (OSError, ValueError) as error:  # a NUL is no part of a path
             cause = getattr(error, "strerror", None) or str(error)
-            raise WizerError(f"failed to read `{path}`", [cause]) from None
+            raise InputError(f"failed to read `{path}`", [cause]) from None
     if isinstance(wasm, bytearray | memoryview):
         wasm = bytes(wasm)
     if isinstance(wasm, bytes) and (wasm[:4] == MAGIC or not _is_text(wasm)):

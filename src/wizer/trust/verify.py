@@ -103,7 +103,7 @@ def verify_with(
         return initialized(binary, given, initialize)
 
     with initialized(binary, options.changed(trace=trace), initialize) as session:
-        broken, states = checked(session, frozen, most, **export_changes(options))
+        broken, states = checked(session, frozen, most, **export_changes(session, options))
         if broken or (states and options.world is not None):
             raise VerificationError([*broken, *states])
         if states:
