@@ -55,11 +55,11 @@ def fail(error: BaseException) -> None:
     if not _end.acquire(blocking=False):
         return
     discard_unfinished()
-    exit_ = threading.Timer(_PATIENCE, os._exit, (1,))  # if nobody reads what is said
+    exit_ = threading.Timer(_PATIENCE, os._exit, (5,))  # if nobody reads what is said
     exit_.daemon = True
     exit_.start()
     say(f"Error: {error}")
-    os._exit(1)
+    os._exit(5)
 
 
 @contextlib.contextmanager

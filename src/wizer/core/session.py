@@ -200,7 +200,9 @@ class ModuleSession:
             }
             PROGRESS.at("writing")
             data_options = self._options.data_options(self.module)
-            return rewrite(self.module, replace(state, globals=written), exports, **data_options, check=self._check)
+            return rewrite(
+                self.module, replace(state, globals=written), exports, **data_options, check=self._check
+            )
 
     def state(self) -> State:
         """Return the state as it is now; memories are views. What libc knows of the host is forgotten."""

@@ -92,7 +92,9 @@ def _with_claim(
     is64 = module.memories[memidx].limits.is64
     ranges = [
         (r.start, r.end)
-        for r in plan([MemoryImage(memidx, is64, memory.view, memory.touched)], max(max_data_segments - 1, 1))
+        for r in plan(
+            [MemoryImage(memidx, is64, memory.view, memory.touched)], max(max_data_segments - 1, 1)
+        ).ranges
     ]
     if not ranges:
         return heap  # all zero, as a fresh one

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -397,7 +396,9 @@ class ImportTypes:
         """
         raw = to_engine(store, kind, value)
         out = ffi.wasmtime_global_t()
-        globaltype = ffi.wasm_externtype_as_globaltype_const(ffi.wasm_importtype_type(self._types.data[number]))
+        globaltype = ffi.wasm_externtype_as_globaltype_const(
+            ffi.wasm_importtype_type(self._types.data[number])
+        )
         error = ffi.wasmtime_global_new(store._context(), globaltype, ctypes.byref(raw), ctypes.byref(out))
         ffi.wasmtime_val_unroot(ctypes.byref(raw))
         _raise(error, None)

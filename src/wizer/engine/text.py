@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 from wizer.binary.sections import MAGIC
 from wizer.checks import instance_kind, is_unicode, refuse
-from wizer.errors import InvalidError, InputError
+from wizer.errors import InputError, InvalidError
 
 Wasm: TypeAlias = "bytes | bytearray | memoryview | str | os.PathLike[str]"
 
