@@ -71,7 +71,6 @@ def test_exports(
         ({"new": "nothing"}, (), (), "the Wasm module does not have a `nothing` export"),
         ({}, ["nothing"], (), "the Wasm module does not have a `nothing` export"),
         ({}, (), ["nothing"], "the Wasm module does not have a `nothing` export"),
-        ({"a": "g", "b": "g"}, (), (), "Duplicated function rename src g"),
     ],
 )
 def test_what_cannot_be(
@@ -79,4 +78,4 @@ def test_what_cannot_be(
 ) -> None:
     with pytest.raises(OptionError) as raised:
         final_exports(MODULE, rename=rename, remove=remove, keep=keep)
-    assert str(raised.value) == message
+    assert raised.value.message == message
