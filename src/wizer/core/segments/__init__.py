@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 from wizer.errors import OptionError
 from wizer.records import record
 
-from .encoding import encoded_overhead
 from .layout import lay_out, limited, worth
 from .scan import scan, touched_parts
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
     Segments = Sequence[tuple[int, int]]
 
-__all__ = ["DataRange", "MemoryImage", "Plan", "encoded_overhead", "plan"]
+__all__ = ["DataRange", "MemoryImage", "Plan", "plan"]
 
 _SMALL_SCAN = 4 << 20  # bytes: less time than the import of numpy takes
 _SMALL_SCAN_WITH_NUMPY = 1 << 16  # bytes, if that is imported

@@ -30,11 +30,6 @@ ALWAYS_MAPPED: Final = 16 << 20
 """Bytes from which on an image has to be dense: the engine's ``memory_guaranteed_dense_image_size``."""
 
 
-def is_dense(segments: Segments) -> bool:
-    """Whether a memory with these segments (start and end, in bytes) is mapped."""
-    return _missing(segments) <= 0
-
-
 def dense(segments: Segments) -> Segments:
     """Return the segments of one memory with as many gaps filled as it takes to be mapped."""
     missing = _missing(segments)

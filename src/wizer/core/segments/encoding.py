@@ -27,9 +27,6 @@ _I32_STEPS = (
 )
 _I64_STEPS = ((0, 1), *((1 << (7 * n - 1), n + 1) for n in range(1, 10)))
 
-MAX_LENGTH_CLASS = 10
-"""The longest LEB128 of a 64-bit number."""
-
 
 def uleb_size(value: int) -> int:
     """Return the number of bytes of the unsigned LEB128 of ``value``."""
@@ -52,8 +49,3 @@ def header_size(memidx: int, is64: bool, offset: int) -> int:
     """Everything before the length: flags, memory index and offset expression, in bytes."""
     offsets, sizes = header_steps(memidx, is64)
     return sizes[bisect_right(offsets, offset) - 1]
-
-
-def encoded_overhead(memidx: int, is64: bool, offset: int, length: int) -> int:
-    """Return what a segment of ``length`` bytes at ``offset`` costs beside its bytes, in bytes."""
-    return header_size(memidx, is64, offset) + uleb_size(length)
