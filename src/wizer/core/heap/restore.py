@@ -96,7 +96,11 @@ def drop_segments(module: Module, segments: Segments, reserved: int = 0) -> list
     """Return the code that drops the appended segments, ``reserved`` of data before the others."""
     first_data = len(module.data) if module.data_count is not None else 0
     pieces = [code.data_drop(first_data + i) for i in range(reserved + len(segments.data))]
-    return pieces + [code.elem_drop(len(module.elements) + i) for i in range(len(segments.elements))]
+    passive = [i for i, segment in enumerate(segments.elements) if segment[0] & 0b11 == _PASSIVE]
+    return pieces + [code.elem_drop(len(module.elements) + i) for i in passive]
+
+
+_PASSIVE = 1  # in the lowest bits of a segment's first byte; an active one is dropped by instantiation
 
 
 def start_functions(types: AppendedTypes, first: int, pieces: Sequence[bytes]) -> list[Function]:
