@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, BinaryIO, TypeVar, Unpack
+from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar, Unpack
 
 from wizer.binary.assemble import Chunk
 from wizer.binary.externs import INITIALIZE, ExternKind
 from wizer.binary.sections import is_component
+from wizer.checks import collection_kind, expect, instance_kind
 from wizer.engine.text import Wasm, to_binary
 from wizer.options import (
     ExportChanges,
@@ -35,6 +36,11 @@ if TYPE_CHECKING:
     from wizer.trust.audit import Audit
 
 _T = TypeVar("_T")
+
+_BINARY: Final = instance_kind("bytes in the binary format", bytes, bytearray, memoryview)
+_ITEMS: Final = collection_kind(
+    "a collection of items, each of them like `('memory', 0)`", instance_kind("an item", tuple)
+)
 
 
 @explains(WizerOptions)
@@ -198,7 +204,8 @@ class Instrumented:
     def __init__(
         self, wasm: bytes, *, rename: Mapping[str, str] | None = None, **options: Unpack[SnapshotOptions]
     ) -> None:
-        self._source = _instrumented(wasm, snapshot_options(options, rename))
+        expect("wasm", wasm, _BINARY)
+        self._source = _instrumented(bytes(wasm), snapshot_options(options, rename))
         self.wasm: bytes = self._source.wasm
         self.prefix: str = self._source.prefix
         self._rename = dict(rename or {})
@@ -234,6 +241,7 @@ class Instrumented:
         """
         from wizer.engine.watchdog import own_code
 
+        expect("capture_imports", capture_imports, _ITEMS)
         check_changes(changes)
         every: ExportChanges = {
             "keep": (INITIALIZE,),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, NoReturn
 
@@ -32,12 +33,24 @@ def check(given: object, kinds: Mapping[str, Kind]) -> None:
             refuse(name, value, kind.expected)
 
 
+def expect(name: str, value: object, kind: Kind) -> None:
+    """Check an argument; raise `OptionError` where it is not of its kind."""
+    if not kind.holds(value):
+        raise OptionError(f"the argument `{name}` takes {kind.expected}, not {shown(value)}")
+
+
 def refuse(option: str, value: object, expected: str) -> NoReturn:
     """Raise the `OptionError` about an option that was given what it does not take."""
-    shown = repr(value)
-    if len(shown) > _LONGEST:
-        shown = f"{shown[:_LONGEST]}…"
-    raise OptionError(f"the option `{option}` takes {expected}, not {shown}")
+    raise OptionError(f"the option `{option}` takes {expected}, not {shown(value)}")
+
+
+def shown(value: object) -> str:
+    """Return the beginning of a value as text for a message, whatever the value is."""
+    try:
+        text = repr(value)
+    except Exception as error:  # a number of more digits than Python writes; somebody's class
+        return f"an object of {type(value).__name__} (its text cannot be made: {type(error).__name__})"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def words_kind(*words: object) -> Kind:
@@ -100,6 +113,7 @@ SWITCH: Final = instance_kind("True or False", bool)
 COUNT: Final = Kind("a whole number that is not negative", _is_count)
 CALLABLE: Final = Kind("a function", callable)
 TEXT: Final = instance_kind("a string", str)
+PATH: Final = instance_kind("a path", str, os.PathLike)
 TEXTS: Final = sequence_kind("a sequence of strings", TEXT)
 TEXT_COLLECTION: Final = collection_kind("a collection of strings", TEXT)
 NAMED: Final = mapping_kind("a mapping from names")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import stat
 from collections.abc import Callable, Iterable, Sequence
@@ -200,5 +201,17 @@ def _after(chunks: Sequence[Chunk], done: int) -> list[Chunk]:
 def _write(stream: BinaryIO, chunk: Chunk) -> int:
     rest = memoryview(chunk)
     while rest:  # a stream without a buffer takes less at once, on Linux 2 GiB
-        rest = rest[stream.write(rest) :]
+        rest = rest[_taken(stream, rest) :]
     return len(chunk)
+
+
+def _taken(stream: BinaryIO, data: memoryview) -> int:
+    """Write some of ``data``, which is not empty, to a stream; return how many bytes it took."""
+    taken: object = stream.write(data)
+    if taken is None and not isinstance(stream, io.RawIOBase):
+        return len(data)  # what is like a stream need not say
+    if not isinstance(taken, int) or not 0 < taken <= len(data):
+        raise OutputError(
+            f"the stream took {taken!r} of {len(data)} bytes: it has to wait for what it writes to"
+        )
+    return taken

@@ -6,13 +6,14 @@ import io
 import os
 from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self, TypeAlias, Unpack
 
 from wizer.binary.assemble import Chunk
 from wizer.binary.sections import is_component
-from wizer.checks import refuse
+from wizer.checks import PATH, TEXT, expect, instance_kind, or_none, refuse, sequence_kind
+from wizer.core.state import State
 from wizer.engine.text import Wasm, to_binary
-from wizer.errors import LimitError, OptionError
+from wizer.errors import LimitError, OptionError, OutputError
 from wizer.options import (
     INIT_FUNC,
     OLD_INIT_FUNC,
@@ -31,10 +32,13 @@ from wizer.records import replace
 if TYPE_CHECKING:
     from wizer.binary.module import Module
     from wizer.core.guest import CoreStates, Guest, Results
-    from wizer.core.state import State
     from wizer.engine.types import Store
 
 Initialize: TypeAlias = "Callable[[Session], object]"
+
+_RECORD: Final = instance_kind("an `Options`", Options)
+_RESULTS: Final = instance_kind("a tuple", tuple)
+_STATES: Final = sequence_kind("a sequence of states", instance_kind("a state", State))
 
 
 @explains(SessionOptions)
@@ -74,6 +78,7 @@ class Session:
     @classmethod
     def of(cls, wasm: Wasm, options: Options) -> Self:
         """Open a session with options that are a record."""
+        expect("options", options, _RECORD)
         session = cls.__new__(cls)
         session._open(wasm, options)
         return session
@@ -183,6 +188,7 @@ class Session:
             OptionError: there is no such function, or the arguments do not fit it.
             TrapError, ExitError, LimitError: it did not return; what a Python function raised is the cause.
         """
+        expect("name", name, TEXT)
         return self._guest.call(name, *args)
 
     def call_text(self, text: str) -> Any:
@@ -191,14 +197,18 @@ class Session:
         Raises:
             OptionError, TrapError, ExitError, LimitError: as for `call`.
         """
+        expect("text", text, TEXT)
         return self._guest.call_text(text)
 
     def has_run(self, text: str) -> bool:
         """Whether opening the session made this call: ``_initialize`` of a module."""
+        expect("text", text, TEXT)
         return self._guest.has_run(text)
 
     def shown(self, name: str, results: tuple[Any, ...]) -> str:
         """Return the results of a call of ``name`` as text, in WAVE notation for a component."""
+        expect("name", name, TEXT)
+        expect("results", results, _RESULTS)
         return self._guest.shown(name, results)
 
     def dropped_sections(self) -> list[str]:
@@ -221,6 +231,7 @@ class Session:
         Raises:
             OptionError: there is no such memory, or this is a component.
         """
+        expect("name", name, or_none(TEXT))
         return self._guest.memory(name)
 
     @property
@@ -272,6 +283,7 @@ class Session:
             OutputError: the file could not be written; an old one is untouched.
             OptionError, LimitError, StateError: as for `snapshot`.
         """
+        expect("path", path, PATH)
         return _write_compiled(self.snapshot(**changes), self._options, path)
 
     def chunks(self, **changes: Unpack[ExportChanges]) -> list[Chunk]:
@@ -281,6 +293,8 @@ class Session:
 
     def rebuilt(self, states: Sequence[State], **changes: Unpack[ExportChanges]) -> list[Chunk]:
         """Return what `chunks` would be with other states, in the order of `states`."""
+        expect("states", states, _STATES)
+        check_changes(changes)
         return self._bounded(self._guest.rebuilt(states, **changes))
 
     def _bounded(self, chunks: list[Chunk]) -> list[Chunk]:
@@ -319,7 +333,10 @@ def write_chunks(chunks: Iterable[Chunk], output: str | os.PathLike[str] | Binar
         return write_path(chunks, output)
     if isinstance(output, io.TextIOBase) or not callable(getattr(output, "write", None)):
         refuse("output", output, "a path or a stream of bytes")
-    return write_stream(chunks, output)
+    try:
+        return write_stream(chunks, output)
+    except (OSError, TypeError, ValueError) as error:  # it is full, or closed
+        raise OutputError("the stream does not take the output", [str(error)]) from error
 
 
 def compiled_ahead(chunks: list[Chunk], options: Options) -> list[Chunk]:

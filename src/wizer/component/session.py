@@ -157,6 +157,8 @@ class ComponentSession:
 
     def rebuilt(self, states: Sequence[State], **changes: Unpack[ExportChanges]) -> list[Chunk]:
         """Return the snapshot of other states, one for each core instance."""
+        if len(states) != len(self._instances.cores):
+            raise OptionError(f"there are {len(self._instances.cores)} core instances, not {len(states)}")
         return rewritten(self._instances, states, self._removed(**changes), self._options)
 
     def _removed(self, **changes: Unpack[ExportChanges]) -> set[Path]:

@@ -190,6 +190,8 @@ class ModuleSession:
         """Return the snapshot of another state, the only one of ``states``."""
         from wizer.core.rewrite import rewrite
 
+        if len(states) != 1:
+            raise OptionError(f"a module has one state, not {len(states)}")
         (state,) = states
         exports = final_exports(self.module, **changes)
         with _no_collections():
@@ -371,8 +373,8 @@ class _Globals(MutableMapping[str, Any]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
-    def _check(self, name: str) -> int:
-        export = self._session.module.exports_by_name.get(name)
+    def _check(self, name: object) -> int:
+        export = self._session.module.exports_by_name.get(name) if isinstance(name, str) else None
         if export is None or export.kind != "global":
             raise KeyError(name)
         return export.index

@@ -16,6 +16,7 @@ import wasmtime
 from wasmtime.component import Component
 
 from wizer.binary.sections import is_component
+from wizer.checks import PATH, expect
 from wizer.engine.compile import invalid
 from wizer.engine.config import EngineConfig, engine_config
 from wizer.engine.messages import causes
@@ -101,6 +102,7 @@ def load(
         OptionError: it is no such file.
         WizerError: it cannot be read, or was made by another version or for other settings.
     """
+    expect("path", path, PATH)
     name = os.fspath(path)
     kind = LoadedComponent if _kind(Path(name)) == _COMPONENT else LoadedModule
     engines = [engine] if isinstance(engine, wasmtime.Engine) else _engines(engine or EngineConfig())

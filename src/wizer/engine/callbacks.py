@@ -169,7 +169,7 @@ def described(exception: BaseException) -> str:
     """Return the class of an exception and what it says, if it can."""
     try:
         text = str(exception)
-    except Exception as error:
+    except BaseException as error:  # it is about another exception, which must not be lost
         text = f"(its text cannot be made: {type(error).__name__})"
     return f"{type(exception).__name__}: {text}"
 

@@ -13,6 +13,7 @@ https://docs.wasmtime.dev/c-api/
 from __future__ import annotations
 
 import ctypes
+import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -25,6 +26,7 @@ from wasmtime._value import Val
 
 from wizer.binary.types import FuncType, SubType, ValType, hierarchy
 from wizer.binary.values import Number
+from wizer.checks import shown
 from wizer.engine.interrupts import raising
 from wizer.records import record
 
@@ -73,6 +75,15 @@ class RawFunction:
         if trap := self._trap:
             self._prepare()
             _raise(None, trap)
+
+
+def is_open(store: wasmtime.Store) -> bool:
+    """Whether a store has not been closed."""
+    try:
+        store.ptr()
+    except ValueError:
+        return False
+    return True
 
 
 def is_in_store(store: wasmtime.Store, handle: Any) -> bool:
@@ -177,8 +188,9 @@ class Reference:
         self._value = ffi.wasmtime_val_t()
         ffi.wasmtime_val_clone(ctypes.byref(value), ctypes.byref(self._value))
 
-    def __del__(self) -> None:
-        ffi.wasmtime_val_unroot(ctypes.byref(self._value))
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not is_finalizing():  # or this module's names may be gone
+            ffi.wasmtime_val_unroot(ctypes.byref(self._value))
 
 
 def to_engine(store: wasmtime.Store, kind: int, value: object) -> ffi.wasmtime_val_t:
@@ -195,19 +207,19 @@ def to_engine(store: wasmtime.Store, kind: int, value: object) -> ffi.wasmtime_v
     elif kind == V128:
         ctypes.memmove(ctypes.addressof(raw.of), _vector_bytes(value), 16)
     elif kind == FUNCREF and not isinstance(value, wasmtime.Func | None):
-        raise TypeError(f"expected None or a wasmtime.Func, not {value!r}")
+        raise TypeError(f"expected None or a wasmtime.Func, not {shown(value)}")
     elif kind in (FUNCREF, EXTERNREF):
         raw = Val(ctypes.c_uint8(kind), value)._new_raw(store)
     elif value is not None:
-        raise TypeError(f"expected None or a reference that the guest gave, not {value!r}")
+        raise TypeError(f"expected None or a reference that the guest gave, not {shown(value)}")
     return raw
 
 
 def _set_integer(raw: ffi.wasmtime_val_t, bits: int, value: object) -> None:
     if not isinstance(value, int):
-        raise TypeError(f"expected an integer, not {value!r}")
+        raise TypeError(f"expected an integer, not {shown(value)}")
     if not -(1 << bits - 1) <= value < 1 << bits:
-        raise OverflowError(f"{value} does not fit in {bits} bits")
+        raise OverflowError(f"{shown(value)} does not fit in {bits} bits")
     raw.of.i64 = value if value < 1 << bits - 1 else value - (1 << bits)
 
 
@@ -215,7 +227,7 @@ def _set_float(raw: ffi.wasmtime_val_t, kind: int, value: object) -> None:
     if isinstance(value, Number):
         raw.of.i64 = value.bits
     elif not isinstance(value, int | float):
-        raise TypeError(f"expected a number, not {value!r}")
+        raise TypeError(f"expected a number, not {shown(value)}")
     elif kind == F32:
         raw.of.f32 = value
     else:
@@ -227,7 +239,7 @@ def _vector_bytes(value: object) -> bytes:
         return value
     if isinstance(value, int) and 0 <= value < 1 << 128:
         return value.to_bytes(16, "little")
-    raise TypeError(f"expected 16 bytes, or an unsigned integer of 128 bits, not {value!r}")
+    raise TypeError(f"expected 16 bytes, or an unsigned integer of 128 bits, not {shown(value)}")
 
 
 def from_engine(store: wasmtime.Store, raw: ffi.wasmtime_val_t) -> object:
@@ -369,8 +381,9 @@ class ImportTypes:
         self._types = ffi.wasm_importtype_vec_t(0, None)
         ffi.wasmtime_module_imports(module.ptr(), ctypes.byref(self._types))
 
-    def __del__(self) -> None:
-        ffi.wasm_importtype_vec_delete(ctypes.byref(self._types))
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not is_finalizing():
+            ffi.wasm_importtype_vec_delete(ctypes.byref(self._types))
 
     def host_function(
         self,

@@ -12,6 +12,7 @@ import wasmtime.component as wc
 from wasmtime import _ffi as ffi
 
 from wizer.binary.module import Module
+from wizer.checks import shown
 from wizer.engine.callbacks import raise_host_exception
 from wizer.engine.compile import Compiled, compile_component, validate_component_features, validating
 from wizer.engine.component_link import Imports, make_linker
@@ -183,7 +184,7 @@ def call_component(
             try:
                 valtype.convert_to_c(store, arg, ctypes.pointer(values[converted]))
             except (TypeError, ValueError, AttributeError, ctypes.ArgumentError) as error:
-                raise OptionError(f"the argument `{name}` cannot be {arg!r}: {error}") from None
+                raise OptionError(f"the argument `{name}` cannot be {shown(arg)}: {error}") from None
             converted += 1
         arguments = (
             ctypes.byref(function._func),

@@ -12,6 +12,7 @@ import wasmtime
 import wasmtime.component as wc
 from wasmtime import _ffi as ffi
 
+from wizer.checks import shown
 from wizer.engine.callbacks import callbacks_of, error_for
 
 
@@ -86,7 +87,7 @@ def _call_host(
             out = ctypes.cast(results, ctypes.POINTER(ffi.wasmtime_component_val_t))
             described.result.convert_to_c(store, returned, out)
         elif returned is not None:
-            raise TypeError(f"the function has no result, and returned {returned!r}")
+            raise TypeError(f"the function has no result, and returned {shown(returned)}")
 
 
 def _call_destructor(functions: Mapping[int, Any], number: int, context: int, rep: int) -> None:

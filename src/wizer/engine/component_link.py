@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import wasmtime
 import wasmtime.component as wc
 
+from wizer.checks import shown
 from wizer.engine.compile import Compiled
 from wizer.engine.component_host import define_function, define_resource
 from wizer.engine.interrupts import raising
@@ -92,7 +93,7 @@ def _define(
             function = value if trace is None else trace.traced(module, name, value)
             define_function(store, instance, name, _without_store(function))
         else:
-            raise LinkError(f"the import `{name}` cannot be made of {value!r}")
+            raise LinkError(f"the import `{name}` cannot be made of {shown(value)}")
 
 
 def _no_destructor(_store: object, _rep: int) -> None:

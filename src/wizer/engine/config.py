@@ -309,6 +309,7 @@ def validation_config(config: EngineConfig) -> wasmtime.Config:
 
     out = wasmtime.Config()
     capi.set_strategy(out, "cranelift")
+    out.parallel_compilation = not PROCESS.forked  # validation is parallel, too
     for name, on in feature_set(config.features).items():
         capi.set_option(out, FEATURES[name], on)
     return out

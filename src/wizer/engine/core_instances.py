@@ -17,6 +17,7 @@ import wasmtime
 import wasmtime.component as wc
 from wasmtime import _ffi as ffi
 
+from wizer.checks import shown
 from wizer.engine import capi
 from wizer.engine.component import call_component, find_function
 from wizer.engine.messages import causes
@@ -60,7 +61,7 @@ def live_core_instances(
         WizerError: the engine keeps its instances in another way than this package knows.
     """
     if not isinstance(instance, wc.Instance):
-        raise OptionError(f"expected an instance of a component, got {instance!r}")
+        raise OptionError(f"expected an instance of a component, got {shown(instance)}")
     if not capi.is_in_store(store, instance._instance):
         raise OptionError("the instance is in another store")
     handles = list(_core_instances(store))

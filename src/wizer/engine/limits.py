@@ -5,6 +5,7 @@ Importing this module does not import the engine.
 
 from __future__ import annotations
 
+from wizer.checks import shown
 from wizer.errors import OptionError
 from wizer.records import field_names, record
 
@@ -46,4 +47,4 @@ class Limits:
             if value is not None and not (
                 isinstance(value, types) and not isinstance(value, bool) and 0 <= value < 1 << 63
             ):
-                raise OptionError(f"limit `{name}` must be from 0 to 2^63-1, not {value!r}")
+                raise OptionError(f"limit `{name}` must be from 0 to 2^63-1, not {shown(value)}")

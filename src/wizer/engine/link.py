@@ -23,6 +23,7 @@ from wizer.binary.externs import (
 from wizer.binary.module import Module
 from wizer.binary.sections import MAGIC, MODULE_VERSION, encode_vector_section, section_header
 from wizer.binary.types import RefType, ValType
+from wizer.checks import shown
 from wizer.engine import capi
 from wizer.engine.config import UnknownImports
 from wizer.engine.given import GivenGlobal, give_global, missing_global, warn_of_made_up
@@ -147,7 +148,7 @@ class Linker:
                 self.trace.unobserved.append((imported.module, imported.name))
             return found
         if found is not None and not callable(found):
-            raise LinkError(f"{found!r} is given for {_name(imported)}, which is a {imported.kind}")
+            raise LinkError(f"{shown(found)} is given for {_name(imported)}, which is a {imported.kind}")
         if not isinstance(imported.type, FuncIndex) or imported.kind == "tag":
             if found is not None:
                 raise LinkError(

@@ -11,6 +11,7 @@ from wizer.binary.externs import INITIALIZE, ExternKind
 from wizer.binary.module import Module, parse_module
 from wizer.binary.types import FuncType, ValType
 from wizer.binary.values import Number
+from wizer.checks import shown
 from wizer.engine import capi
 from wizer.engine.compile import Compiled, compile_module, compile_with, validate_features
 from wizer.engine.config import EngineConfig, UnknownImports
@@ -216,7 +217,7 @@ class RunningModule:
             with self.shell.held():
                 capi.set_global_value(self.shell.store, self._global(name), kind, value)
         except (TypeError, OverflowError, wasmtime.WasmtimeError) as error:
-            raise OptionError(f"the global `{name}` cannot be set to {value!r}: {error}") from None
+            raise OptionError(f"the global `{name}` cannot be set to {shown(value)}: {error}") from None
 
     def _global(self, name: str) -> wasmtime.Global:
         found = capi.export_of(self.shell.store, self._instance, name)

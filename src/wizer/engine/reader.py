@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import wasmtime
 
+from wizer.checks import shown
 from wizer.engine import capi
 from wizer.errors import OptionError
 
@@ -26,7 +27,7 @@ class LiveInstance:
             OptionError: it is not.
         """
         if not isinstance(self._instance, wasmtime.Instance):
-            raise OptionError(f"expected an instance of a module, got {self._instance!r}")
+            raise OptionError(f"expected an instance of a module, got {shown(self._instance)}")
         if not capi.is_in_store(self._store, self._instance._instance):
             raise OptionError("the instance is in another store")
         if self._export(name) is None:

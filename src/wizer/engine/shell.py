@@ -27,6 +27,22 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class _Store(wasmtime.Store):
+    """A session's store. It ends with the session and not before: a guest may run in it."""
+
+    def close(self) -> None:
+        """Raise `OptionError`."""
+        raise OptionError("the store cannot be closed by itself: it is its session's")
+
+    def end(self) -> None:
+        """Let what lives in it go."""
+        super().close()
+
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not is_finalizing():  # or the engine calls what Python has cleared away; the process ends anyhow
+            self.end()
+
+
 class Shell:
     """A store, and what watches over it. One thread uses it at a time.
 
@@ -39,15 +55,15 @@ class Shell:
     def __init__(
         self, engine: wasmtime.Engine, limits: Limits, hard_exit: Callable[[BaseException], None] | None
     ) -> None:
-        self.store: wasmtime.Store = wasmtime.Store(engine)
+        self.store = _Store(engine)
         self._streams: Streams | None = None
         self._watchdog = Watchdog(self.store, limits, hard_exit=hard_exit)
         self._lock = threading.RLock()
         self._process = os.getpid()
         self._closed = False
 
-    def __del__(self) -> None:
-        if not self._closed and not sys.is_finalizing():
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not self._closed and not is_finalizing():
             message = "a session was not closed: use it in a `with` statement, or call `close`"
             warnings.warn(message, ResourceWarning, source=self, stacklevel=2)
             self.close()
@@ -66,7 +82,7 @@ class Shell:
             self._closed = True
         self._watchdog.close()
         if not capi.has_views(self.store):
-            self.store.close()
+            self.store.end()
         if self._streams is not None:
             self._streams.close()
 

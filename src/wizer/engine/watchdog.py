@@ -23,9 +23,10 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
+from wizer.checks import shown
 from wizer.engine.interrupts import ERRORS, HANDLERS, HERE, handle
 from wizer.engine.limits import Limits
-from wizer.errors import LimitError
+from wizer.errors import LimitError, OptionError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -402,11 +403,18 @@ def own_code(store: wasmtime.Store) -> Iterator[None]:
     """Let code run that is Wizer's, and not the guest's, in a store: it takes none of the store's fuel.
 
     Raises:
+        OptionError: it is no store, or is closed.
         LimitError: the store's epoch deadline has passed. The engine tells nobody which one it was, so that
             another could not be taken back.
     """
     import wasmtime
 
+    from wizer.engine.capi import is_open
+
+    if not isinstance(store, wasmtime.Store):
+        raise OptionError(f"expected a store, got {shown(store)}")
+    if not is_open(store):
+        raise OptionError("the store is closed")
     try:
         left = store.get_fuel()
         store.set_fuel(_ALL_FUEL)
