@@ -84,8 +84,14 @@ class Additions:
         """Return a memory of the module, or one made for zero-length copies, and its address type."""
         if self.module.memories:
             return 0, self.module.memories[0].limits.address_type
-        self._memories = [encode_memorytype(MemoryType(SizeLimits(0)))]
+        if not self._memories:
+            self.memory(0)
         return 0, "i32"
+
+    def memory(self, pages: int) -> int:
+        """Add a memory, which is 32-bit; return its index."""
+        self._memories.append(encode_memorytype(MemoryType(SizeLimits(pages))))
+        return len(self.module.memories) + len(self._memories) - 1
 
     def exported_i32(self, name: str, bits: int, *, mutable: bool = False) -> int:
         """Add a global that begins as ``bits`` and is exported under the prefix; return its index."""

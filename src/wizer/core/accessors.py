@@ -5,11 +5,28 @@ References are raw values here, words of 64 bits as the engine has them; 0 is nu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from wizer.binary.module import Module
+from wizer.binary.types import RefType, StorageType
+from wizer.binary.values import BITS
+from wizer.core import columns
+from wizer.core.columns import Column, Elements
 from wizer.core.instrument import BATCH, Accessors
-from wizer.core.live import Live
+
+if TYPE_CHECKING:
+    from wizer.core.live import Live
+
+
+def raw_bits(raw: Sequence[int], slot: int, storage: StorageType) -> int:
+    """Return the bits of the value in a slot of raw values, two words of 64 bits each."""
+    if isinstance(storage, RefType):
+        return raw[2 * slot]
+    low = raw[2 * slot]
+    if storage == "v128":
+        return low | raw[2 * slot + 1] << 64
+    return low & ((1 << BITS[storage]) - 1)
 
 
 def function_words(accessors: Accessors, live: Live) -> Iterator[tuple[int, int]]:
@@ -49,7 +66,73 @@ class LiveTable:
         call()
         return call.buffer[: 2 * min(BATCH, self.size - start) : 2]
 
+    def words_from(self, start: int, *, skips_null: bool) -> TableWords:
+        """Return the elements from ``start`` on; where ``skips_null``, without long runs of null."""
+        call = self._live.accessor(f"{self._name}.read", BATCH)
+        read = memoryview(call.buffer).cast("B")  # type: ignore[arg-type]
+        runs: list[tuple[int, int]] = []
+        raw = bytearray()
+        position, follows_null = start, skips_null
+        while position < self.size:
+            if follows_null:
+                position = self.next(position)
+                if position >= self.size:
+                    break
+            if not runs or runs[-1][1] != position:
+                runs.append((position, position))
+            call.buffer[0] = position
+            call()
+            count = min(BATCH, self.size - position)
+            raw += read[: 16 * count]
+            position += count
+            runs[-1] = runs[-1][0], position
+            follows_null = skips_null and not call.buffer[2 * (count - 1)]
+        return TableWords(runs, raw)
+
     def all_words(self) -> Iterator[int]:
         """Yield all elements."""
         for start in range(0, self.size, BATCH):
             yield from self.words(start)
+
+
+class TableWords:
+    """Some elements of a table.
+
+    Attributes:
+        words: raw references, in a list, or in an array of numpy where they are many.
+    """
+
+    def __init__(self, runs: Sequence[tuple[int, int]], raw: bytearray) -> None:
+        self._runs = runs
+        self.words: Column
+        if len(raw) < 16 * columns.MANY:
+            self.words = memoryview(raw).cast("Q")[::2].tolist()
+        else:
+            import numpy as np
+
+            self.words = np.frombuffer(raw, np.uint64)[::2].copy()
+
+    def position(self, row: int) -> int:
+        """Return where an element is."""
+        for start, end in self._runs:
+            if row < end - start:
+                return start + row
+            row -= end - start
+        raise AssertionError(row)
+
+    def other_than(self, codes: Column, default: int | None) -> Elements:
+        """Return the elements whose codes are other than ``default``, or all."""
+        if isinstance(codes, list):
+            positions = [position for run in self._runs for position in range(*run)]
+            if default is None:
+                return Elements(positions, codes)
+            kept = [(place, code) for place, code in zip(positions, codes, strict=True) if code != default]
+            return Elements([place for place, _ in kept], [code for _, code in kept])
+        import numpy as np
+
+        runs = [np.arange(start, end, dtype=np.int64) for start, end in self._runs]
+        places = np.concatenate([np.zeros(0, np.int64), *runs])
+        if default is None:
+            return Elements(places, codes)
+        other = codes != default
+        return Elements(places, codes) if other.all() else Elements(places[other], codes[other])

@@ -9,19 +9,25 @@ It knows no engine: it calls the accessors that instrument appended, through the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 from wizer.binary.externs import ExternKind
 from wizer.binary.module import Module
-from wizer.binary.types import hierarchy
+from wizer.binary.types import RefType, hierarchy
 from wizer.binary.values import Number
-from wizer.core.accessors import LiveTable
+from wizer.core.accessors import LiveTable, raw_bits
+from wizer.core.columns import Column, Elements, Refs, code_of, ref_of
+from wizer.core.functions import UNKNOWN, Functions, first_unknown
 from wizer.core.instrument import BATCH, Accessors
-from wizer.core.live import Live
 from wizer.core.state import NULL, MemoryState, Ref, State, TableState, Value
-from wizer.core.tables import initial_element, initial_elements
-from wizer.core.walk import Functions, HeapWalk, InexpressibleError, Place, describe, raw_bits
-from wizer.errors import StateError
+from wizer.core.tables import initial_element, is_initial
+
+if TYPE_CHECKING:
+    from wizer.core.live import Live
+    from wizer.core.places import Place
+    from wizer.core.walk import HeapWalk
 
 
 def capture(
@@ -46,7 +52,12 @@ def capture_objects(
 ) -> tuple[State, Sequence[int]]:
     """Read the state of a live instance, and the raw references to the objects of its heap; see `capture`."""
     capturing = _Capture(module, accessors, live, borrowed)
-    return capturing.state(), capturing.heap.addresses
+    state = capturing.state()
+    return state, capturing.heap.addresses if capturing.has_objects else ()
+
+
+def _global_place(globalidx: int, _row: int) -> Place:
+    return "global", globalidx, None
 
 
 class _Capture:
@@ -60,7 +71,47 @@ class _Capture:
         self.live = live
         self.borrowed = borrowed
         self.functions = Functions(accessors, live)
-        self.heap = HeapWalk(module, accessors, live, self.functions)
+
+    @cached_property
+    def heap(self) -> HeapWalk:
+        """The walk over objects."""
+        from wizer.core.walk import HeapWalk
+
+        return HeapWalk(self.module, self.accessors, self.live, self.functions)
+
+    @property
+    def has_objects(self) -> bool:
+        """Whether there have been references to objects."""
+        return "heap" in self.__dict__
+
+    def _codes(self, words: Column, reftype: RefType, place: Callable[[int], Place]) -> Column:
+        """Return the codes of raw references in places of a type; ``place`` says which.
+
+        Of a continuation, the word tells whether it is null.
+
+        Raises:
+            StateError: one holds what no module can express.
+        """
+        top = hierarchy(reftype.heap, self.module.types)
+        if top not in ("func", "cont"):
+            return self.heap.codes(words, reftype, place)
+        codes = (
+            self.functions.codes(words) if top == "func" else [0 if word & 1 else UNKNOWN for word in words]
+        )
+        if (row := first_unknown(codes)) is not None:
+            from wizer.core.places import inexpressible
+
+            raise inexpressible(self.module, place(row), top)
+        return codes
+
+    def _imported(self, word: int, reftype: RefType, globalidx: int) -> Ref:
+        """Return what an imported immutable global holds: where nothing else names it, the global does."""
+        top = hierarchy(reftype.heap, self.module.types)
+        if top == "func" and self.functions.code(word) == UNKNOWN:
+            self.functions.name(word, globalidx)
+        if top in ("func", "cont"):
+            return ref_of(self._codes([word], reftype, partial(_global_place, globalidx))[0])
+        return ref_of(self.heap.imported(word, reftype, globalidx))
 
     def state(self) -> State:
         values = dict(self._globals())
@@ -72,7 +123,7 @@ class _Capture:
             if ("table", tableidx) not in self.borrowed
         }
         elements = {
-            elemidx: tuple(self._elements(elemidx))
+            elemidx: self._elements(elemidx)
             for elemidx in self.accessors.elements
             if elemidx not in dropped_elements
         }
@@ -88,7 +139,7 @@ class _Capture:
                 for index, value in values.items()
                 if self.module.imported("global", index) and not self.module.globals[index].type.mutable
             },
-            heap=self.heap.walk(),
+            heap=self.heap.walk() if self.has_objects else (),
             borrowed=self.borrowed,
         )
 
@@ -110,20 +161,11 @@ class _Capture:
                 if isinstance(globaltype.valtype, str):
                     yield index, Number(globaltype.valtype, raw_bits(raw, slot, globaltype.valtype))
                     continue
-                top = hierarchy(globaltype.valtype.heap, self.module.types)
+                word, reftype = raw[2 * slot], globaltype.valtype
                 if self.module.imported("global", index) and not globaltype.mutable:
-                    yield index, self.heap.imported(raw[2 * slot], top, index)
+                    yield index, self._imported(word, reftype, index)
                 else:
-                    yield index, self.ref(raw[2 * slot], top, ("global", index, None))
-
-    def ref(self, word: int, top: str, place: Place) -> Ref:
-        """Return the reference in a place; raise `StateError` where no module can express it."""
-        try:
-            return self.heap.ref(word, top, place)
-        except InexpressibleError as problem:
-            raise StateError(
-                f"{describe(self.module, place)} holds {problem}, which no module can express"
-            ) from None
+                    yield index, ref_of(self._codes([word], reftype, partial(_global_place, index))[0])
 
     def _memories(self) -> Iterator[tuple[int, MemoryState]]:
         for memidx, memory in enumerate(self.module.memories):
@@ -139,49 +181,37 @@ class _Capture:
     def _table(self, tableidx: int) -> TableState:
         table = LiveTable(self.module, self.accessors, self.live, tableidx)
         default = initial_element(self.module, tableidx)
-        elements = self._table_elements(tableidx, table, default)
-        expected = initial_elements(self.module, tableidx, self.functions.by_index)
-        minimum = self.module.tables[tableidx].type.limits.minimum
-        if table.size == minimum and default is not None and elements == expected:
+        changed = self._table_elements(tableidx, table, default)
+        if table.size == self.module.tables[tableidx].type.limits.minimum and is_initial(
+            self.module, tableidx, changed
+        ):
             return TableState(table.size)
-        return TableState(table.size, elements)
+        return TableState(table.size, changed)
 
-    def _table_elements(self, tableidx: int, table: LiveTable, default: Ref | None) -> dict[int, Ref]:
+    def _table_elements(self, tableidx: int, table: LiveTable, default: Ref | None) -> Elements:
         """Return the elements that are not ``default``; None: all.
 
         Where the default is null, the guest itself passes over runs of null.
         """
-        top = hierarchy(self.module.tables[tableidx].type.element.heap, self.module.types)
-        skips_null = nulls_follow = default == NULL
-        elements: dict[int, Ref] = {}
-        position = 0
-        while position < table.size:
-            if nulls_follow:
-                position = table.next(position)
-                if position >= table.size:
-                    break
-                if top == "cont":  # which is never null here, and has no accessor that reads it
-                    self.ref(0, top, ("table", tableidx, position))
-            words = table.words(position)
-            refs = self.heap.known(words, top) or [
-                self.ref(word, top, ("table", tableidx, place)) for place, word in enumerate(words, position)
-            ]
-            nulls_follow = skips_null and 0 in words
-            if default is None or (skips_null and not nulls_follow):
-                elements.update(zip(range(position, position + len(refs)), refs, strict=True))
-            else:
-                elements.update((place, ref) for place, ref in enumerate(refs, position) if ref != default)
-            position += len(refs)
-        return elements
+        reftype = self.module.tables[tableidx].type.element
+        if hierarchy(reftype.heap, self.module.types) == "cont":
+            # The module cannot read one, so only whether there are some counts.
+            if (position := table.next(0)) < table.size:
+                self._codes([0], reftype, lambda _: ("table", tableidx, position))
+            return Elements([], [])
+        found = table.words_from(0, skips_null=default == NULL)
+        codes = self._codes(found.words, reftype, lambda row: ("table", tableidx, found.position(row)))
+        return found.other_than(codes, None if default is None else code_of(default))
 
-    def _elements(self, elemidx: int) -> Iterator[Ref]:
-        """Yield the elements of a passive segment."""
+    def _elements(self, elemidx: int) -> Sequence[Ref]:
+        """Return the elements of a passive segment."""
         element = self.module.elements[elemidx]
         call = self.live.accessor(f"{self.accessors.prefix}element{elemidx}.read", BATCH)
+        words: list[int] = []
         for start in range(0, len(element.items), BATCH):
             length = min(BATCH, len(element.items) - start)
             call.buffer[0], call.buffer[2] = start, length
             call()
-            top = hierarchy(element.reftype.heap, self.module.types)
-            for position, word in enumerate(call.buffer[: 2 * length : 2], start):
-                yield self.ref(word, top, ("element segment", elemidx, position))
+            words += call.buffer[: 2 * length : 2]
+        codes = self._codes(words, element.reftype, lambda row: ("element segment", elemidx, row))
+        return tuple(Refs(codes))

@@ -22,8 +22,9 @@ from wizer.binary.segments import (
     encode_passive_elements,
 )
 from wizer.binary.types import FUNCREF, FUNCREF_NON_NULL, RefType, matches
+from wizer.core.columns import FUNC, Elements, code_of, listed
 from wizer.core.heap.heapcode import HeapCode
-from wizer.core.state import NULL, FuncRef, Ref, State
+from wizer.core.state import FuncRef, State
 from wizer.core.tables import initial_element
 from wizer.records import record
 
@@ -177,61 +178,55 @@ def _undeclared(
 def _table_segments(module: Module, state: State, heap: HeapCode) -> Iterator[Segment]:
     """Yield active segments that write the tables that changed."""
     for tableidx, table in sorted(state.tables.items()):
-        changed = table.changed or {}
+        changed = Elements.of(table.changed or {})
         if tableidx in heap.restored_tables:
-            changed = {position: ref for position, ref in changed.items() if ref == NULL}
-        if changed:
+            changed = changed.nulls()
+        if len(changed):
             yield from _segments_of(module, tableidx, changed, heap.elements.get(tableidx, {}))
 
 
 def _segments_of(
-    module: Module, tableidx: int, changed: Mapping[int, Ref], expressions: Mapping[int, bytes]
+    module: Module, tableidx: int, changed: Elements, expressions: Mapping[int, bytes]
 ) -> Iterator[Segment]:
     """Yield the segments that write elements of a table, given the expressions of objects among them."""
     tabletype = module.tables[tableidx].type
     is64 = tabletype.limits.is64
     default = initial_element(module, tableidx)
-    others = {position: ref for position, ref in changed.items() if ref != default}
+    others = changed if default is None else changed.without(code_of(default))
     if matches(FUNCREF_NON_NULL, tabletype.element, module.types):
-        functions = {position: ref.funcidx for position, ref in changed.items() if isinstance(ref, FuncRef)}
-        runs = list(_runs(sorted(functions), 0))
+        functions = changed.functions()
+        runs = functions.runs(0)
         if len(runs) <= _MAX_FUNC_RUNS:
             for start, stop in runs:
-                funcs = [functions[position] for position in range(start, stop)]
-                code = encode_func_elements(tableidx, start, funcs, is64)
+                funcs = [code >> 2 for code in listed(functions.codes[start:stop])]
+                code = encode_func_elements(tableidx, int(functions.positions[start]), funcs, is64)
                 yield Segment(code, FUNCREF_NON_NULL, frozenset(funcs), by_index=True)
-            others = {position: ref for position, ref in others.items() if position not in functions}
-    positions = sorted(others)
+            others = others.functions(others=True)
     gap = 0 if default is None else _CHEAP_GAP
-    runs = list(_runs(positions, gap))
+    runs = others.runs(gap)
     while len(runs) > _MAX_EXPRESSION_RUNS and default is not None:
         gap *= 2
-        runs = list(_runs(positions, gap))
+        runs = others.runs(gap)
+    # There are gaps only where the default is known; functions with segments of their own may be in them.
+    known: dict[int, bytes] = {}
     for start, stop in runs:
-        # There are gaps only where the default is known.
-        known = [held for i in range(start, stop) if (held := changed.get(i) or default) is not None]
-        items = [
-            expressions.get(i) or _expression(ref, tabletype.element) for i, ref in enumerate(known, start)
-        ]
-        funcs_in = frozenset(ref.funcidx for ref in known if isinstance(ref, FuncRef))
-        code = encode_expr_elements(tableidx, start, tabletype.element, items, is64)
-        yield Segment(code, tabletype.element, funcs_in)
+        positions, codes = listed(others.positions[start:stop]), listed(others.codes[start:stop])
+        items: list[bytes] = []
+        funcs_in = {held >> 2 for held in codes if held & 3 == FUNC}
+        for position, held in zip(positions, codes, strict=True):
+            for place in range(positions[0] + len(items), position):
+                between = changed.get(place) or default
+                assert between is not None
+                items.append(_expression(code_of(between), tabletype.element))
+                funcs_in |= {between.funcidx} if isinstance(between, FuncRef) else set()
+            found = expressions.get(position) or known.get(held)
+            if found is None:
+                found = known[held] = _expression(held, tabletype.element)
+            items.append(found)
+        code = encode_expr_elements(tableidx, positions[0], tabletype.element, items, is64)
+        yield Segment(code, tabletype.element, frozenset(funcs_in))
 
 
-def _expression(ref: Ref, reftype: RefType) -> bytes:
-    """Return the expression, without ``end``, for null or a function."""
-    return encode_ref_func(ref.funcidx) if isinstance(ref, FuncRef) else encode_null(reftype.heap)
-
-
-def _runs(positions: Sequence[int], gap: int) -> Iterator[tuple[int, int]]:
-    """Yield the ranges that ``positions``, ascending, fill, joined over gaps of up to ``gap`` elements."""
-    start = previous = None
-    for position in positions:
-        if start is None or previous is None:
-            start = position
-        elif position - previous > gap + 1:
-            yield start, previous + 1
-            start = position
-        previous = position
-    if start is not None and previous is not None:
-        yield start, previous + 1
+def _expression(code: int, reftype: RefType) -> bytes:
+    """Return the expression, without ``end``, for null or a function, given its code."""
+    return encode_ref_func(code >> 2) if code & 3 == FUNC else encode_null(reftype.heap)

@@ -42,7 +42,6 @@ from wizer.binary.segments import ElementSegment
 from wizer.binary.types import (
     FUNCREF,
     FUNCREF_NON_NULL,
-    PACKED_CODES,
     ArrayType,
     FuncType,
     RefType,
@@ -60,10 +59,7 @@ from wizer.records import record
 BATCH: Final = 64
 MAX_BATCH: Final = 500
 
-# The codes of the `kind` accessor; those from FIRST_TYPE on are a type index more.
-KIND_NULL, KIND_I31, KIND_UNKNOWN, FIRST_TYPE = 0, 1, 2, 3
-
-# The codes of the `kind.exn` accessor, likewise.
+# The codes of the `kind.exn` accessor; those from FIRST_TAG on are a tag index more.
 KIND_FOREIGN_TAG, FIRST_TAG = 1, 2
 
 _ANYREF: Final = RefType(nullable=True, heap="any")
@@ -87,8 +83,7 @@ class Accessors:
         data_drops, element_drops: ``data{i}.probe`` and ``element{i}.probe`` trap where the segment, which
             is not empty, has been dropped.
         elements: ``element{i}.read`` returns `BATCH` elements of a passive segment from a place on.
-        heap: whether ``kind``, ``kind.extern``, ``i31``, ``length``, and for each structure or array type
-            ``struct{i}.{n}`` or ``array{i}.read`` are there.
+        heap: whether the accessors of `wizer.core.instrument_heap` are there: the module may hold objects.
         exceptions: whether ``kind.exn`` and ``exn{tag}`` are there.
         forget: what libc knows of the host and can forget; ``forget.{what}`` does it.
     """
@@ -353,72 +348,12 @@ def _add_element_readers(additions: Additions) -> tuple[int, ...]:
     return tuple(wanted)
 
 
-def _depths(module: Module) -> list[int]:
-    """Return for each type how many supertypes it has; those stand before it."""
-    depths: list[int] = []
-    for subtype in module.types:
-        depths.append(1 + depths[subtype.supertypes[0]] if subtype.supertypes else 0)
-    return depths
-
-
 def _add_heap(additions: Additions) -> bool:
-    """Take objects apart: ``kind`` gives the most specific type, others the contents."""
-    module = additions.module
-    if not holds(module, "any", "extern"):
+    if not holds(additions.module, "any", "extern"):
         return False
-    types = [i for i, t in enumerate(module.types) if isinstance(t.comp, StructType | ArrayType)]
-    # An object's own type is the deepest of those that it matches.
-    depths = _depths(module)
-    types.sort(key=lambda typeidx: -depths[typeidx])
-    kind = additions.func("kind", [_ANYREF], ["i32"], _kind_body(types))
-    additions.func(
-        "kind.extern", [_EXTERNREF], ["i32"], code.local_get(0) + code.ANY_CONVERT_EXTERN + code.call(kind)
-    )
-    additions.func("i31", [_ANYREF], ["i32"], code.local_get(0) + code.ref_cast("i31") + code.I31_GET_U)
-    for typeidx in types:
-        comp = module.types[typeidx].comp
-        if isinstance(comp, StructType):
-            _add_struct(additions, typeidx, comp)
-        elif isinstance(comp, ArrayType):
-            _add_array(additions, typeidx, comp)
-    if any(isinstance(module.types[typeidx].comp, ArrayType) for typeidx in types):
-        body = code.local_get(0) + code.ref_cast("array") + code.ARRAY_LEN
-        additions.func("length", [_ANYREF], ["i32"], body)
-    return True
+    from wizer.core.instrument_heap import add_heap
 
-
-def _kind_body(types: Sequence[int]) -> bytes:
-    def answer(test: bytes, kind: int) -> bytes:
-        return code.local_get(0) + test + code.IF + encode_const("i32", kind) + code.RETURN + code.END
-
-    body = answer(code.REF_IS_NULL, KIND_NULL) + answer(code.ref_test("i31"), KIND_I31)
-    body += b"".join(answer(code.ref_test(typeidx), FIRST_TYPE + typeidx) for typeidx in types)
-    return body + encode_const("i32", KIND_UNKNOWN)
-
-
-def _add_struct(additions: Additions, typeidx: int, comp: StructType) -> None:
-    results = [_result(additions.module, field.storage) for field in comp.fields]
-    for number, batch in enumerate(_batches(range(len(comp.fields)))):
-        body = code.local_get(0) + code.ref_cast(typeidx) + code.local_set(1)
-        for fieldidx in batch:
-            packed = comp.fields[fieldidx].storage in PACKED_CODES
-            get = (code.struct_get_u if packed else code.struct_get)(typeidx, fieldidx)
-            body += code.local_get(1) + get + results[fieldidx][1]
-        own = RefType(nullable=True, heap=typeidx)
-        additions.func(
-            f"struct{typeidx}.{number}", [_ANYREF], [results[i][0] for i in batch], body, locals_=[own]
-        )
-
-
-def _add_array(additions: Additions, typeidx: int, comp: ArrayType) -> None:
-    storage = comp.element.storage
-    valtype, convert = _result(additions.module, storage)
-    get = (code.array_get_u if storage in PACKED_CODES else code.array_get)(typeidx) + convert
-    last = code.local_get(2) + code.ARRAY_LEN + encode_const("i32", 0xFFFF_FFFF) + code.I32_ADD
-    body = code.local_get(0) + code.ref_cast(typeidx) + code.local_set(2) + last + code.local_set(3)
-    body += b"".join(code.local_get(2) + _clamped(1, i, 3, 4, "i32") + get for i in range(BATCH))
-    own = RefType(nullable=True, heap=typeidx)
-    additions.func(f"array{typeidx}.read", [_ANYREF, "i32"], [valtype] * BATCH, body, [own, "i32", "i32"])
+    return add_heap(additions)
 
 
 def _add_exceptions(additions: Additions) -> bool:

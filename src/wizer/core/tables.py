@@ -7,6 +7,7 @@ from itertools import count
 
 from wizer.binary.module import Module
 from wizer.binary.segments import ElementSegment
+from wizer.core.columns import FUNC, Column, Elements, code_of
 from wizer.core.state import NULL, FuncRef, Ref
 
 
@@ -76,3 +77,34 @@ def initial_elements(
     if elements is None or (default == NULL and only_funcs):
         return elements
     return {position: ref for position, ref in elements.items() if ref != default}
+
+
+def is_initial(module: Module, tableidx: int, changed: Elements) -> bool:
+    """Whether the elements that differ from the initial one are what active segments wrote."""
+    default = initial_element(module, tableidx)
+    if default is None:
+        return False
+    if isinstance(changed.codes, list):
+        return initial_elements(module, tableidx) == changed
+    import numpy as np
+
+    # A table with many elements is compared as a whole, not listed.
+    expected = np.full(module.tables[tableidx].type.limits.minimum, code_of(default), np.int64)
+    for segment in _segments(module, tableidx):
+        offset = segment.constant_offset
+        if offset is None:
+            return False
+        codes: Column
+        if (indices := segment.indices) is not None:
+            codes = np.array(indices, np.int64) << 2 | FUNC
+        else:
+            refs = [
+                FuncRef(item) if isinstance(item, int) else _constant(item.value) for item in segment.items
+            ]
+            if None in refs:
+                return False
+            codes = [code_of(ref) for ref in refs if ref is not None]
+        expected[offset : offset + len(codes)] = codes
+    held = np.full(len(expected), code_of(default), np.int64)
+    held[changed.positions] = changed.codes
+    return bool((held == expected).all())

@@ -1,298 +1,280 @@
-"""Walking the heap of a live instance: references become plain data, and objects keep their identity."""
+"""Walking the heap of a live instance: raw references become columns, and objects keep their identity.
+
+Objects are numbered as they are found, breadth first: what an object refers to comes in the order of its
+slots, exceptions after all else. So the numbers are the same however many objects a call hands out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeAlias, cast
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
 from wizer.binary.module import Module
-from wizer.binary.types import ArrayType, HeapType, RefType, StorageType, StructType, hierarchy
-from wizer.binary.values import BITS, Number
-from wizer.core.accessors import function_words
-from wizer.core.instrument import (
-    BATCH,
-    FIRST_TAG,
-    FIRST_TYPE,
-    KIND_I31,
-    MAX_BATCH,
-    Accessors,
-)
-from wizer.core.live import Live, RawCall, Words
-from wizer.core.state import (
-    I31,
-    NULL,
-    Array,
-    Exn,
-    FuncRef,
-    GlobalRef,
-    HeapObject,
-    ObjectRef,
-    Ref,
-    Struct,
-    Value,
-)
+from wizer.binary.types import RefType, hierarchy
+from wizer.core import columns
+from wizer.core.accessors import raw_bits
+from wizer.core.columns import GLOBAL, Column, Group, Heap, payload
+from wizer.core.found import Few, Visit
+from wizer.core.functions import UNKNOWN, Functions, first_unknown
+from wizer.core.instrument import FIRST_TAG, Accessors
+from wizer.core.instrument_heap import BATCH, KIND_UNKNOWN
+from wizer.core.layout import ANY, EXN, FUNC, PART, VISITED
+from wizer.core.live import Live, RawCall
+from wizer.core.places import STRANGERS, Place, describe, inexpressible
 from wizer.errors import StateError
 
-# Where a value sits, for messages: ("global", 3, None) or ("table", 2, 7), with the element.
-Place: TypeAlias = "tuple[str, int, int | None]"
+if TYPE_CHECKING:
+    from wizer.core.found_many import Many
 
-_STRANGERS = {
-    "any": "an object of the host or of a type that the module does not declare",
-    "extern": "a host externref",
-    "exn": "an exception whose tag the module does not declare",
-}
+    Found: TypeAlias = Few | Many
 
-
-class InexpressibleError(Exception):
-    """A value that no module can express; the message says what it is."""
-
-
-def raw_bits(raw: Sequence[int], slot: int, storage: StorageType) -> int:
-    """Return the bits of the value in a slot of raw values, two words of 64 bits each."""
-    if isinstance(storage, RefType):
-        return raw[2 * slot]
-    low = raw[2 * slot]
-    if storage == "v128":
-        return low | raw[2 * slot + 1] << 64
-    return low & ((1 << BITS[storage]) - 1)
-
-
-class Functions:
-    """Tells which function a funcref is to.
-
-    Attributes:
-        by_index: the references, by function.
-    """
-
-    def __init__(self, accessors: Accessors, live: Live) -> None:
-        self._live = live
-        self.by_index: dict[int, FuncRef] = {}
-        self._by_address: dict[int, FuncRef | GlobalRef] = {}
-        for funcidx, address in function_words(accessors, live):
-            self.by_index[funcidx] = self._by_address[address] = FuncRef(funcidx)
-        self._by_identity: dict[tuple[int, int], FuncRef | GlobalRef] | None = None
-
-    def name(self, address: int, ref: GlobalRef) -> None:
-        """Let a stranger's function be known as the value of a global."""
-        self._by_address[address] = ref
-        self._by_identity = None
-
-    def known(self, addresses: Sequence[int]) -> Sequence[Ref] | None:
-        """Return the references with raw values that have all been found before, otherwise None."""
-        found = list(map(self._by_address.get, addresses))
-        return cast("list[Ref]", found) if all(found) else None
-
-    def find(self, address: int) -> FuncRef | GlobalRef | None:
-        """Return the reference with a raw value that is not null; None for a stranger's function."""
-        found = self._by_address.get(address)
-        if found is None:
-            if self._by_identity is None:
-                self._by_identity = {self._live.identity(a): f for a, f in self._by_address.items()}
-            found = self._by_identity.get(self._live.identity(address))
-            if found is not None:
-                self._by_address[address] = found
-        return found
+# With fewer than this many, so many entries are visited, as far as they lead.
+_FEW: Final = 256
+_AHEAD: Final = 1024
 
 
 class HeapWalk:
-    """Turns raw references into `Ref` and collects the objects that they lead to.
-
-    Attributes:
-        addresses: the raw reference to each object, in the order of `State.heap`.
-    """
+    """Turns raw references into codes, and collects the objects that they lead to."""
 
     def __init__(self, module: Module, accessors: Accessors, live: Live, functions: Functions) -> None:
         self._module = module
-        self._prefix = accessors.prefix
+        self._accessors = accessors
         self._live = live
         self._functions = functions
-        self._seen: dict[int, Ref] = {}
-        self._pending: list[tuple[int, int, bool, Place]] = []
+        self._found: Found = Few(module)
+        self._roots: list[tuple[Callable[[int], Place], str, Column]] = []
+        self._read = 0
+        self._exceptions: list[int] = []
         self._calls: dict[str, RawCall] = {}
-        self._objects: list[HeapObject] = []
-        self.addresses: list[int] = []
-        self._tops: dict[HeapType, str] = {}
+        self._memory: memoryview | None = None
 
-    def _values(self, raw: Sequence[int], storages: Sequence[StorageType], place: Place) -> list[Value]:
-        """Return the values in as many slots of raw values; raise `InexpressibleError`."""
-        return [
-            Number(storage, raw_bits(raw, slot, storage))
-            if isinstance(storage, str)
-            else self.ref(raw[2 * slot], self._top(storage), place)
-            for slot, storage in enumerate(storages)
-        ]
+    @property
+    def addresses(self) -> Sequence[int]:
+        """The raw reference to each object, in the order of the heap."""
+        return self._found.addresses
 
-    def _top(self, reftype: RefType) -> str:
-        """Return the top of a reference type's hierarchy."""
-        top = self._tops.get(reftype.heap)
-        if top is None:
-            top = self._tops[reftype.heap] = hierarchy(reftype.heap, self._module.types)
-        return top
+    def expect_many(self) -> None:
+        """Prepare for many references."""
+        if isinstance(self._found, Few):
+            from wizer.core.found_many import Many
 
-    def ref(self, bits: int, top: str, place: Place) -> Ref:
-        """Return the reference with the raw value ``bits`` from a place of the hierarchy ``top``.
+            self._found = Many(self._module, self._found)
 
-        ``place`` is where the walk began, for objects that are found later. Raises `InexpressibleError`.
+    def codes(self, words: Column, reftype: RefType, place: Callable[[int], Place]) -> Column:
+        """Return the codes of raw references to objects in places of a type; ``place`` says which."""
+        top = hierarchy(reftype.heap, self._module.types)
+        codes = self._intern(words, top)
+        self._roots.append((place, top, codes))
+        return codes
+
+    def imported(self, word: int, reftype: RefType, globalidx: int) -> int:
+        """Return the code of what an imported immutable global holds.
+
+        Where nothing else names it, the global does.
         """
-        if top == "func":
-            return self._func(bits)
-        if top == "cont":
-            if bits & 1:  # the accessor has answered whether it is null
-                return NULL
-            raise InexpressibleError("a continuation")
-        bits &= 0xFFFF_FFFF
-        if bits == 0:
-            return NULL
-        found = self._seen.get(bits)
-        if found is None:
-            found = self._seen[bits] = self._first_seen(bits, top, place)
-        return found
+        top = hierarchy(reftype.heap, self._module.types)
+        if not self._found.knows(word) and self._is_stranger(word, top):
+            self._found.name(word, globalidx << 2 | GLOBAL)
+        return int(self.codes([word], reftype, lambda _: ("global", globalidx, None))[0])
 
-    def known(self, words: Sequence[int], top: str) -> Sequence[Ref] | None:
-        """Return the references with raw values that have all been seen before, otherwise None.
+    def _is_stranger(self, word: int, top: str) -> bool:
+        """Whether a reference that is not null is to nothing of the module."""
+        if top == "exn":
+            return self._tag(word) < 0
+        if word & 1:
+            return False
+        if not self._accessors.heap:
+            return True
+        self._push([word])
+        self._walk(1, 1)
+        return Visit(self._found_memory(), 1, [word], [], []).kinds[0] == KIND_UNKNOWN
 
-        Tables are large, and often hold the same few functions again and again.
-        """
-        if top == "func":
-            return self._functions.known(words)
-        if top == "cont":
-            return None
-        found = [self._seen.get(word & 0xFFFF_FFFF) for word in words]
-        return cast("list[Ref]", found) if all(found) else None
+    def _intern(self, words: Column, top: str) -> Column:
+        first = len(self._found.addresses)
+        codes = self._found.intern(words)
+        if top == "exn":
+            self._exceptions += range(first, len(self._found.addresses))
+        return codes
 
-    def imported(self, bits: int, top: str, globalidx: int) -> Ref:
-        """Return what an imported immutable global holds: where nothing else names it, the global does."""
-        try:
-            return self.ref(bits, top, ("global", globalidx, None))
-        except InexpressibleError:
-            found = GlobalRef(globalidx)
-            if top == "func":
-                self._functions.name(bits, found)
-            else:
-                self._seen[bits & 0xFFFF_FFFF] = found
-            return found
+    # Reading.
 
-    def _func(self, address: int) -> Ref:
-        if address == 0:
-            return NULL
-        found = self._functions.find(address)
-        if found is None:
-            raise InexpressibleError(
-                "a function of another instance or of the host that the module does not import"
-            )
-        return found
-
-    def _first_seen(self, bits: int, top: str, place: Place) -> Ref:
-        kind = self._call({"any": "kind", "extern": "kind.extern", "exn": "kind.exn"}[top], bits)
-        exception = top == "exn"
-        if kind == KIND_I31 and not exception:
-            return I31(self._call("i31", bits))
-        index = kind - (FIRST_TAG if exception else FIRST_TYPE)
-        if index < 0:
-            raise InexpressibleError(_STRANGERS[top])
-        self._pending.append((bits, index, exception, place))
-        self._objects.append(_UNREAD)
-        self.addresses.append(bits)
-        return ObjectRef(len(self._objects) - 1)
-
-    def _call(self, name: str, bits: int) -> int:
-        call = self._accessor(name, 1)
-        call.buffer[0] = bits
-        call()
-        return call.buffer[0] & 0xFFFF_FFFF
-
-    def _accessor(self, name: str, slots: int) -> RawCall:
-        call = self._calls.get(name)
-        if call is None:
-            call = self._calls[name] = self._live.accessor(self._prefix + name, slots)
-        return call
-
-    def walk(self) -> list[HeapObject]:
-        """Return all objects reachable from the references seen so far; `ObjectRef` indexes this list.
-
-        A loop and not a recursion: lists may be as deep as memory is large.
+    def walk(self) -> Heap:
+        """Return all objects reachable from the references seen so far.
 
         Raises:
             StateError: an object holds what no module can express.
         """
-        while self._pending:
-            pending, self._pending = self._pending, []
-            base = len(self._objects) - len(pending)
-            for number, (bits, index, exception, place) in enumerate(pending):
-                what = f"{'an exception of tag' if exception else 'an object of type'} {index}"
-                try:
-                    read = self._exception if exception else self._object
-                    self._objects[base + number] = read(bits, index, place)
-                except InexpressibleError as problem:
-                    raise StateError(
-                        f"{describe(self._module, place)} leads to {what}, which holds {problem}; "
-                        "no module can express that"
-                    ) from None
-        return self._objects
+        try:
+            return self._all()
+        finally:
+            if self._memory is not None:
+                self._accessor("heap.clear", 0)()
 
-    def _object(self, bits: int, typeidx: int, place: Place) -> Struct | Array:
-        comp = self._module.types[typeidx].comp
-        if isinstance(comp, StructType):
-            return self._struct(bits, typeidx, comp, place)
-        assert isinstance(comp, ArrayType)
-        return self._array(bits, typeidx, comp, place)
-
-    def _struct(self, bits: int, typeidx: int, comp: StructType, place: Place) -> Struct:
-        fields: list[Value] = []
-        for number, start in enumerate(range(0, len(comp.fields), MAX_BATCH)):
-            batch = comp.fields[start : start + MAX_BATCH]
-            call = self._accessor(f"struct{typeidx}.{number}", len(batch))
-            call.buffer[0] = bits
-            call()
-            raw = call.buffer[: 2 * len(batch)]
-            fields += self._values(raw, [field.storage for field in batch], place)
-        return Struct(typeidx, tuple(fields))
-
-    def _array(self, bits: int, typeidx: int, comp: ArrayType, place: Place) -> Array:
-        length = self._call("length", bits)
-        call = self._accessor(f"array{typeidx}.read", BATCH)
-        storage = comp.element.storage
-        top = "" if isinstance(storage, str) else hierarchy(storage.heap, self._module.types)
-        elements: list[Ref] = []
-        data = bytearray()
-        for start in range(0, length, BATCH):
-            call.buffer[0], call.buffer[2] = bits, start
-            call()
-            count = min(BATCH, length - start)
-            if isinstance(storage, str):
-                data += _packed(call.buffer, count, BITS[storage] // 8)
+    def _all(self) -> Heap:
+        """Read objects until there are no new ones: a loop, for lists may be as deep as memory is large."""
+        while self._read < (size := len(self._found.addresses)):
+            if size >= columns.MANY:
+                self.expect_many()
+            if self._exceptions and self._exceptions[0] == self._read:
+                self._exceptions.pop(0)
+                self._read_exception(self._found.addresses[self._read])
+                self._read += 1
+            elif not self._accessors.heap:
+                self._fail_stranger(self._read)
             else:
-                raw = call.buffer[: 2 * count : 2]
-                elements += [self.ref(word, top, place) for word in raw]
-        return Array(typeidx, elements, bytes(data))
+                end = min(self._read + VISITED, self._exceptions[0] if self._exceptions else size)
+                self._round(self._found.addresses[self._read : end])
+        return self._found.heap()
 
-    def _exception(self, bits: int, tagidx: int, place: Place) -> Exn:
-        payload = self._module.type_as_func(self._module.tags[tagidx]).params
-        if any(isinstance(t, RefType) and hierarchy(t.heap, self._module.types) == "cont" for t in payload):
-            raise InexpressibleError("a continuation")
-        call = self._accessor(f"exn{tagidx}", max(len(payload), 1))
-        call.buffer[0] = bits
+    def _round(self, words: Column) -> None:
+        """Read objects that are next, and those that they lead to if they are few."""
+        count = len(words)
+        self._push(words)
+        visited, *tops = self._walk(count, count if count >= _FEW else _AHEAD)
+        pulled = self._pull(ANY, count, tops[ANY])
+        functions = self._functions.codes(self._pull(FUNC, 0, tops[FUNC]))
+        exceptions = self._pull(EXN, 0, tops[EXN])
+        codes = self._found.intern(self._found.joined(words, pulled))
+        visit = Visit(self._found_memory(), visited, codes, functions, self._intern(exceptions, "exn"))
+        first = self._read
+        self._read, problem, unread = self._found.take(visit, first)
+        if problem is not None:
+            node, top = problem
+            if top:
+                self._fail(node, STRANGERS[top])
+            self._fail_stranger(node)
+        if unread is not None:
+            self._read_array(self._read - 1, *unread)
+
+    def _read_array(self, node: int, typeidx: int, length: int) -> None:
+        """Read the elements of a long array, part by part."""
+        part = self._accessor(f"heap.part{typeidx}", 3)
+        table = self._found.table_of(typeidx)
+        for start in range(0, length, PART):
+            count = min(PART, length - start)
+            part.buffer[0], part.buffer[2], part.buffer[4] = int(self._found.addresses[node]), start, count
+            part()
+            if table is None:
+                problem = self._found.add_numbers(typeidx, self._found_memory(), count)
+                if problem:
+                    self._fail(node, STRANGERS["cont"])
+                continue
+            words = self._pull(table, 0, count)
+            if table == FUNC:
+                codes = self._functions.codes(words)
+                if first_unknown(codes) is not None:
+                    self._fail(node, STRANGERS["func"])
+            else:
+                codes = self._intern(words, "exn" if table == EXN else "any")
+            self._found.add_codes(typeidx, codes)
+        self._found.end_array(typeidx, length)
+
+    def _tag(self, word: int) -> int:
+        """Return the tag of an exception, -1 where the module does not declare it."""
+        call = self._accessor("kind.exn", 1)
+        call.buffer[0] = word
         call()
-        raw = call.buffer[: 2 * len(payload)]
-        return Exn(tagidx, tuple(self._values(raw, payload, place)))
+        return (call.buffer[0] & 0xFFFF_FFFF) - FIRST_TAG
 
+    def _read_exception(self, word: int) -> None:
+        node, tagidx = self._read, self._tag(word)
+        if tagidx < 0:
+            self._fail_stranger(node)
+        types = payload(self._module, tagidx)
+        tops = [hierarchy(t.heap, self._module.types) if isinstance(t, RefType) else "" for t in types]
+        if "cont" in tops:
+            self._fail(node, STRANGERS["cont"], tagidx)
+        call = self._accessor(f"exn{tagidx}", max(len(types), 1))
+        call.buffer[0] = int(word)
+        call()
+        raw = call.buffer[: 2 * len(types)]
+        values = [0 if top else raw_bits(raw, slot, types[slot]) for slot, top in enumerate(tops)]
+        for slot in sorted((slot for slot, top in enumerate(tops) if top), key=lambda s: tops[s] == "exn"):
+            if tops[slot] == "func":
+                values[slot] = self._functions.code(raw[2 * slot])
+                if values[slot] == UNKNOWN:
+                    self._fail(node, STRANGERS["func"], tagidx)
+            else:
+                values[slot] = int(self._intern([raw[2 * slot]], tops[slot])[0])
+        self._found.add_exception(node, tagidx, types, values)
 
-_UNREAD = Struct(-1, ())
+    # Accessors.
 
+    def _accessor(self, name: str, slots: int) -> RawCall:
+        call = self._calls.get(name)
+        if call is None:
+            call = self._calls[name] = self._live.accessor(self._accessors.prefix + name, slots)
+        return call
 
-def _packed(buffer: Words, count: int, width: int) -> bytes:
-    """Return the first ``width`` bytes of each of ``count`` raw values, which have 16 each."""
-    raw = bytes(memoryview(buffer).cast("B")[: 16 * count])  # type: ignore[arg-type]
-    out = bytearray(count * width)
-    for byte in range(width):
-        out[byte::width] = raw[byte::16]
-    return bytes(out)
+    def _found_memory(self) -> memoryview:
+        if self._memory is None:
+            self._memory = self._live.memory(f"{self._accessors.prefix}heap.found")[0]
+        return self._memory
 
+    def _push(self, words: Column) -> None:
+        call = self._accessor("heap.push", 1 + BATCH)
+        for start in range(0, len(words), BATCH):
+            call.buffer[0] = start
+            self._found.put(call.buffer, words[start : start + BATCH])
+            call()
 
-def describe(module: Module, place: Place) -> str:
-    """Return what to call a place: ``table 2 ("handlers") element 7``."""
-    kind, index, element = place
-    if kind == "element segment":
-        return f"element segment {index} element {element}"
-    name = module.describe("table" if kind == "table" else "global", index)
-    return name if element is None else f"{name} element {element}"
+    def _walk(self, count: int, limit: int) -> list[int]:
+        call = self._accessor("heap.walk", 4)
+        call.buffer[0], call.buffer[2] = count, limit
+        call()
+        return [word & 0xFFFF_FFFF for word in call.buffer[:8:2]]
+
+    def _pull(self, table: int, start: int, end: int) -> Column:
+        if start == end:
+            return self._found.nothing()
+        return self._found.pulled(self._accessor(f"heap.pull{table}", BATCH), start, end, BATCH)
+
+    # Messages.
+
+    def _fail_stranger(self, node: int) -> NoReturn:
+        """Say where an object is held that is nothing of the module's."""
+        holder, place, top = self._holder(node)
+        if holder is None:
+            assert place is not None
+            raise inexpressible(self._module, place, top)
+        self._fail(holder, STRANGERS[top])
+
+    def _fail(self, node: int, problem: str, tagidx: int | None = None) -> NoReturn:
+        """Say what is in an object, and where the walk to it began."""
+        what = self._described(node) if tagidx is None else f"an exception of tag {tagidx}"
+        holder, place, _ = self._holder(node)
+        while holder is not None:
+            holder, place, _ = self._holder(holder)
+        assert place is not None
+        raise StateError(
+            f"{describe(self._module, place)} leads to {what}, which holds {problem}; "
+            "no module can express that"
+        ) from None
+
+    def _described(self, node: int) -> str:
+        group = next(group for group in self._found.heap().groups if node in group.nodes)
+        return f"{'an exception of tag' if group.kind == 'exn' else 'an object of type'} {group.index}"
+
+    def _holder(self, node: int) -> tuple[int | None, Place | None, str]:
+        """Return what an object was found in, another one or a place, and the hierarchy that it has there."""
+        code = (node + 1) << 2
+        for place, top, codes in self._roots:
+            for index, found in enumerate(codes):
+                if found == code:
+                    return None, place(index), top
+        holders = [found for group in self._found.heap().groups for found in self._in_group(group, code)]
+        holder, top = min(holders)
+        return holder, None, top
+
+    def _in_group(self, group: Group, code: int) -> list[tuple[int, str]]:
+        """Return the first object of a group that holds another one, in each slot."""
+        found = []
+        for slot, (storage, column) in enumerate(zip(group.storages, group.columns, strict=True)):
+            row = (
+                next((i for i, held in enumerate(column) if held == code), None) if storage is None else None
+            )
+            if row is not None:
+                if group.kind == "array":
+                    row = next(i for i in range(len(group.nodes)) if group.starts[i + 1] > row)
+                found.append((int(group.nodes[row]), self._found.top_of(group, slot)))
+        return found

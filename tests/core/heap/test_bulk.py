@@ -11,6 +11,7 @@ from support.engine import binary
 from support.guest import Guest, frozen, survives
 from wizer.binary import sections as sec
 from wizer.binary.module import parse_module
+from wizer.core import columns
 from wizer.core.heap import encode
 from wizer.core.rewrite import rewrite
 from wizer.options import MAX_DATA_SEGMENTS
@@ -22,6 +23,13 @@ COUNT = 2000
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make even one object from data."""
     monkeypatch.setattr(encode, "MIN_EXPRESSIONS", 0)
+
+
+@pytest.fixture(params=["lists", "arrays"])
+def columns_are(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read and write even one object with the columns of few objects, or of many."""
+    if request.param == "arrays":
+        monkeypatch.setattr(columns, "MANY", 0)
 
 
 def code_size(wasm: bytes) -> int:
@@ -37,7 +45,7 @@ def repeat(body: str, count: int = COUNT) -> str:
         (br_if $next (i32.lt_u (local.get $i) (i32.const {count}))))"""
 
 
-@pytest.mark.usefixtures("always")
+@pytest.mark.usefixtures("always", "columns_are")
 @pytest.mark.parametrize("first", range(1000, 1120, 8))
 def test_a_random_graph_made_from_data_survives(first: int) -> None:
     for seed in range(first, first + 8):
@@ -121,6 +129,7 @@ FIELDS = [
 ]
 
 
+@pytest.mark.usefixtures("columns_are")
 @pytest.mark.parametrize(("storage", "value", "get"), FIELDS, ids=[f[0] + f[1][:24] for f in FIELDS])
 def test_a_field_of_every_type(storage: str, value: str, get: str) -> None:
     wat = f"""(module (type $f (func (result i32))) (type $a (array (mut i8)))
@@ -169,6 +178,7 @@ def test_a_list(mutable: bool, first_is_head: bool) -> None:
     assert code_size(snapshot) < 1000
 
 
+@pytest.mark.usefixtures("columns_are")
 def test_types_that_must_hold_each_other_from_the_start() -> None:
     """A chain of two types in turn: as many runs as there are objects."""
     wat = f"""(module (rec (type $a (sub (struct (field (ref null $b)))))
@@ -191,6 +201,7 @@ def test_types_that_must_hold_each_other_from_the_start() -> None:
     assert code_size(snapshot) < 1000
 
 
+@pytest.mark.usefixtures("columns_are")
 def test_arrays_of_references() -> None:
     """Immutable ones of several lengths, equal elements, empty ones; and what sits in all of them is one."""
     wat = f"""(module (type $p (struct (field (mut i32)))) (type $i (array (ref null $p)))
@@ -229,6 +240,7 @@ def test_arrays_of_references() -> None:
     assert code_size(snapshot) < 2000
 
 
+@pytest.mark.usefixtures("columns_are")
 @pytest.mark.parametrize("address", ["i32", "i64"])
 @pytest.mark.parametrize("reftype", ["anyref", "externref", "(ref any)"])
 def test_tables(address: str, reftype: str) -> None:
@@ -264,6 +276,7 @@ def test_tables(address: str, reftype: str) -> None:
     assert code_size(snapshot) < 2500
 
 
+@pytest.mark.usefixtures("columns_are")
 def test_objects_of_immutable_globals_and_of_segments_are_completed() -> None:
     wat = f"""(module (type $s (struct (field (mut anyref)) (field (mut i32))))
         (type $m (array (mut (ref null $s)))) (type $h (struct (field (ref $m)) (field (mut (ref null $s)))))
@@ -292,6 +305,7 @@ def test_objects_of_immutable_globals_and_of_segments_are_completed() -> None:
     assert code_size(snapshot) < 1500
 
 
+@pytest.mark.usefixtures("columns_are")
 def test_exceptions_among_many_objects() -> None:
     wat = f"""(module (type $s (struct (field i32) (field (mut exnref)) (field (mut (ref null $s)))))
         (tag $tag (param (ref null $s))) (global $list (mut (ref null $s)) (ref.null $s))
@@ -322,7 +336,14 @@ def test_few_objects_stay_constant_expressions() -> None:
     assert parse_module(snapshot).start is None
 
 
-@pytest.mark.usefixtures("always")
+@pytest.mark.usefixtures("columns_are")
+@pytest.mark.parametrize("first", range(1200, 1240, 8))
+def test_a_random_graph_of_constant_expressions_survives(first: int) -> None:
+    for seed in range(first, first + 8):
+        check(random_graph(seed))
+
+
+@pytest.mark.usefixtures("always", "columns_are")
 def test_a_snapshot_of_a_snapshot_is_the_same_bytes() -> None:
     for seed in (2000, 2001, 2002, 2003, 2004, 2005):
         live = run_and_capture(binary(random_graph(seed).wat), "init")

@@ -17,6 +17,7 @@ from wizer.binary import code
 from wizer.binary.appended import AppendedTypes
 from wizer.binary.expr import encode_const, encode_null
 from wizer.binary.externs import SizeLimits, TableType, encode_tabletype
+from wizer.core.columns import Elements
 from wizer.core.heap.expressions import Expressions, Segments
 from wizer.core.heap.graph import Graph
 from wizer.core.heap.heapcode import HeapCode
@@ -40,7 +41,7 @@ def constants(graph: Graph, state: State) -> HeapCode:
     initialisers, appended = initial.initialisers(), initial.appended_globals()
     elements, later = {}, {}
     for tableidx, table in sorted(state.tables.items()):
-        elements[tableidx], later[tableidx] = initial.elements(tableidx, table.changed or {})
+        elements[tableidx], later[tableidx] = initial.elements(tableidx, Elements.of(table.changed or {}))
     single = Single(graph, state, placement, paths, code_)
     pieces = single.make_late()
     pieces += [single.copy_elements(node) for node in single.large_arrays()]

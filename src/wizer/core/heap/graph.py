@@ -8,7 +8,7 @@ from functools import cached_property
 from wizer.binary.module import Module
 from wizer.binary.types import ArrayType, FieldType, RefType, StorageType, StructType, hierarchy
 from wizer.binary.values import Number
-from wizer.core.state import I31, Array, Exn, HeapObject, Null, ObjectRef, Ref, State, Struct, Value
+from wizer.core.state import Array, Exn, HeapObject, ObjectRef, Ref, State, Struct, Value
 from wizer.records import record
 
 # The most operands of `array.new_fixed` that engines take: the JavaScript API's limit.
@@ -36,9 +36,9 @@ class Slot:
 class Graph:
     """The objects of a state as nodes, by their index in `State.heap`."""
 
-    def __init__(self, module: Module, state: State) -> None:
+    def __init__(self, module: Module, state: State, heap: Sequence[HeapObject]) -> None:
         self.module = module
-        self.heap: Sequence[HeapObject] = state.heap
+        self.heap = heap
         self._state = state
         self._uniform: dict[int, bool] = {}
 
@@ -61,24 +61,6 @@ class Graph:
         """Return what an object holds; nothing for an array of numbers."""
         object_ = self.heap[node]
         return object_.elements if isinstance(object_, Array) else object_.fields
-
-    def expressions(self, objects: int) -> int:
-        """Return how many constant expressions some objects and what refers to objects may take.
-
-        That is one for each element, too, that is not null in tables of objects, or is in an array of
-        references that is too long to be listed. None where there are neither objects nor scalars.
-        """
-        kinds = [
-            type(ref)
-            for tableidx, table in self._state.tables.items()
-            if self.top(self.module.tables[tableidx].type.element) in ("any", "extern")
-            for ref in (table.changed or {}).values()
-        ]
-        if not self.heap and I31 not in kinds:
-            return 0
-        arrays = (object_ for object_ in self.heap if type(object_) is Array)
-        large = sum(len(a.elements) for a in arrays if len(a.elements) > MAX_ARRAY_NEW_FIXED)
-        return objects + large + len(kinds) - kinds.count(Null)
 
     def field_types(self, object_: Struct) -> tuple[FieldType, ...]:
         """Return the types of a structure's fields."""

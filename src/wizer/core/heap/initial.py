@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from wizer.binary.expr import END, encode_null
 from wizer.binary.externs import GlobalType, encode_globaltype
 from wizer.binary.types import RefType
+from wizer.core.columns import Elements
 from wizer.core.heap.expressions import Expressions
 from wizer.core.heap.graph import Graph
 from wizer.core.heap.place import InGlobal, InMutableGlobal, InTable, Placement
-from wizer.core.state import Exn, FuncRef, Null, ObjectRef, Ref, State
+from wizer.core.state import Exn, ObjectRef, Ref, State
 from wizer.errors import StateError
 from wizer.records import record
 
@@ -61,18 +62,15 @@ class Initial:
             entries.append(globaltype + self.expressions.new(node) + END)
         return entries
 
-    def elements(self, tableidx: int, changed: Mapping[int, Ref]) -> tuple[dict[int, bytes], list[int]]:
+    def elements(self, tableidx: int, changed: Elements) -> tuple[dict[int, bytes], list[tuple[int, Ref]]]:
         """Return the expressions of elements of a table, and which of these the restore function sets.
 
         Functions and null need none of ours.
         """
         reftype = self.graph.module.tables[tableidx].type.element
         found: dict[int, bytes] = {}
-        later = []
-        for position in sorted(changed):
-            ref = changed[position]
-            if isinstance(ref, FuncRef | Null):
-                continue
+        later: list[tuple[int, Ref]] = []
+        for position, ref in changed.objects():
             if not isinstance(ref, ObjectRef):
                 found[position] = self.expressions.value(ref, reftype)
             elif self.placement.homes.get(ref.object) == InTable(tableidx, position):
@@ -81,7 +79,7 @@ class Initial:
                 found[position] = self.expressions.value(ref, reftype)
             else:
                 found[position] = self.expressions.placeholder(reftype)
-                later.append(position)
+                later.append((position, ref))
         return found, later
 
     def items(self) -> dict[int, Sequence[bytes]]:

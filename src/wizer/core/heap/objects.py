@@ -4,8 +4,6 @@ An appended global has it meanwhile::
 
     (type $objects (array (mut anyref)))
     (global $objects (mut (ref null $objects)) (ref.null $objects))
-    (func $object (param $number i32) (result anyref)
-      (array.get $objects (global.get $objects) (local.get $number)))
 
 An array and not a table: engines go through all elements of all tables whenever they look for garbage, and
 the more there is to make, the more often they look. In wasmtime 50, making a million objects takes 9 s with a
@@ -15,10 +13,10 @@ table and 0.1 s with an array.
 from __future__ import annotations
 
 from wizer.binary import code
-from wizer.binary.appended import AppendedTypes, Function
+from wizer.binary.appended import AppendedTypes
 from wizer.binary.expr import END, encode_const, encode_null
 from wizer.binary.externs import GlobalType, encode_globaltype
-from wizer.binary.types import FieldType, FuncType, RefType
+from wizer.binary.types import FieldType, RefType
 from wizer.records import record
 
 ANYREF = RefType(nullable=True, heap="any")
@@ -46,23 +44,16 @@ class Objects:
     Attributes:
         globalidx: the global that has it while the restore function runs.
         typeidx: its type.
-        funcidx: the function that returns one of its objects.
     """
 
     globalidx: int
     typeidx: int
-    funcidx: int
 
     @property
     def entry(self) -> bytes:
         """The global, as it is appended to the global section."""
         globaltype = GlobalType(RefType(nullable=True, heap=self.typeidx), mutable=True)
         return encode_globaltype(globaltype) + encode_null(self.typeidx) + END
-
-    def getter(self, types: AppendedTypes) -> Function:
-        """Return the function that returns an object."""
-        get = code.global_get(self.globalidx) + code.local_get(0) + code.array_get(self.typeidx)
-        return Function(types.func(FuncType(("i32",), (ANYREF,))), (), get)
 
     def make(self, size: int) -> bytes:
         """Return the code that makes the array, for so many numbers."""
@@ -71,7 +62,7 @@ class Objects:
 
     def get(self, number: bytes) -> bytes:
         """Return the code for an object, given that for its number."""
-        return number + code.call(self.funcidx)
+        return code.global_get(self.globalidx) + number + code.array_get(self.typeidx)
 
     def set(self, number: bytes, value: bytes) -> bytes:
         """Return the code that keeps an object under a number, given the code for both."""
@@ -82,6 +73,6 @@ class Objects:
         return encode_null(self.typeidx) + code.global_set(self.globalidx)
 
 
-def array_of_objects(types: AppendedTypes, globalidx: int, funcidx: int) -> Objects:
+def array_of_objects(types: AppendedTypes, globalidx: int) -> Objects:
     """Return the array with its type, which is appended unless the module has it."""
-    return Objects(globalidx, types.refs(FieldType(ANYREF, mutable=True)), funcidx)
+    return Objects(globalidx, types.refs(FieldType(ANYREF, mutable=True)))

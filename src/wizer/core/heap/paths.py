@@ -31,7 +31,7 @@ class Paths:
         graph: the objects.
         placement: where they are made.
         objects: where the restore function keeps objects by their numbers.
-        numbers: under which numbers those are that are made from data.
+        numbers: under which numbers those are that are made from data; the first entry stands for null.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Paths:
     def _made_alone(self, node: int, home: StandsAlone | None) -> bytes:
         if self._graph.is_exception(node):
             return code.global_get(self._exception_global(node)) + code.REF_AS_NON_NULL
-        found, reftype = self._at_home(Late(self._numbers[node]) if home is None else home)
+        found, reftype = self._at_home(Late(int(self._numbers[node + 1])) if home is None else home)
         return found + self._narrowed(node, reftype)
 
     def _narrowed(self, node: int, reftype: RefType) -> bytes:

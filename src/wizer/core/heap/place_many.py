@@ -7,15 +7,20 @@ globals hold from the start, and what passive element segments hold. All else is
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from itertools import chain
 
-from wizer.binary.types import ArrayType, CompType, FieldType, RefType, StructType
-from wizer.core.heap.bulk_groups import MAX_FIXED
-from wizer.core.heap.graph import Graph, Slot, uniform_ref
-from wizer.core.heap.place import Late, Patch, Placement, Placing, late_with_holders, node_in, nodes_of
-from wizer.core.state import NULL, Array, Exn, State, Struct
+from wizer.binary.types import FieldType, RefType
+from wizer.core.columns import Group, Heap, listed
+from wizer.core.heap.graph import Graph, Slot
+from wizer.core.heap.operations import Vectors
+from wizer.core.heap.place import Late, Patch, Placement, Placing, node_in, nodes_of
+from wizer.core.layout import fields
+from wizer.core.state import NULL, Array, State
 from wizer.records import record
+
+# Up to this length immutable arrays of references, which only `array.new_fixed` makes, are made from data.
+MAX_FIXED = 64
 
 
 @record
@@ -24,40 +29,36 @@ class ManyPlacement:
 
     Attributes:
         placement: those that are not made from data.
-        made: the objects that are made from data, in an order wished for.
+        made: the objects that are made from data: 1 for each.
         completed: the objects that constant expressions make, but not with all that they hold.
         from_the_start: the types of slots that must hold their objects from the start.
     """
 
     placement: Placement
-    made: Sequence[int]
+    made: bytearray
     completed: Sequence[int]
     from_the_start: frozenset[FieldType]
 
 
-def place_many(graph: Graph, state: State) -> ManyPlacement:
+def place_many(graph: Graph, heap: Heap, state: State, vectors: Vectors) -> ManyPlacement:
     """Decide where every object is made, most of them from data."""
     placing = Placing(graph, state, nests=False, first_number=1)  # after null
-    placing.needs_code = _find_late(placing, _exception_slots(graph, only_from_the_start=True))
+    placing.needs_code = _find_late(placing, heap, vectors, only_from_the_start=True)
     placing.place_imported()
     placing.place_globals()
     for elements in state.elements.values():
         _place_all(placing, nodes_of(elements))
-    exceptions = _exception_slots(graph)
-    placing.needs_code = _find_late(placing, exceptions)
+    placing.needs_code = _find_late(placing, heap, vectors)
     for node in sorted(placing.needs_code):
         if graph.is_large(node):
             _place_all(placing, map(node_in, graph.slots(node)))
-    found = _found(placing, state, exceptions)
-    # Outer objects are found first; as far as possible, inner ones are made first.
-    made = tuple(n for n in reversed(found) if n not in placing.homes and n not in placing.needs_code)
-    for node in made:
-        placing.made[node] = True
-    completed = _completed(placing)
-    ordered = tuple(node for node in found if node in completed) if completed else ()
-    _place_all(placing, (node for node in found if node in placing.needs_code))
+    placing.made[:] = b"\1" * len(heap)
+    for node in (*placing.homes, *placing.needs_code):
+        placing.made[node] = False
+    completed = sorted(_completed(placing))
+    _place_all(placing, sorted(placing.needs_code))
     placement = placing.placement([patch for patch in placing.patches if _is_single(placing, patch)])
-    return ManyPlacement(placement, made, ordered, _from_the_start(placing))
+    return ManyPlacement(placement, placing.made, completed, _from_the_start(placing))
 
 
 def _place_all(placing: Placing, nodes: Iterable[int]) -> None:
@@ -66,38 +67,16 @@ def _place_all(placing: Placing, nodes: Iterable[int]) -> None:
             placing.place(node)
 
 
-def _found(placing: Placing, state: State, exceptions: Sequence[Sequence[int]]) -> Sequence[int]:
-    """Return all objects in an order that is the same for this state and for a snapshot of the snapshot.
-
-    That is the order of the heap but for objects that get a global now, which the next walk begins with.
-    """
-    graph, module = placing.graph, placing.graph.module
-    segments = (e for e in module.elements if e.mode == "passive" and graph.top(e.reftype) != "func")
-    if not any(segments) and not any(_types_that_may_need_code(graph, exceptions)):
-        return graph.nodes
-    found: dict[int, None] = {}
-    tables = (nodes_of((table.changed or {}).values()) for table in state.tables.values())
-    globals_ = nodes_of(value for _, value in sorted(state.globals.items()))
-    for root in (*chain.from_iterable(tables), *globals_, *placing.appended, *graph.nodes):
-        pending = [] if root in found else [root]
-        found[root] = None
-        for node in pending:
-            for child in nodes_of(graph.contents(node)):
-                if child not in found:
-                    found[child] = None
-                    pending.append(child)
-    return list(found)
-
-
 def _from_the_start(placing: Placing) -> frozenset[FieldType]:
     """Return the types of slots that must hold their objects from the start."""
-    return frozenset(
-        field
-        for subtype in placing.graph.module.types
-        for field in _fields(subtype.comp)
-        if isinstance(field.storage, RefType)
-        and not placing.settable(Slot(0, NULL, field.storage, field.mutable))
-    )
+    module = placing.graph.module
+    found = (field for typeidx in range(len(module.types)) for field in fields(module, typeidx))
+    return frozenset(field for field in found if _must_hold(placing, field))
+
+
+def _must_hold(placing: Placing, field: FieldType) -> bool:
+    storage = field.storage
+    return isinstance(storage, RefType) and not placing.settable(Slot(0, NULL, storage, field.mutable))
 
 
 def _is_single(placing: Placing, patch: Patch) -> bool:
@@ -117,59 +96,56 @@ def _completed(placing: Placing) -> set[int]:
     return found
 
 
-def _find_late(placing: Placing, exceptions: Sequence[Sequence[int]]) -> frozenset[int]:
-    """Return the objects that cannot be made from data: exceptions and what holds some, and some arrays."""
-    graph = placing.graph
-    if not graph.module.tags and not any(_types_that_may_need_code(graph, exceptions)):
-        return frozenset()
+def _find_late(
+    placing: Placing, heap: Heap, vectors: Vectors, *, only_from_the_start: bool = False
+) -> frozenset[int]:
+    """Return the objects that cannot be made from data: exceptions, what holds some, and some arrays.
 
-    def needs_code(node: int) -> bool:
-        object_ = graph.heap[node]
-        if type(object_) is Exn:
-            return True
-        if node in placing.homes:
-            return False
-        if type(object_) is Struct:
-            return any(object_.fields[index] != NULL for index in exceptions[object_.typeidx])
-        assert isinstance(object_, Array)
-        if not object_.elements:
-            return False
-        if exceptions[object_.typeidx]:
-            return any(element != NULL for element in object_.elements)
-        immutable = not graph.element_type(object_).mutable
-        return immutable and len(object_.elements) > MAX_FIXED and uniform_ref(object_.elements) is None
-
-    return late_with_holders(graph, placing.settable, map(needs_code, graph.nodes))
-
-
-def _types_that_may_need_code(graph: Graph, exceptions: Sequence[Sequence[int]]) -> Iterable[bool]:
-    """Say of each type whether only code may be able to make some object of it."""
-    for subtype, slots in zip(graph.module.types, exceptions, strict=True):
-        comp = subtype.comp
-        immutable = isinstance(comp, ArrayType) and not comp.element.mutable
-        yield bool(slots) or (
-            immutable and isinstance(comp, ArrayType) and isinstance(comp.element.storage, RefType)
-        )
-
-
-def _exception_slots(graph: Graph, *, only_from_the_start: bool = False) -> list[list[int]]:
-    """Return for each type the fields for exceptions, 0 for an array's elements.
-
-    With ``only_from_the_start`` those that need one from the start.
+    With ``only_from_the_start``, what may hold an exception later does not count.
     """
-    return [
-        [
-            index
-            for index, field in enumerate(_fields(subtype.comp))
-            if isinstance(field.storage, RefType)
-            and field.storage.heap == "exn"
-            and not (only_from_the_start and field.mutable and field.storage.nullable)
-        ]
-        for subtype in graph.module.types
+    late = bytearray(len(heap))
+    for group in heap.groups:
+        for node in _needing_code(placing.graph, group, vectors, only_from_the_start):
+            late[node] = group.kind == "exn" or node not in placing.homes
+    if not any(late):
+        return frozenset()
+    count = 0
+    while count < (count := sum(late)):
+        for group in heap.groups:
+            for slot in _slots_that_must_hold(placing, group):
+                for row in vectors.holding(group.columns[slot], late):
+                    found = bisect_right(group.starts, row) - 1 if group.kind == "array" else row
+                    late[group.nodes[found]] = True
+    return frozenset(node for node, is_late in enumerate(late) if is_late)
+
+
+def _slots_that_must_hold(placing: Placing, group: Group) -> list[int]:
+    if group.kind == "exn":
+        return [slot for slot, storage in enumerate(group.storages) if storage is None]
+    types = fields(placing.graph.module, group.index)
+    return [slot for slot, field in enumerate(types) if _must_hold(placing, field)]
+
+
+def _needing_code(graph: Graph, group: Group, vectors: Vectors, only_from_the_start: bool) -> Iterable[int]:
+    """Return the objects of a group that cannot be made from data, whatever they hold."""
+    if group.kind == "exn":
+        return listed(group.nodes)
+    types = fields(graph.module, group.index)
+    exceptions = [
+        slot
+        for slot, field in enumerate(types)
+        if isinstance(field.storage, RefType)
+        and field.storage.heap == "exn"
+        and not (only_from_the_start and field.mutable and field.storage.nullable)
     ]
-
-
-def _fields(comp: CompType) -> Sequence[FieldType]:
-    if isinstance(comp, StructType):
-        return comp.fields
-    return (comp.element,) if isinstance(comp, ArrayType) else ()
+    if group.kind == "struct":
+        columns = (group.columns[slot] for slot in exceptions)
+        return [node for c in columns for node in listed(vectors.other_than(c, group.nodes)[1])]
+    if exceptions:
+        places = [place for place, code in enumerate(listed(group.columns[0])) if code]
+        return {int(group.nodes[bisect_right(group.starts, place) - 1]) for place in places}
+    if group.storages[0] is not None or types[0].mutable:
+        return ()
+    rows = vectors.rows(group.nodes, bytearray(b"\1") * len(graph.heap))
+    found = [rows_ for length, rows_ in vectors.split(group, rows, False) if length > MAX_FIXED]
+    return [node for rows_ in found for node in listed(vectors.take(group.nodes, rows_))]

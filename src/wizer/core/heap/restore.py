@@ -14,7 +14,7 @@ from wizer.core.heap.expressions import Expressions, Segments
 from wizer.core.heap.graph import Graph
 from wizer.core.heap.paths import Paths
 from wizer.core.heap.place import Placement
-from wizer.core.state import Array, State
+from wizer.core.state import Array, Ref, State
 from wizer.records import record
 
 # Engines take bodies of up to 7,654,321 bytes, and compile several smaller ones in parallel.
@@ -71,7 +71,7 @@ class Single:
         assert isinstance(array, Array)
         return b"".join(self.expressions.set_slot(node, index) for index in range(len(array.elements)))
 
-    def patch(self, elements: Mapping[int, Sequence[int]]) -> list[bytes]:
+    def patch(self, elements: Mapping[int, Sequence[tuple[int, Ref]]]) -> list[bytes]:
         """Return the code that sets what constant expressions and data do not.
 
         ``elements`` are those of tables, by position.
@@ -82,12 +82,11 @@ class Single:
             if globalidx in self.placement.patched_globals or module.imported("global", globalidx):
                 code_ = value(held, module.globals[globalidx].type.valtype)
                 pieces.append(code_ + code.global_set(globalidx))
-        for tableidx, positions in elements.items():
+        for tableidx, later in elements.items():
             tabletype = module.tables[tableidx].type
             index = tabletype.limits.address_type
-            changed = self.state.tables[tableidx].changed or {}
-            for position in positions:
-                code_ = encode_const(index, position) + value(changed[position], tabletype.element)
+            for position, ref in later:
+                code_ = encode_const(index, position) + value(ref, tabletype.element)
                 pieces.append(code_ + code.table_set(tableidx))
         return pieces
 

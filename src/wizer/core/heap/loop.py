@@ -15,14 +15,15 @@ A column of bytes, of which the function does something with one for each number
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from wizer.binary import code
 from wizer.binary.appended import AppendedTypes, Function
 from wizer.binary.expr import encode_const
 from wizer.binary.types import FuncType, RefType, ValType
-from wizer.core.heap.bulk_rows import Column, Data, Rows
+from wizer.core.columns import Column
+from wizer.core.heap.operations import Vectors
+from wizer.records import record
 
 NUMBER: Final = 0
 END: Final = 1
@@ -30,23 +31,93 @@ _PARAMS: Final = 2
 _STORAGE: Final = {1: "i8", 2: "i16", 4: "i32", 8: "i64", 16: "v128"}
 
 
+@record
+class Place:
+    """Where a column is among those of its width.
+
+    Attributes:
+        width: the bytes of an entry: 1, 2, 4, 8 or 16.
+        position: which of the columns of this width it is.
+        signed: whether its entries stand for numbers with a sign.
+    """
+
+    width: int
+    position: int
+    signed: bool
+
+
+class Rows:
+    """Columns of equal length as rows of bytes, each column as narrow as its numbers allow.
+
+    The columns 1, 2, 3 and 70, 80, 90 (one byte each) and 1000, 2000, 3000 (two) of three objects become two
+    arrays, row by row, so that some rows are always one slice::
+
+        of bytes:   1 70 2 80 3 90
+        of halves:  1000 2000 3000
+    """
+
+    def __init__(self, vectors: Vectors) -> None:
+        self._vectors = vectors
+        self._columns: dict[int, list[Column]] = {}
+
+    def add(self, numbers: Column, size: int) -> Place:
+        """Add a column of numbers of ``size`` bytes (4, 8 or 16), given as unsigned."""
+        width, signed = self._vectors.narrowest(numbers, size)
+        columns = self._columns.setdefault(width, [])
+        columns.append(numbers)
+        return Place(width, len(columns) - 1, signed)
+
+    @property
+    def widths(self) -> list[int]:
+        """The widths of the columns."""
+        return sorted(self._columns)
+
+    def stride(self, width: int) -> int:
+        """Return how many columns of a width there are."""
+        return len(self._columns[width])
+
+    def packed(self, width: int) -> bytes:
+        """Return the rows of the columns of a width."""
+        return self._vectors.packed(self._columns[width], width)
+
+
+class Data:
+    """The contents of a data segment; equal pieces are there once."""
+
+    def __init__(self) -> None:
+        self._pieces: dict[bytes, int] = {}
+        self._size = 0
+
+    def add(self, piece: bytes) -> int:
+        """Return where a piece begins, in bytes."""
+        start = self._pieces.setdefault(piece, self._size)
+        if start == self._size:
+            self._size += len(piece)
+        return start
+
+    def contents(self) -> bytes:
+        """Return all the bytes."""
+        return b"".join(self._pieces)
+
+
 class Loop:
     """A function ``(param $number i32) (param $end i32)`` in the making; it is called with number < end.
 
     Args:
+        vectors: what columns are.
         types: where types are found.
         data: where columns go.
         dataidx: the segment that has `data`.
         first: the number that the first row is for.
-        count: how many rows there are.
     """
 
-    def __init__(self, types: AppendedTypes, data: Data, dataidx: int, first: int, count: int) -> None:
+    def __init__(self, vectors: Vectors, types: AppendedTypes, data: Data, dataidx: int, first: int) -> None:
+        self._vectors = vectors
         self._types = types
         self._data = data
         self._dataidx = dataidx
         self._first = first
-        self._rows = Rows(count)
+        self._rows = Rows(vectors)
         self._locals: list[ValType] = []
         self._before = b""
         self._after = b""
@@ -63,7 +134,7 @@ class Loop:
         self._before += value + code.local_set(localidx)
         return code.local_get(localidx) + (b"" if reftype.nullable else code.REF_AS_NON_NULL)
 
-    def column(self, numbers: Sequence[int], size: int) -> bytes:
+    def column(self, numbers: Column, size: int) -> bytes:
         """Return the code for the entry of this row in a column of numbers of ``size`` bytes (4, 8 or 16)."""
         column = self._rows.add(numbers, size)
         if column.width not in self._arrays:
@@ -74,9 +145,9 @@ class Loop:
             at += encode_const("i32", column.position) + code.I32_ADD
         return code.local_get(array) + at + self._get(column, size)
 
-    def stream(self, numbers: Sequence[int]) -> bytes:
+    def stream(self, numbers: Column) -> bytes:
         """Return the code for the next one of some numbers of 4 bytes, of which a row may take many."""
-        rows = Rows(len(numbers))
+        rows = Rows(self._vectors)
         column = rows.add(numbers, 4)
         array, position = self._array(column.width), self.local("i32")
         start = self._data.add(rows.packed(column.width))
@@ -91,7 +162,7 @@ class Loop:
     def _new_data(self, width: int) -> bytes:
         return code.array_new_data(self._types.array(_STORAGE[width]), self._dataidx)
 
-    def _get(self, column: Column, size: int) -> bytes:
+    def _get(self, column: Place, size: int) -> bytes:
         """Return ``array.get``, and what makes the entry a number of ``size`` bytes."""
         get = code.array_get
         if column.width < 4:
