@@ -66,7 +66,15 @@ def test_the_default_of_a_command_line_is_the_library_s() -> None:
     given = run_options(parse(["in.wasm"]))
     made = make_options(given, make_flags(given), None)
     plain = Options()
-    told = {"preload", "rename", "limits", "engine", "hard_exit", "init_func"}  # empty ones, or the same
+    told = {
+        "imports",
+        "preload",
+        "rename",
+        "limits",
+        "engine",
+        "hard_exit",
+        "init_func",
+    }  # empty ones, or the same
     for name in set(field_names(Options)) - told:
         assert getattr(made, name) == getattr(plain, name), name
     assert made.init_funcs == plain.init_funcs
@@ -95,9 +103,9 @@ def test_help_tells_the_options(function: Callable[..., object]) -> None:
 
 
 ILL_TYPED: list[tuple[str, object, str]] = [
-    ("init_func", 3, "the name of a function, a call or a sequence of them, not 3"),
-    ("init_func", ["f", 3], "the name of a function, a call or a sequence of them, not ['f', 3]"),
-    ("init_func", b"f", "the name of a function, a call or a sequence of them, not b'f'"),
+    ("init_func", 3, "the name of a function, a call or a sequence of them, or None, not 3"),
+    ("init_func", ["f", 3], "the name of a function, a call or a sequence of them, or None, not ['f', 3]"),
+    ("init_func", b"f", "the name of a function, a call or a sequence of them, or None, not b'f'"),
     ("keep_init_func", "no", "True or False, not 'no'"),
     ("rename", "a=b", "a mapping from strings to strings, or None, not 'a=b'"),
     ("rename", {"a": 1}, "a mapping from strings to strings, or None, not {'a': 1}"),
@@ -123,6 +131,7 @@ ILL_TYPED: list[tuple[str, object, str]] = [
     ("max_output", 1e9, "a whole number that is not negative, or None, not 1000000000.0"),
     ("open_handles", "keep", "one of 'error', 'drop', not 'keep'"),
     ("validate", "no", "True or False, not 'no'"),
+    ("keep_libc_state", 1, "True or False, not 1"),
     ("hard_exit", 1, "a function, or None, not 1"),
     ("trace", print, "a `Trace`, or None, not <built-in function print>"),
     ("initialize", "yes", "True or False, not 'yes'"),
@@ -205,7 +214,7 @@ def test_long_values_are_shortened() -> None:
         ("mapdirs", "did you mean `wasi=Wasi(mapdirs=…)`?"),
         ("compiler", "did you mean `engine=EngineConfig(compiler=…)`?"),
         ("init", "did you mean `init_func`?"),
-        ("zzz", "known are layout, max_data_segments, open_handles, validate, wasi,"),
+        ("zzz", "known are layout, max_data_segments, open_handles, validate, keep_libc_state, wasi,"),
     ],
 )
 def test_misspelt_options(option: str, advice: str) -> None:

@@ -11,7 +11,7 @@ What nothing refers to can go without a trace, so a forged section gains nothing
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from wizer.binary import sections as sec
 from wizer.binary.assemble import Chunk
@@ -20,11 +20,13 @@ from wizer.binary.module import Module
 from wizer.binary.sections import Section, section_header
 from wizer.binary.segments import ElementSegment
 from wizer.binary.types import FuncType
-from wizer.binary.uses import Kind, Use, expr_uses, uses_from
 from wizer.binary.vectors import encode_name
 from wizer.core.state import State
 from wizer.errors import ParseError
 from wizer.records import field_names, record, replace
+
+if TYPE_CHECKING:
+    from wizer.binary.uses import Kind, Use
 
 NAME: Final = "wizer"
 
@@ -167,6 +169,8 @@ def _is_restore(module: Module, start: int | None) -> bool:
 
 def _is_used(module: Module, appended: Appended) -> bool:
     """Whether anything else refers to what was appended."""
+    from wizer.binary.uses import uses_from
+
     first: dict[Kind, int] = {}
     if appended.funcs:
         first["func"] = len(module.funcs) - appended.funcs
@@ -184,7 +188,9 @@ def _is_used(module: Module, appended: Appended) -> bool:
 
 
 def _outer_uses(module: Module, appended: Appended) -> Iterator[Use]:
-    """Yield what stays and is no body refers to: exports, initialisers and segments."""
+    """Yield what exports, initialisers and segments that stay refer to."""
+    from wizer.binary.uses import expr_uses
+
     for export in module.exports:
         if export.kind in ("func", "table", "global"):
             yield export.kind, export.index
@@ -202,6 +208,8 @@ def _outer_uses(module: Module, appended: Appended) -> Iterator[Use]:
 
 def _element_uses(element: ElementSegment) -> Iterator[Use]:
     """Yield what a segment refers to; elements that are objects are captured and written anew."""
+    from wizer.binary.uses import expr_uses
+
     if element.mode == "active":
         yield "table", element.tableidx
     yield from expr_uses(element.offset) if element.offset is not None else ()

@@ -44,13 +44,11 @@ from wizer.binary.externs import (
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import Module
 from wizer.binary.sections import Section
-from wizer.core.checks import with_checks
 from wizer.core.data import data_contents, data_outline
 from wizer.core.elements import element_contents
 from wizer.core.heap.encode import encode
 from wizer.core.heap.heapcode import HeapCode
 from wizer.core.previous import Appended, checked_contents, is_marker, marker, without_previous
-from wizer.core.shared import with_shared
 from wizer.core.state import State
 from wizer.records import replace
 
@@ -89,8 +87,7 @@ def rewrite(
     """
     unstripped = module
     module, state = without_previous(module, state)
-    state, heap = with_shared(module, state, encode(module, state), max_data_segments)
-    heap = with_checks(module, state, heap)
+    state, heap = _beyond_constants(module, state, encode(module, state), max_data_segments)
     contents: dict[int, Sequence[Chunk] | None] = {sec.START: None}
     contents.update(_imports(module, state))
     contents[sec.MEMORY] = _memories(module, state)
@@ -122,6 +119,24 @@ def rewrite(
     if wait is not None:
         wait()
     return chunks
+
+
+def _beyond_constants(
+    module: Module, state: State, heap: HeapCode, max_data_segments: int
+) -> tuple[State, HeapCode]:
+    """Have the restore function do what imports ask for; what does it is only imported where some ask."""
+    if any(
+        module.memories[memidx].limits.shared and module.imported("memory", memidx)
+        for memidx in state.memories
+    ):
+        from wizer.core.shared import with_shared
+
+        state, heap = with_shared(module, state, heap, max_data_segments)
+    if state.imported:
+        from wizer.core.checks import with_checks
+
+        heap = with_checks(module, state, heap)
+    return state, heap
 
 
 def _outline(

@@ -26,11 +26,11 @@ from wizer.binary.types import RefType, ValType
 from wizer.checks import shown
 from wizer.engine import capi
 from wizer.engine.config import UnknownImports
-from wizer.engine.given import GivenGlobal, give_global, missing_global, warn_of_made_up
 from wizer.errors import LinkError
 from wizer.records import record
 
 if TYPE_CHECKING:
+    from wizer.engine.given import GivenGlobal
     from wizer.engine.preview1 import Guest, Preview1
     from wizer.engine.trace import Trace
 
@@ -120,6 +120,8 @@ class Linker:
         """
         if not isinstance(imported.type, GlobalType):
             return None
+        from wizer.engine.given import give_global, missing_global, warn_of_made_up
+
         given = self.given.get(imported.module, {})
         if imported.name in given:
             value = given[imported.name]

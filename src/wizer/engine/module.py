@@ -16,7 +16,6 @@ from wizer.engine import capi
 from wizer.engine.compile import Compiled, compile_module, compile_with, validate_features
 from wizer.engine.config import EngineConfig, UnknownImports
 from wizer.engine.deterministic import Deterministic, World
-from wizer.engine.given import warn_of_unused
 from wizer.engine.limits import Limits
 from wizer.engine.link import Item, Linked, Linker
 from wizer.engine.reader import LiveInstance
@@ -39,9 +38,8 @@ class RunningModule:
     """One instance of an instrumented module, and of the modules that it imports from.
 
     Attributes:
-            shell: the store that they live in, and what watches over it.
-            live: the instance as capture reads it, once it is instantiated.
-    from wizer.engine.given import warn_of_unused
+        shell: the store that they live in, and what watches over it.
+        live: the instance as capture reads it, once it is instantiated.
     """
 
     live: LiveInstance
@@ -117,7 +115,10 @@ class RunningModule:
             linker.supply(name, exports)
         self._linked: Linked = linker.link(self._module, self._compiled.code)
         self._borrowed = frozenset(_borrowed_imports(self._module, self._linked))
-        warn_of_unused(given, self._preloads, [self._module, *self._preloads.values()])
+        if given or self._preloads:
+            from wizer.engine.given import warn_of_unused
+
+            warn_of_unused(given, self._preloads, [self._module, *self._preloads.values()])
 
     @property
     def borrowed(self) -> frozenset[Item]:
