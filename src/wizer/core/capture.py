@@ -19,12 +19,12 @@ from wizer.binary.types import RefType, hierarchy
 from wizer.binary.values import Number
 from wizer.core.accessors import LiveTable, raw_bits
 from wizer.core.columns import Column, Elements, Refs, code_of, ref_of
-from wizer.core.functions import UNKNOWN, Functions, first_unknown
 from wizer.core.instrument import BATCH, Accessors
 from wizer.core.state import NULL, MemoryState, Ref, State, TableState, Value
 from wizer.core.tables import initial_element, is_initial
 
 if TYPE_CHECKING:
+    from wizer.core.functions import Functions
     from wizer.core.live import Live
     from wizer.core.places import Place
     from wizer.core.walk import HeapWalk
@@ -70,7 +70,13 @@ class _Capture:
         self.accessors = accessors
         self.live = live
         self.borrowed = borrowed
-        self.functions = Functions(accessors, live)
+
+    @cached_property
+    def functions(self) -> Functions:
+        """Which functions raw references are to."""
+        from wizer.core.functions import Functions
+
+        return Functions(self.accessors, self.live)
 
     @cached_property
     def heap(self) -> HeapWalk:
@@ -92,6 +98,8 @@ class _Capture:
         Raises:
             StateError: one holds what no module can express.
         """
+        from wizer.core.functions import UNKNOWN, first_unknown
+
         top = hierarchy(reftype.heap, self.module.types)
         if top not in ("func", "cont"):
             return self.heap.codes(words, reftype, place)
@@ -106,6 +114,8 @@ class _Capture:
 
     def _imported(self, word: int, reftype: RefType, globalidx: int) -> Ref:
         """Return what an imported immutable global holds: where nothing else names it, the global does."""
+        from wizer.core.functions import UNKNOWN
+
         top = hierarchy(reftype.heap, self.module.types)
         if top == "func" and self.functions.code(word) == UNKNOWN:
             self.functions.name(word, globalidx)
