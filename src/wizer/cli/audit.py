@@ -23,7 +23,7 @@ Say what initialisation saw of chance, time, environment and files, and what of 
 
 Usage: wizer audit [OPTIONS] [INPUT]
 
-Options, beside those of a run (`wizer --help` lists them):
+Options, beside those of a run (`wizer --help` lists them) that say how it runs:
       --allow SOURCE[,..]         Sources that may be frozen: random, clock, env, args, files,
                                   stdin, terminal, other
       --json                      Print all that was found as a JSON document
@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
         print(USAGE, end="")
         return 0
     allowed = _allowed(arguments)
-    options = run_options(arguments, audit=True)
+    options = run_options(arguments, "audit")
     flags = make_flags(options)
     wasi = make_wasi(options, flags)
     from wizer.trust.audit import audit_with

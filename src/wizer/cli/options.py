@@ -15,7 +15,7 @@ from wizer.cli.flags import LETTERS, Flags, Setting, from_settings, split
 from wizer.cli.parse import Arguments, UsageError
 from wizer.cli.report import say
 from wizer.cli.signals import fail
-from wizer.cli.spec import AUDIT_ONLY, BY_NAME, UNSUPPORTED
+from wizer.cli.spec import BY_NAME, IDLE, ONLY, REFUSED, UNSUPPORTED
 from wizer.cli.units import number, seconds, size
 from wizer.engine.config import EngineConfig
 from wizer.engine.wasi import Wasi
@@ -99,8 +99,8 @@ class RunOptions:
     warnings: tuple[str, ...] = ()
 
 
-def run_options(arguments: Arguments, *, audit: bool = False, reports: bool = False) -> RunOptions:
-    """Give the arguments of a run, or of ``wizer audit``, their meaning.
+def run_options(arguments: Arguments, command: str = "") -> RunOptions:
+    """Give the arguments of a run, or of the command "audit" or "verify", their meaning.
 
     Raises:
         UsageError: a value is not what its option takes, or an option cannot be honoured.
@@ -109,11 +109,12 @@ def run_options(arguments: Arguments, *, audit: bool = False, reports: bool = Fa
     for name, reason in UNSUPPORTED.items():
         if arguments.has(name):
             raise UsageError(f"the argument '{BY_NAME[name].display}' is not supported: {reason}")
-    for name in AUDIT_ONLY:
-        if arguments.has(name) and not (audit or (reports and name == "json")):
-            raise UsageError(f"unexpected argument '--{name}' found: it belongs to `wizer audit`")
+    _check_command(arguments, command)
     _check_target(arguments)
     env, warnings = _environment(arguments)
+    idle = [f"--{name}" for name in IDLE.get(command, ()) if arguments.has(name)]
+    if idle:
+        warnings += (f"for `wizer {command}`, there is no effect of {', '.join(idle)}",)
     return RunOptions(
         input=arguments.input if arguments.input is not None else STDIO,
         input_missing=arguments.input is None,
@@ -151,6 +152,18 @@ def run_options(arguments: Arguments, *, audit: bool = False, reports: bool = Fa
         settings=tuple(_settings(arguments)),
         warnings=warnings,
     )
+
+
+def _check_command(arguments: Arguments, command: str) -> None:
+    """Refuse the options of other commands."""
+    for name, commands in ONLY.items():
+        if arguments.has(name) and command not in commands:
+            belongs = " and ".join(f"`wizer {owner}`" for owner in commands)
+            raise UsageError(f"unexpected argument '--{name}' found: it belongs to {belongs}")
+    for name, reason in REFUSED.get(command, {}).items():
+        if arguments.has(name):
+            display = BY_NAME[name].display
+            raise UsageError(f"the argument '{display}' cannot be used with `wizer {command}`: {reason}")
 
 
 def _read(name: str, text: str, reader: Callable[[str], _T]) -> _T:

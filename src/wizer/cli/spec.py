@@ -181,8 +181,33 @@ OPTIONS = (
 
 BY_NAME = {option.name: option for option in OPTIONS}
 
-AUDIT_ONLY = ("allow", "json")
-"""Options of `wizer audit` that mean nothing elsewhere."""
+ONLY = {"allow": ("audit",), "json": ("audit", "verify")}
+"""Options that belong to commands with a name, and to which."""
+
+_CHECKS_ONLY = {
+    "output": "nothing is written",
+    "precompile": "nothing is written",
+    "verify": "`wizer verify` is a command of its own",
+    "warn-frozen": "`wizer audit` is a command of its own",
+    "include-dir": "it belongs to `wizer` itself",
+    "version": "it belongs to `wizer` itself",
+}
+REFUSED = {"audit": _CHECKS_ONLY, "verify": _CHECKS_ONLY}
+"""Options of a run that ask for what a command does not do, and why it does not."""
+
+IDLE = {
+    "audit": (
+        "keep-init-func",
+        "rename-func",
+        "layout",
+        "max-data-segments",
+        "max-output",
+        "no-validate",
+        "deterministic",
+    ),
+    "verify": (),
+}
+"""Options of a run that change nothing of what a command finds; all others it honours."""
 
 UNSUPPORTED = {
     "record": "recording an execution belongs to `wasmtime run`; initialisation has nothing to replay",

@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     if len(positions) != 2:
         raise UsageError("the following required arguments were not provided:\n  <ORIGINAL> <SNAPSHOT>")
-    options = run_options(arguments, reports=True)
+    options = run_options(arguments, "verify")
     flags = make_flags(options)
     wasi = make_wasi(options, flags)
     from wizer.binary.module import parse_module
