@@ -245,14 +245,27 @@ class Weird:
 
 
 class Keeper:
-    """An object that does something when nobody holds it any more."""
+    """An object that does something when nobody holds it any more.
+
+    Not in the depth of a recursion: CPython 3.11 ends the process where a finalizer goes 50 calls deep while
+    the error for the limit of recursion is made.
+    """
 
     def __init__(self, action: Callable[[], object]) -> None:
         self.action = action
 
     def __del__(self) -> None:
-        with contextlib.suppress(BaseException), step:
-            self.action()
+        if not _is_deep():
+            with contextlib.suppress(BaseException), step:
+                self.action()
+
+
+def _is_deep() -> bool:
+    try:
+        sys._getframe(300)
+    except ValueError:
+        return False
+    return True
 
 
 class Whole(int):
@@ -380,7 +393,7 @@ def host(*actions: Callable[[], object]) -> dict[str, Any]:
             action()
 
     functions = {"f": f, "x": x, "n": n, "r": lambda given: given}
-    return {"e": functions, "f": f}
+    return {"e": functions}
 
 
 def sink(action: Callable[[], object]) -> Callable[[bytes], object]:

@@ -19,6 +19,7 @@ from wizer import (
     Instrumented,
     InvalidError,
     Limits,
+    LinkError,
     OptionError,
     OutputError,
     Session,
@@ -41,16 +42,16 @@ HOST_COMPONENT = """(component (import "f" (func $f)) (core func $low (canon low
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
-@pytest.mark.parametrize("seed", [0, 100, 1900])
+@pytest.mark.parametrize("seed", [0, 100, 200])
 def test_random_calls(seed: int, tmp_path: Path) -> None:
-    """A hundred scripts each; 1,900 ended with a signal. `fuzz/README.md` says how to run more."""
+    """A hundred scripts each. `fuzz/README.md` says how to run more."""
     command = [sys.executable, str(_FUZZ), "--seed", str(seed), "--runs", "100", "--jobs", "1"]
     run = subprocess.run(
         [*command, "--crashes", str(tmp_path)], capture_output=True, text=True, check=False, timeout=900
     )
     assert run.returncode == 0, f"{run.stdout}\n{run.stderr}"
     assert "     100 scripts\n" in run.stdout
-    assert int(run.stdout.split(" returned")[0].split()[-1]) > 100  # most do something
+    assert int(run.stdout.split(" returned")[0].split()[-1]) > 300  # most do something
 
 
 def test_the_fuzzer_finds_what_does_not_belong(tmp_path: Path) -> None:
@@ -145,6 +146,9 @@ def test_values_that_cannot_be_shown(value: Any) -> None:
             session.globals["i"] = value
     with pytest.raises(OptionError):
         Limits(timeout=value)
+    wat = '(module (import "e" "g" (global i32)))'
+    with pytest.raises(LinkError, match="is given for"):
+        Session(wat, imports={"e": {"g": value}})
 
 
 class Answers:

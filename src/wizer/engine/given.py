@@ -13,6 +13,7 @@ from wizer.binary.externs import GlobalType, Import
 from wizer.binary.module import Module
 from wizer.binary.types import RefType
 from wizer.binary.values import Number
+from wizer.checks import shown
 from wizer.engine import capi
 from wizer.errors import LinkError, WizerWarning
 from wizer.records import record
@@ -85,7 +86,7 @@ def give_global(
     try:
         made = types.new_global(store, number, kind, plain)
     except (TypeError, OverflowError, wasmtime.WasmtimeError) as error:
-        raise LinkError(f"{plain!r} is given for {name}, a global of {valtype}: {error}") from None
+        raise LinkError(f"{shown(plain)} is given for {name}, a global of {valtype}: {error}") from None
     return GivenGlobal(made, imported.type.mutable, kind, capi.global_value(store, made))
 
 
