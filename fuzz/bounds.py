@@ -59,7 +59,7 @@ def _busy() -> float:
 
 def _judge(status: int, text: str, left: set[str]) -> None:
     """Check how a run has ended."""
-    if status not in (0, 1) or "Traceback" in text or (status == 1 and not text.startswith("Error: ")):
+    if status not in (0, 1, 4, 5) or "Traceback" in text or (status and not text.startswith("Error: ")):
         raise BoundsError(f"it ended with {status}: {text}")
     if left != ({"out.wasm"} if status == 0 else set()):
         raise BoundsError(f"it ended with {status} and left {sorted(left)}: {text}")

@@ -166,7 +166,7 @@ def test_the_output_is_bounded(tmp_path: Path) -> None:
         wizen(FULL, max_output=100_000)
     (tmp_path / "in.wat").write_text(FULL)
     run = wizer("--max-output", "100K", tmp_path / "in.wat", "-o", tmp_path / "out.wasm")
-    assert run.returncode == 1
+    assert run.returncode == 5
     assert b"exceeds the limit of 102400 bytes" in run.stderr
     assert not (tmp_path / "out.wasm").exists()
 

@@ -114,6 +114,7 @@ ERRORS = [
     errors.ExitError("exit", 3, ["why"]),
     errors.LimitError("limit", ["why"]),
     errors.StateError("state"),
+    errors.InputError("input", ["why"]),
     errors.OutputError("output", ["why"]),
     wizer.VerificationError([DIFFERENCE], undecided=True),
 ]

@@ -308,6 +308,7 @@ def validation_config(config: EngineConfig) -> wasmtime.Config:
     from wizer.engine import capi_config as capi
 
     out = wasmtime.Config()
+    out.parallel_compilation = not PROCESS.forked  # validating takes the same threads
     capi.set_strategy(out, "cranelift")
     out.parallel_compilation = not PROCESS.forked  # validation is parallel, too
     for name, on in feature_set(config.features).items():
