@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ import wasmtime
 
 import wizer
 from include.test_wizer_h import compile_program
+from support.command import wizer as command_line
 from support.compiled import build, needs_adapter, needs_tools
 from support.engine import engine
 from support.tools import wasm_tools
@@ -219,6 +221,42 @@ def test_programs_without_wizer_h(how: str, host: Path, machine: wizer.Wasi, tmp
     kept = wizer.wizen(wasm, init_func="setup", wasi=machine, keep_libc_state=True)
     assert run(kept, tmp_path, host, {"MODE": "run"}) == "build not found\n"
     wizer.verify(wasm, frozen, init_func="setup", wasi=machine)
+
+
+@pytest.mark.parametrize("exported", [(), tuple(FORGETTING)[:1], tuple(FORGETTING)], ids=len)
+def test_what_is_not_forgotten_is_named(
+    exported: tuple[str, ...], host: Path, machine: wizer.Wasi, tmp_path: Path
+) -> None:
+    """Without libc's functions the next host is not asked: that is said, and what to do."""
+    options = [f"-Wl,--export={FORGETTING[what]}" for what in exported]
+    program = compile_program(REACTOR, tmp_path / "program.wasm", "-mexec-model=reactor", *options)
+    kept = {what: name for what, name in FORGETTING.items() if what not in exported}
+    assert wizer.audit(program, init_func="setup", wasi=machine).remembered == kept
+    frozen = wizer.wizen(program, init_func="setup", wasi=machine)
+    said = run(frozen, tmp_path, host, {"MODE": "run"})
+    assert ("build" in said, "not found" in said) == ("environment" in kept, "preopens" in kept)
+    line: list[str | Path] = ["--allow-wasi", "--env=MODE=build", "-f", "setup", program]
+    ways = [f"was found to forget them: {WAY} -Wl,--export={name}\n" for name in kept.values()]
+    for command in (["audit"], ["--warn-frozen", "-o", str(tmp_path / "out.wasm")]):
+        ended = command_line(*command, *line)
+        text = (ended.stdout + ended.stderr).decode()
+        assert text.count("was found to forget them") == len(ways), text
+        assert all(way in text for way in ways)
+    document = json.loads(command_line("audit", "--json", *line).stdout)
+    assert document["remembered"] == kept
+    assert wizer.audit(program, init_func="setup", wasi=machine, keep_libc_state=True).remembered == {}
+
+
+WAY = "a program that has kept them will not ask the next host; include wizer.h, or link with"
+
+
+def test_only_what_was_asked_for_is_named(machine: wizer.Wasi, tmp_path: Path) -> None:
+    """libc looks for directories in ``_initialize`` already, for variables when one is first used."""
+    source = REACTOR.replace('getenv("MODE");\n}', "}", 1)
+    assert source.count("getenv") == 1
+    program = compile_program(source, tmp_path / "program.wasm", "-mexec-model=reactor")
+    found = wizer.audit(program, init_func="setup", wasi=machine).remembered
+    assert found == {"preopens": FORGETTING["preopens"]}
 
 
 def without_exports(wasm: bytes, folder: Path) -> bytes:

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from wizer.cli.files import read
-from wizer.cli.findings import TITLES, summary
+from wizer.cli.findings import TITLES, remembered, summary
 from wizer.cli.options import make_flags, make_options, make_wasi, run_options
 from wizer.cli.parse import Arguments, UsageError, parse
 from wizer.cli.report import harmless, show
@@ -48,6 +48,8 @@ The JSON document is an object of
   left_open   an object: by file descriptor, the paths that were not closed
   variables   the environment variables whose values are in the output
   failures    an object: by source, how initialisation fails where that source changes
+  remembered  an object: "environment" and "preopens", where initialisation asked for them and nothing in the
+              module is known to forget them; the function of libc that would, exported
 
 Exit status: 0 nothing is frozen but what --allow names; 3 something is.
 """
@@ -119,6 +121,7 @@ def _document(audit: Audit, frozen: Sequence[str]) -> dict[str, object]:
         "left_open": {str(fd): path for fd, path in audit.left_open.items()},
         "variables": list(audit.variables),
         "failures": dict(audit.failures),
+        "remembered": dict(audit.remembered),
         "unobserved": [{"module": module, "name": name} for module, name in audit.unobserved],
     }
 
@@ -180,6 +183,7 @@ def _facts(audit: Audit) -> Iterator[str]:
         yield f"environment variables frozen: {', '.join(audit.variables)}"
     if audit.files:
         yield f"files opened: {', '.join(dict.fromkeys(audit.files))}"
+    yield from remembered(audit)
     if audit.left_open:
         opened = ", ".join(f"{path} (as {fd})" for fd, path in audit.left_open.items())
         yield f"files left open, whose numbers will mean nothing: {opened}"

@@ -28,6 +28,18 @@ def warnings(audit: Audit) -> Iterator[str]:
             yield f"with other {TITLES[source]}, initialisation fails"
         if found:
             yield f"the output depends on {TITLES[source]}: {summary(found)}, first {_place(found[0])}"
+    yield from remembered(audit)
+
+
+def remembered(audit: Audit) -> Iterator[str]:
+    """Yield a line for what was asked for and is not known to be forgotten."""
+    titles = {"environment": "environment variables", "preopens": "preopened directories"}
+    for what, name in audit.remembered.items():
+        yield (
+            f"initialisation asked for {titles[what]}, and no function `{name}` was found to forget them: a "
+            "program that has kept them will not ask the next host; include wizer.h, or link with "
+            f"-Wl,--export={name}"
+        )
 
 
 def summary(found: Sequence[Finding]) -> str:

@@ -11,7 +11,7 @@ https://github.com/WebAssembly/wasi-libc, ``libc-bottom-half/sources``: ``preope
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from wizer.binary import sections as sec
@@ -23,6 +23,12 @@ FORGETTING: Final[Mapping[str, str]] = {
     "preopens": "__wasilibc_reset_preopens",
 }
 """What is known of the host, and the function that forgets it."""
+
+_ASKING: Final[Mapping[str, frozenset[str]]] = {
+    "environment": frozenset({"environ_get", "get-environment"}),
+    "preopens": frozenset({"fd_prestat_get", "get-directories"}),
+}
+"""The imported functions that ask the host for it, in WASI 0.1 and 0.2."""
 
 EAGER: Final = "__wasilibc_initialize_environ_eagerly"
 """Is there where the program uses ``environ``, which code reads without asking whether it is known."""
@@ -40,6 +46,25 @@ def forgetting_functions(module: Module) -> dict[str, int]:
     if EAGER in functions and FORGETTING["environment"] not in module.exports_by_name:
         found.pop("environment", None)
     return found
+
+
+def remembered(module: Module, called: Collection[str]) -> dict[str, str]:
+    """Return what a module asked the host for and has no function to forget; and what that would be called.
+
+    Args:
+        module: the module.
+        called: the names of the imported functions that were called.
+    """
+    imported = {item.name for item in module.imports if item.kind == "func"}
+    asked = [
+        what
+        for what, names in _ASKING.items()
+        if names & imported
+        and names & {*called}
+        and not names & module.exports_by_name.keys()  # an adapter, which asks for others
+    ]
+    forgetting = forgetting_functions(module) if asked else {}
+    return {what: FORGETTING[what] for what in asked if what not in forgetting}
 
 
 def _mentions(module: Module, name: str) -> bool:

@@ -27,13 +27,14 @@ from pathlib import Path
 from typing import Final
 
 from wizer.binary.module import Module
+from wizer.core.libc import remembered
 from wizer.core.state import Array, State
 from wizer.engine.text import Wasm, to_binary
 from wizer.engine.trace import Trace
 from wizer.engine.wasi import Wasi
 from wizer.errors import TrapError
 from wizer.options import Options
-from wizer.records import record, replace
+from wizer.records import field, record, replace
 from wizer.session import Initialize, Session, initialized
 from wizer.trust.differences import Difference, differences, merged
 from wizer.trust.symbols import Symbols
@@ -91,6 +92,8 @@ class Audit:
         failures: the sources under whose change initialisation failed, and how.
         unobserved: imported functions whose calls are not counted, by module and name: those of other
             modules, what only ends a component, and what the engine's package has no values for.
+        remembered: what of ``"environment"`` and ``"preopens"`` it asked for that no function was found to
+            forget, and libc's function for that. A program that has kept them will not ask the next host.
     """
 
     findings: tuple[Finding, ...]
@@ -102,6 +105,7 @@ class Audit:
     unobserved: tuple[tuple[str, str], ...] = ()
     asked: tuple[str, ...] = ()
     read: tuple[str, ...] = ()
+    remembered: Mapping[str, str] = field(default_factory=dict)
 
     def frozen(self, allow: Sequence[str] = ()) -> tuple[str, ...]:
         """Return the sources that the snapshot depends on, without those in ``allow``.
@@ -134,7 +138,12 @@ def audit_with(
     trace = Trace()
     world = World(FIRST, None if options.wasi is None else silent(options.wasi))
     with run(world if quiet else World(FIRST, options.wasi), trace) as first:
-        return _Audit(first, trace, run, world).result()
+        found = _Audit(first, trace, run, world).result()
+        if options.keep_libc_state:
+            return found
+        called = {name for _, name in trace.calls}
+        kept = [remembered(module, called) for _, module, _ in first.states()]
+        return replace(found, remembered={what: name for each in kept for what, name in each.items()})
 
 
 def with_input(options: Options, wasm: bytes) -> Options:
