@@ -120,3 +120,6 @@ def test_help_fits_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -
     for option in OPTIONS:
         assert (f"--{option.name}" in text) is (option.name not in UNSUPPORTED)
     assert text.isascii()
+    assert "-- ARGS" in text
+    statuses = text.partition("Exit status:\n")[2].partition("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in statuses if line[2] != " "] == ["0", "1", "2", "3", "4", "5", "128+N"]

@@ -11,7 +11,7 @@ gives the parts their meaning, ``run`` calls the library. ``main`` turns what co
     0     the output is written
     1     initialisation failed, or the module is at fault; nothing is written
     2     the command line makes no sense
-    3     ``audit``: entropy is frozen; ``verify``: it cannot be told
+    3     ``audit``: something is frozen; ``verify``: it cannot be told
     4     a file could not be read or written
     5     a limit was met: of time, fuel, memory, size
     128+  ended by that signal (Ctrl-C: the signal itself)

@@ -14,6 +14,21 @@ _COMMANDS = (
     ("demo", "Freeze a JavaScript engine, time both"),
 )
 
+_ARGUMENTS = (
+    ("[INPUT]", "Module or component, binary or text [default: - (stdin)]"),
+    ("-- ARGS", "Arguments of the guest, behind its own name; with --allow-wasi"),
+)
+
+_EXIT_STATUSES = (
+    ("0", "The output is written; `audit`: nothing is frozen; `verify`: the same"),
+    ("1", "Initialisation failed, or the module is at fault; `verify`: different"),
+    ("2", "The command line makes no sense"),
+    ("3", "`audit`: something is frozen; `verify`: it cannot be told"),
+    ("4", "A file could not be read or written"),
+    ("5", "A limit was met: of time, fuel, memory, output"),
+    ("128+N", "Ended by signal N"),
+)
+
 _EXAMPLES = (
     ("Run the export `wizer-initialize` and freeze what it left behind", "wizer app.wasm -o app.fast.wasm"),
     (
@@ -39,16 +54,15 @@ def render(version: str) -> str:
     blocks = [
         f"Wizer {version}, the WebAssembly pre-initialiser",
         textwrap.fill(_ABOUT, width),
-        "Usage: wizer [OPTIONS] [INPUT]\n       wizer <COMMAND> [OPTIONS]",
-        _section(
-            "Arguments", [("[INPUT]", "Module or component, binary or text [default: - (stdin)]")], width
-        ),
+        "Usage: wizer [OPTIONS] [INPUT] [-- ARGS]\n       wizer <COMMAND> [OPTIONS]",
+        _section("Arguments", _ARGUMENTS, width),
         _section("Commands", _COMMANDS, width),
     ]
     groups = dict.fromkeys(option.group for option in OPTIONS if option.group)
     for group in groups:
         rows = [(_flags(option), option.help) for option in OPTIONS if option.group == group]
         blocks.append(_section(group, rows, width))
+    blocks.append(_section("Exit status", _EXIT_STATUSES, width))
     return "\n\n".join([*blocks, _examples(width)]) + "\n"
 
 
