@@ -187,3 +187,31 @@ def test_an_array_of_many_numbers(wizer: Tool) -> None:
         assert "took more than the limit of the run" in ended.first_line
         assert not (wizer.cwd / "out.wasm").exists()
     assert ended.peak <= (64 << 20) + MOST
+
+
+GROWS = """(module (memory (export "memory") 1)
+  (func (export "wizer-initialize")
+    (block (br_if 0 (i32.eq (memory.grow (i32.const 1000)) (i32.const -1))) (return)) unreachable)
+  (func (export "other") (block unreachable) unreachable))"""
+
+
+def test_a_trap_says_that_memory_was_bounded(wizer: Tool, module: Write) -> None:
+    """Where the limit was given, and the module has the instruction: the engine does not tell more."""
+    grows, fixed = (
+        module(GROWS),
+        module(GROWS.replace("memory.grow (i32.const 1000)", "i32.const -1"), "b.wasm"),
+    )
+    ended = wizer("--max-memory=20MiB", grows, "-o", "out.wasm")
+    assert ended.status == 1
+    assert ended.first_line == (
+        'note: memory 0 ("memory") has 65536 bytes; where memory would exceed 20971520 bytes (--max-memory), '
+        "`memory.grow` fails: whether it did is not known"
+    )
+    assert "unreachable" in ended.stderr
+    quietly: list[list[str | Path]] = [[grows, "-f", "other"], ["--max-memory=20MiB", fixed]]
+    for quiet in quietly:
+        ended = wizer(*quiet, "-o", "out.wasm")
+        assert ended.status == 1
+        assert "unreachable" in ended.stderr
+        assert "memory.grow" not in ended.stderr
+    assert wizer("--max-memory=128MiB", grows, "-o", "out.wasm").stderr == ""

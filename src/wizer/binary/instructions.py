@@ -1,4 +1,4 @@
-"""Passing over the instructions of a function body, to find the functions that it refers to.
+"""Passing over the instructions of a function body, to find what it refers to.
 
 Bodies are decoded only where a byte search cannot rule such an instruction out.
 https://webassembly.github.io/spec/core/binary/instructions.html
@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 
 from wizer.binary import sections as sec
+from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import Module
 from wizer.binary.reader import Reader
 from wizer.binary.types import read_heaptype, read_valtype
@@ -41,6 +42,29 @@ def _candidates(reader: Reader, funcs: Collection[int]) -> Iterator[int]:
         with suppress(ParseError):
             if Reader(reader.wasm, at + 1, reader.end).u32() in funcs:
                 yield at
+
+
+def grows(module: Module, memidx: int) -> bool:
+    """Whether some body has a ``memory.grow`` of a memory, its index as short as it can be."""
+    section = module.section(sec.CODE)
+    if section is None:
+        return False
+    wanted = b"\x40" + encode_unsigned(memidx)
+    return any(
+        module.wasm.find(wanted, start, end) >= 0 and _grows(Reader(module.wasm, start, end), memidx)
+        for start, end in bodies(section.reader(module.wasm))
+    )
+
+
+def _grows(reader: Reader, memidx: int) -> bool:
+    skip_locals(reader)
+    while not reader.at_end:
+        opcode = reader.byte()
+        if opcode != 0x40:
+            skip_immediates(reader, opcode)
+        elif reader.u32() == memidx:
+            return True
+    return False
 
 
 def bodies(reader: Reader) -> Iterator[tuple[int, int]]:

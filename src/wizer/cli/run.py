@@ -15,7 +15,7 @@ from wizer.cli.parse import Arguments, UsageError
 from wizer.cli.report import say
 from wizer.cli.signals import watched
 from wizer.cli.spec import BY_NAME
-from wizer.errors import OptionError
+from wizer.errors import LimitError, OptionError, TrapError
 
 if TYPE_CHECKING:
     from wizer.binary.assemble import Chunk
@@ -65,7 +65,12 @@ def _run(given: RunOptions, options: Options, wasm: bytes) -> None:
         _check_calls(session, options)
         changes = export_changes(session, options)
         changes["rename"] = known_renames(given.rename, session)
-        session.initialize(session.calls(options))
+        try:
+            session.initialize(session.calls(options))
+        except TrapError as error:
+            if not isinstance(error, LimitError):
+                _note_bound(session, options)
+            raise
         chunks = _chunks(session, options, changes)
         if given.warn_frozen:
             _warn_frozen(options, wasm)  # first: it takes its time, and what ends it leaves the old output
@@ -74,6 +79,25 @@ def _run(given: RunOptions, options: Options, wasm: bytes) -> None:
         for name, results in session.results:
             if results:
                 say(f"`{name}` returned {session.shown(name, results)}")
+
+
+def _note_bound(session: Session, options: Options) -> None:
+    """After a trap, say that memory was bounded, where that was asked for and the module grows it.
+
+    ``memory.grow`` fails at the bound and the engine tells nobody; many a guest traps then, as out of memory.
+    """
+    from wizer.binary.instructions import grows
+    from wizer.options import DEFAULT_LIMITS
+
+    bound = options.bounds.max_memory
+    if bound in (None, DEFAULT_LIMITS.max_memory) or session.is_component or not session.module.memories:
+        return
+    if grows(session.module, 0):
+        memory = session.module.describe("memory", 0)
+        say(
+            f"note: {memory} has {len(session.memory())} bytes; where memory would "
+            f"exceed {bound} bytes (--max-memory), `memory.grow` fails: whether it did is not known"
+        )
 
 
 def _check_calls(session: Session, options: Options) -> None:
