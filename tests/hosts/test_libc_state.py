@@ -328,3 +328,19 @@ def test_component(keep: bool, host: Path, machine: wizer.Wasi, tmp_path: Path) 
     frozen = wizer.wizen(component, init_func="setup", wasi=machine, keep_libc_state=keep)
     with wizer.Session(frozen, wasi=wizer.Wasi(mapdirs={"/data": host}, env={"MODE": "run"})) as session:
         assert session.call("answer") == (0 if keep else 11)
+
+
+@needs_adapter
+@pytest.mark.parametrize("exported", [False, True], ids=["missing", "exported"])
+def test_what_a_component_does_not_forget_is_named(
+    exported: bool, machine: wizer.Wasi, tmp_path: Path
+) -> None:
+    """The adapter asks the host, too, and is put back to before that: the program's libc counts."""
+    world = "world w { export setup: func(); export answer: func() -> s32; }"
+    options = EXPORTED if exported else []
+    component = build(tmp_path, COMPONENT, world, adapt=True, options=options)
+    found = wizer.audit(component, init_func="setup", wasi=machine)
+    assert ("wasi:cli/environment", "get-environment") in {
+        (module.partition("@")[0], name) for module, name in found.calls
+    }
+    assert found.remembered == ({} if exported else FORGETTING)
