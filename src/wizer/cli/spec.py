@@ -181,7 +181,7 @@ OPTIONS = (
 
 BY_NAME = {option.name: option for option in OPTIONS}
 
-ONLY = {"allow": ("audit",), "json": ("audit", "verify")}
+ONLY: dict[str, tuple[str, ...]] = {"allow": ("audit",), "json": ("audit", "verify")}
 """Options that belong to commands with a name, and to which."""
 
 _CHECKS_ONLY = {
@@ -195,7 +195,7 @@ _CHECKS_ONLY = {
 REFUSED = {"audit": _CHECKS_ONLY, "verify": _CHECKS_ONLY}
 """Options of a run that ask for what a command does not do, and why it does not."""
 
-IDLE = {
+IDLE: dict[str, tuple[str, ...]] = {
     "audit": (
         "keep-init-func",
         "rename-func",

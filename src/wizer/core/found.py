@@ -12,7 +12,7 @@ from wizer.binary.types import ArrayType, RefType, StorageType, hierarchy
 from wizer.core.columns import SCALAR, Column, Group, Heap, payload, storages
 from wizer.core.functions import UNKNOWN
 from wizer.core.instrument_heap import FIRST_TYPE, KIND_SEEN, KIND_UNKNOWN
-from wizer.core.layout import DATA_START, ENTRY, EXN, INLINE, layout, slot_types, width
+from wizer.core.layout import DATA_START, ENTRY, EXN, INLINE, Layout, layout, slot_types, width
 from wizer.core.live import RawCall, Words
 from wizer.records import record
 
@@ -65,15 +65,15 @@ class Rows:
     """
 
     def __init__(self, module: Module, typeidx: int) -> None:
-        self.array = isinstance(module.types[typeidx].comp, ArrayType)
-        self.layout = layout(module, slot_types(module, typeidx))
+        self.array: bool = isinstance(module.types[typeidx].comp, ArrayType)
+        self.layout: Layout = layout(module, slot_types(module, typeidx))
         self.nodes: list[Any] = []
         self.columns: list[Any] = [[] for _ in self.layout.types]
         self.starts: list[Any] = [0]
         if self.array and isinstance(self.layout.types[0], str):
             self.columns = [bytearray()]
         numbers = [t for t, table in zip(self.layout.types, self.layout.tables, strict=True) if table is None]
-        self.format = Format("<" + "".join(_FORMATS[width(t)] for t in numbers))
+        self.format: Format = Format("<" + "".join(_FORMATS[width(t)] for t in numbers))
 
     @property
     def storages(self) -> tuple[str | None, ...]:

@@ -36,7 +36,7 @@ class Many(Objects):
         self._codes = np.zeros(1 << 16, np.int32)
         for word, code in few.seen.items():
             self.name(word, code)
-        self.exceptions = few.exceptions
+        self.exceptions: dict[int, Group] = few.exceptions
         for typeidx, rows in few.rows.items():
             self.rows[typeidx] = rows
             rows.nodes = [np.array(rows.nodes, np.int32)]

@@ -55,7 +55,7 @@ class Shell:
     def __init__(
         self, engine: wasmtime.Engine, limits: Limits, hard_exit: Callable[[BaseException], None] | None
     ) -> None:
-        self.store = _Store(engine)
+        self.store: _Store = _Store(engine)
         self._streams: Streams | None = None
         self._watchdog = Watchdog(self.store, limits, hard_exit=hard_exit)
         self._lock = threading.RLock()

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Final, Literal, TypeAlias
 
+from wizer.binary.types import FieldType
 from wizer.core.columns import Column, Group, Heap, listed
 from wizer.core.heap.graph import Graph
 from wizer.core.heap.operations import Vectors
@@ -57,7 +58,7 @@ class Batch:
         self.rows = rows
         self.existing: list[int] = []
         self.first = 0
-        self.slots = tuple(fields(graph.module, group.index))
+        self.slots: tuple[FieldType, ...] = tuple(fields(graph.module, group.index))
         if form != "struct":
             self.slots = self.slots * {"data": 0, "same": 1, "filled": 1, "fixed": length}[form]
         self._vectors = vectors
@@ -107,7 +108,7 @@ class Plan:
         self._graph = graph
         self._vectors = vectors
         self._many = many
-        self.batches = [*self._batches(heap)]
+        self.batches: list[Batch] = [*self._batches(heap)]
         self._add_existing(heap)
         taken = self._order()
         late = many.placement.late
@@ -115,14 +116,14 @@ class Plan:
         for batch in self.batches:
             batch.first, first = first, first + len(batch.rows) + len(batch.existing)
         self.end = first
-        self.numbers = vectors.zeros(len(heap) + 1)
-        self.times = vectors.zeros(len(heap), -1)
+        self.numbers: Column = vectors.zeros(len(heap) + 1)
+        self.times: Column = vectors.zeros(len(heap), -1)
         vectors.put(self.numbers, [node + 1 for node in late], range(1, 1 + len(late)))
         vectors.put(self.times, late, [len(heap)] * len(late))
         for batch in self.batches:
             places = vectors.successors(batch.nodes(batch.all_rows))
             vectors.put(self.numbers, places, range(batch.first, batch.end))
-        self.runs = self._runs(taken)
+        self.runs: list[Run] = self._runs(taken)
 
     def _batches(self, heap: Heap) -> Iterable[Batch]:
         made = self._many.made
