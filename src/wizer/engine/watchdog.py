@@ -227,6 +227,8 @@ class Watchdog:
 
     def _start(self) -> None:
         """Start the thread."""
+        import select  # noqa: F401 - not on the thread: who is forked meanwhile would wait for that import for ever
+
         from wizer.errors import WizerError
 
         try:
@@ -261,7 +263,7 @@ class Watchdog:
             return
         import signal
 
-        signal.set_wakeup_fd(self._previous_fd, warn_on_full_buffer=False)
+        _give_back(self._previous_fd)
         if self._handles and signal.getsignal(signal.SIGINT) is handle:
             signal.signal(signal.SIGINT, signal.default_int_handler)  # what has come is handled first
         self._previous_fd, self._handles = None, False
@@ -328,8 +330,20 @@ class Watchdog:
             with contextlib.suppress(OSError):
                 end.close()
         if self._depth:  # it was forked by a host function
+            if self._previous_fd is not None:
+                _give_back(self._previous_fd)  # before the new thread's end is taken for one to give back
             self._previous_fd = None
             self._watch_if_needed()
+
+
+def _give_back(fd: int) -> None:
+    """Have the interpreter write the numbers of signals where it did before, if that is open still."""
+    import signal
+
+    try:
+        signal.set_wakeup_fd(fd, warn_on_full_buffer=False)
+    except (OSError, ValueError):
+        signal.set_wakeup_fd(-1)
 
 
 _ALL: weakref.WeakSet[Watchdog] = weakref.WeakSet()
