@@ -52,6 +52,11 @@ class Additions:
         """Export an item under the prefix."""
         self._exports.append(encode_export(Export(self.prefix + name, kind, index)))
 
+    @property
+    def next_func(self) -> int:
+        """The index of the function that is added next."""
+        return len(self.module.funcs) + len(self._functions)
+
     def func(
         self,
         name: str | None,
@@ -62,7 +67,7 @@ class Additions:
     ) -> int:
         """Add a function, exported under the prefix where it has a name; return its index."""
         typeidx = self._types.func(FuncType(tuple(params), tuple(results)))
-        funcidx = len(self.module.funcs) + len(self._functions)
+        funcidx = self.next_func
         self._functions.append(Function(typeidx, locals_, body))
         if name is not None:
             self.export(name, "func", funcidx)

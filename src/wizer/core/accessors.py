@@ -6,14 +6,14 @@ References are raw values here, words of 64 bits as the engine has them; 0 is nu
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from wizer.binary.module import Module
-from wizer.binary.types import RefType, StorageType
+from wizer.binary.types import RefType, StorageType, hierarchy
 from wizer.binary.values import BITS
 from wizer.core import columns
 from wizer.core.columns import Column, Elements
-from wizer.core.instrument import BATCH, Accessors
+from wizer.core.instrument import BATCH, HELD, Accessors
 
 if TYPE_CHECKING:
     from wizer.core.live import Live
@@ -37,11 +37,16 @@ def function_words(accessors: Accessors, live: Live) -> Iterator[tuple[int, int]
         yield from zip(batch, call.buffer[: 2 * len(batch) : 2], strict=True)
 
 
+# Objects that are held at once: 250 bytes of the stack for every 32.
+HELD_AT_ONCE: Final = 1 << 15
+
+
 class LiveTable:
     """One table of a live instance, read many elements at a time.
 
     Attributes:
         size: its size in elements.
+        holds_many: whether it is a table of many objects.
     """
 
     def __init__(self, module: Module, accessors: Accessors, live: Live, tableidx: int) -> None:
@@ -51,6 +56,8 @@ class LiveTable:
         size = live.accessor(f"{self._name}.size", 1)
         size()
         self.size: int = size.buffer[0] & self._mask
+        top = hierarchy(module.tables[tableidx].type.element.heap, module.types)
+        self.holds_many: bool = top in ("any", "extern", "exn") and self.size >= HELD_AT_ONCE
 
     def next(self, start: int) -> int:
         """Return the first place from ``start`` on whose element is not null, or the size."""
@@ -66,13 +73,28 @@ class LiveTable:
         call()
         return call.buffer[: 2 * min(BATCH, self.size - start) : 2]
 
+    def hold(self, start: int) -> None:
+        """Prepare the engine for reading the elements from ``start`` on, where they are many.
+
+        It looks for garbage once twice as many objects have been read as frames of the guest held when it
+        last looked, or a thousand, and goes through all elements of all tables then. So the next objects are
+        read while frames hold them: it looks now, and not again before as many more have been read. That
+        changes nothing else: where there is too little stack, it is only slower.
+        """
+        if self.holds_many:
+            name = f"{self._name}.hold"
+            call = self._live.accessor(name, 2)
+            call.buffer[0] = min(start, self.size - HELD_AT_ONCE)
+            call.buffer[2] = HELD_AT_ONCE // HELD - 1
+            self._live.traps(name)
+
     def words_from(self, start: int, *, skips_null: bool) -> TableWords:
         """Return the elements from ``start`` on; where ``skips_null``, without long runs of null."""
         call = self._live.accessor(f"{self._name}.read", BATCH)
         read = memoryview(call.buffer).cast("B")  # type: ignore[arg-type]
         runs: list[tuple[int, int]] = []
         raw = bytearray()
-        position, follows_null = start, skips_null
+        position, follows_null, held = start, skips_null, start
         while position < self.size:
             if follows_null:
                 position = self.next(position)
@@ -80,6 +102,9 @@ class LiveTable:
                     break
             if not runs or runs[-1][1] != position:
                 runs.append((position, position))
+            if self.holds_many and position >= held:
+                self.hold(position)
+                held = position + HELD_AT_ONCE
             call.buffer[0] = position
             call()
             count = min(BATCH, self.size - position)

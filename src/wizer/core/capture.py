@@ -209,6 +209,8 @@ class _Capture:
             if (position := table.next(0)) < table.size:
                 self._codes([0], reftype, lambda _: ("table", tableidx, position))
             return Elements([], [])
+        if table.holds_many:
+            self.heap.hold_with(table)
         found = table.words_from(0, skips_null=default == NULL)
         codes = self._codes(found.words, reftype, lambda row: ("table", tableidx, found.position(row)))
         return found.other_than(codes, None if default is None else code_of(default))

@@ -53,11 +53,14 @@ from wizer.binary.types import (
 )
 from wizer.core.libc import forgetting_functions
 from wizer.core.previous import previous
-from wizer.records import record
+from wizer.records import record, replace
 
 # Results of one accessor. A function may have 1,000 of them; a page of raw values holds 256.
 BATCH: Final = 64
 MAX_BATCH: Final = 500
+
+# References that each frame of ``table{i}.hold`` keeps; more frames of fewer take more of the stack.
+HELD: Final = 32
 
 # The codes of the `kind.exn` accessor; those from FIRST_TAG on are a tag index more.
 KIND_FOREIGN_TAG, FIRST_TAG = 1, 2
@@ -79,7 +82,8 @@ class Accessors:
         globals: ``globals{n}`` returns the globals of the n-th tuple.
         functions: ``functions{n}`` returns references to the functions of the n-th tuple.
         tables: for each, ``table{i}.size``, ``.next`` (the first element from a place on that is not null)
-            and ``.read`` (`BATCH` elements from a place on; past the end, the last one is repeated).
+            and ``.read`` (`BATCH` elements from a place on; past the end, the last one is repeated). Of
+            objects also ``.hold`` (keeps `HELD` elements from a place on, times so many, on the stack).
         data_drops, element_drops: ``data{i}.probe`` and ``element{i}.probe`` trap where the segment, which
             is not empty, has been dropped.
         elements: ``element{i}.read`` returns `BATCH` elements of a passive segment from a place on.
@@ -248,7 +252,26 @@ def _add_tables(additions: Additions) -> tuple[int, ...]:
             body = last + code.local_set(1)
             body += b"".join(_clamped(0, i, 1, 2, index) + code.table_get(tableidx) for i in range(BATCH))
             additions.func(f"{name}.read", [index], [table.type.element] * BATCH, body, [index, index])
+        if _may_hold_object(additions.module, table.type.element):
+            _add_hold(additions, tableidx, table.type)
     return tuple(range(len(additions.module.tables)))
+
+
+def _add_hold(additions: Additions, tableidx: int, tabletype: TableType) -> None:
+    """Append a function that reads elements, calls itself for those after them, and returns.
+
+    What it has read is used after the call, so that frames keep it meanwhile.
+    """
+    index = tabletype.limits.address_type
+    first = 2
+    body = b"".join(
+        _plus(0, i, index) + code.table_get(tableidx) + code.local_set(first + i) for i in range(HELD)
+    )
+    rest = _plus(0, HELD, index) + code.local_get(1) + encode_const("i32", 0xFFFF_FFFF) + code.I32_ADD
+    body += code.local_get(1) + code.IF + rest + code.call(additions.next_func) + code.END
+    body += b"".join(code.local_get(first + i) + code.REF_IS_NULL + code.DROP for i in range(HELD))
+    element = replace(tabletype.element, nullable=True)
+    additions.func(f"table{tableidx}.hold", [index, "i32"], (), body, [element] * HELD)
 
 
 def _plus(localidx: int, constant: int, address: AddressType) -> bytes:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 from wizer.binary.module import Module
 from wizer.binary.types import RefType, hierarchy
 from wizer.core import columns
-from wizer.core.accessors import raw_bits
+from wizer.core.accessors import HELD_AT_ONCE, LiveTable, raw_bits
 from wizer.core.columns import GLOBAL, Column, Group, Heap, payload
 from wizer.core.found import Few, Visit
 from wizer.core.functions import UNKNOWN, Functions, first_unknown
@@ -44,6 +44,8 @@ class HeapWalk:
         self._found: Found = Few(module)
         self._roots: list[tuple[Callable[[int], Place], str, Column]] = []
         self._read = 0
+        self._held = 0
+        self._large: LiveTable | None = None
         self._exceptions: list[int] = []
         self._calls: dict[str, RawCall] = {}
         self._memory: memoryview | None = None
@@ -60,8 +62,14 @@ class HeapWalk:
 
             self._found = Many(self._module, self._found)
 
+    def hold_with(self, table: LiveTable) -> None:
+        """Let a table of many objects, read next, be what `LiveTable.hold` is called on."""
+        self._large = table
+
     def codes(self, words: Column, reftype: RefType, place: Callable[[int], Place]) -> Column:
         """Return the codes of raw references to objects in places of a type; ``place`` says which."""
+        if len(words) >= columns.MANY:
+            self.expect_many()
         top = hierarchy(reftype.heap, self._module.types)
         codes = self._intern(words, top)
         self._roots.append((place, top, codes))
@@ -129,6 +137,9 @@ class HeapWalk:
     def _round(self, words: Column) -> None:
         """Read objects that are next, and those that they lead to if they are few."""
         count = len(words)
+        if self._large is not None and self._read >= self._held:
+            self._large.hold(self._read)
+            self._held = self._read + HELD_AT_ONCE
         self._push(words)
         visited, *tops = self._walk(count, count if count >= _FEW else _AHEAD)
         pulled = self._pull(ANY, count, tops[ANY])

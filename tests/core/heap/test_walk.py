@@ -8,7 +8,7 @@ import pytest
 import wasmtime
 
 from support.engine import binary, engine
-from wizer import Session, StateError
+from wizer import EngineConfig, Session, StateError
 from wizer.binary.module import parse_module
 from wizer.core import columns
 from wizer.core.capture import capture
@@ -119,6 +119,29 @@ def test_arrays_of_every_length(length: int, storage: str) -> None:
     else:
         objects = [state.heap[ref.object] for ref in array.elements]  # type: ignore[union-attr]
         assert [object_.fields[0].bits for object_ in objects] == list(range(length))  # type: ignore[union-attr]
+
+
+TABLE = """(module (type $s (struct (field i32))) (table $t 40000 (ref null $s))
+    (func (export "init") (local $i i32)
+      (loop $l
+        (table.set $t (local.get $i) (struct.new $s (local.get $i)))
+        (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 40000)))))
+    (func (export "at") (param i32) (result i32) (struct.get $s 0 (table.get $t (local.get 0)))))"""
+
+
+def test_a_table_of_many_objects_is_held_while_it_is_read() -> None:
+    state, calls = captured(TABLE)
+    assert [object_.fields[0].bits for object_ in state.heap] == list(range(40_000))  # type: ignore[union-attr]
+    assert calls["table0.hold"] == 4  # for each half of it, when it is read and when its objects are
+
+
+@pytest.mark.parametrize("stack", [None, 1 << 16])
+def test_a_table_of_many_objects_takes_no_more_stack_than_there_is(stack: int | None) -> None:
+    with Session(binary(TABLE), engine=EngineConfig(max_wasm_stack=stack)) as session:
+        session.call("init")
+        frozen = session.snapshot()
+    with Session(frozen) as session:
+        assert [session.call("at", i) for i in (0, 32_767, 32_768, 39_999)] == [0, 32_767, 32_768, 39_999]
 
 
 def test_the_walk_leaves_nothing_behind() -> None:
