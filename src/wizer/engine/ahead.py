@@ -8,6 +8,7 @@ file was made by its own version, for this processor and these settings, and tru
 from __future__ import annotations
 
 import os
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -20,12 +21,14 @@ from wizer.checks import PATH, expect
 from wizer.engine.compile import invalid
 from wizer.engine.config import EngineConfig, engine_config
 from wizer.engine.messages import causes
+from wizer.engine.stack import with_compiler_stack
 from wizer.errors import OptionError, WizerError
 from wizer.records import replace
 
 _ELF: Final = b"\x7fELF\x02"  # of 64 bits
 _FLAGS_AT: Final = 48  # where an ELF header has the flags, by which the engine tells the two kinds
 _MODULE, _COMPONENT = 1, 2
+_STACK: Final = 1 << 19  # bytes; the engine's own default
 
 
 class LoadedModule(wasmtime.Module):
@@ -59,15 +62,19 @@ def compile_ahead(wasm: bytes, config: EngineConfig) -> bytes | bytearray:
         InvalidError: it does not compile.
         OptionError: the engine refuses a setting.
     """
-    kind = Component if is_component(wasm) else wasmtime.Module
     engines = _engines(config)
     for engine in engines:
         try:
-            return kind(engine, wasm).serialize()
+            return with_compiler_stack(partial(_compile, engine, wasm))
         except wasmtime.WasmtimeError as error:
             if engine is engines[-1]:
                 raise invalid("the snapshot does not compile", error) from None
     raise AssertionError("there is always an engine")
+
+
+def _compile(engine: wasmtime.Engine, wasm: bytes) -> bytes | bytearray:
+    kind = Component if is_component(wasm) else wasmtime.Module
+    return kind(engine, wasm).serialize()
 
 
 def _engines(config: EngineConfig) -> list[wasmtime.Engine]:
@@ -80,6 +87,8 @@ def _engines(config: EngineConfig) -> list[wasmtime.Engine]:
     )
     settings = engine_config(serving, "cranelift")
     settings.epoch_interruption = False
+    if config.max_wasm_stack is None:
+        settings.max_wasm_stack = _STACK  # nothing here looks after the threads that it runs on
     engine = wasmtime.Engine(settings)
     is_plain = replace(config, cache=True, compiler="auto", parallel_compilation=True) == EngineConfig()
     return [wasmtime.Engine(), engine] if is_plain else [engine]

@@ -18,6 +18,7 @@ import wasmtime
 from wizer.binary.sections import CODE, split_sections
 from wizer.engine import capi_config
 from wizer.engine.config import Compiler, EngineConfig, engine_config, validation_config
+from wizer.engine.stack import with_compiler_stack
 from wizer.errors import InvalidError, OptionError, ParseError
 from wizer.records import record, replace
 
@@ -140,7 +141,7 @@ def validate_features(wasm: bytes, config: EngineConfig) -> None:
     """
     engine = wasmtime.Engine(validation_config(config))
     try:
-        capi_config.validate(engine, wasm)
+        with_compiler_stack(lambda: capi_config.validate(engine, wasm))
     except wasmtime.WasmtimeError as error:
         raise invalid("the module is invalid with the features switched on", error) from None
 
@@ -201,7 +202,7 @@ def _component(
     from wasmtime.component import Component
 
     try:
-        return Component(engine, wasm)
+        return with_compiler_stack(lambda: Component(engine, wasm))
     except wasmtime.WasmtimeError as error:
         raise invalid(message, error) from None
 
@@ -210,7 +211,7 @@ def _module(engine: wasmtime.Engine, wasm: bytes, original: bytes | None = None)
     """Compile ``wasm``, and validate what it was made of; the engine's complaint becomes an InvalidError."""
     with validating(engine, () if original is None else (original,)):
         try:
-            return capi_config.new_module(engine, wasm)
+            return with_compiler_stack(lambda: capi_config.new_module(engine, wasm))
         except wasmtime.WasmtimeError as error:
             raise invalid("the module does not compile", error) from None
 
@@ -233,7 +234,7 @@ def validating(engine: wasmtime.Engine, modules: Sequence[bytes]) -> Iterator[No
         except BaseException as error:
             errors.append(error)
 
-    thread = threading.Thread(target=check)
+    thread = threading.Thread(target=with_compiler_stack, args=(check,))
     thread.start()
     try:
         yield

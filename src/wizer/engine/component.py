@@ -17,7 +17,7 @@ from wizer.engine.callbacks import raise_host_exception
 from wizer.engine.compile import Compiled, compile_component, validate_component_features, validating
 from wizer.engine.component_link import Imports, make_linker
 from wizer.engine.component_types import FunctionType, describe_function
-from wizer.engine.config import EngineConfig
+from wizer.engine.config import EngineConfig, guest_stack
 from wizer.engine.deterministic import Deterministic, World
 from wizer.engine.limits import Limits
 from wizer.engine.shell import Shell
@@ -77,7 +77,7 @@ class RunningComponent:
         with validating(self._compiled.engine, [*originals.values()]):  # see `compile_module`
             self._functions = exported_functions(self._compiled)
         bounds = shared_out(cores, limits)
-        self.shell: Shell = Shell(self._compiled.engine, limits, hard_exit)
+        self.shell: Shell = Shell(self._compiled.engine, limits, guest_stack(config), hard_exit)
         self.shell.bound(bounds)
 
     @property

@@ -96,8 +96,9 @@ class EngineConfig:
         nan_canonicalization: every NaN that an instruction makes has the canonical bits. On by default: where
             it is off, the compilers differ in the bits of ``min`` and ``max`` of two NaNs.
         relaxed_simd_deterministic: relaxed instructions give the same results on every machine.
-        max_wasm_stack: bytes of stack for guest code.
-        async_stack_size: bytes of stack of each stackful coroutine.
+        max_wasm_stack: bytes of stack for guest code; None: 2 MiB. Where the calling thread has fewer left, a
+            call runs on another, which is made for it.
+        async_stack_size: bytes of stack of each stackful coroutine; 1 MiB of it is not for guest code.
         parallel_compilation: compile on all cores.
         native_unwind_info, debug_info, debug_verifier, signals_based_traps: the engine's switches.
         memory_may_move, memory_reservation, memory_reservation_for_growth, memory_guard_size: layout of
@@ -138,6 +139,12 @@ class EngineConfig:
                 for need in _NEEDS.get(name, ()):
                     if self.features.get(need) is False:
                         raise OptionError(f"feature `{name}` is switched on and needs `{need}`, which is off")
+        guest, coroutine = guest_stack(self), self.async_stack_size
+        if coroutine is not None and coroutine < guest + HOST_STACK:
+            raise OptionError(
+                f"a coroutine's stack of {coroutine} bytes has no room for {guest} bytes of guest code and "
+                f"{HOST_STACK} of the host's; set `async_stack_size` higher or `max_wasm_stack` lower"
+            )
 
     @property
     def restricts(self) -> bool:
@@ -233,7 +240,8 @@ def unprobed_config(
     for setting, name in _PLAIN.items():
         if (value := getattr(config, setting)) is not None:
             capi.set_option(out, name, value)
-    _set_stack(out, config)
+    out.max_wasm_stack = guest_stack(config)
+    capi.set_option(out, "async_stack_size", config.async_stack_size or guest_stack(config) + ROOM)
     if config.pooling is not None:
         capi.set_pooling(out, config.pooling)
     for flag, text in config.cranelift_flags.items():
@@ -258,47 +266,20 @@ _PLAIN: Mapping[str, str] = MappingProxyType(
     }
 )
 
-_COROUTINE_STACK = 2 << 20  # the engine's default, and the most that guest code may have without raising it
-_HOST_STACK = 1 << 20  # left to the host's own code on the same stack
+_GUEST_STACK: Final = 2 << 20  # bytes
+HOST_STACK: Final = 1 << 20
+"""Bytes below the guest's that are left to the host's own code: the engine's, and functions that it calls."""
+ROOM: Final = 6 << 20
+"""Bytes for the host's own code on a stack made by us: with the guest's it is what Linux gives a thread."""
 
 
-def _set_stack(out: wasmtime.Config, config: EngineConfig) -> None:
-    """Set the stack sizes; the engine wants the coroutines' stacks no smaller than the guest's.
+def guest_stack(config: EngineConfig) -> int:
+    """Return the bytes of stack that guest code may use.
 
     Unoptimised frames are up to three times as large as optimised ones, so that the engine's default of
-    512 KiB would end a recursion that is well with the Rust tools. It is raised to four times that where
-    the thread has it.
+    512 KiB would end a recursion that is well with the Rust tools. It is raised to four times that.
     """
-    from wizer.engine import capi_config as capi
-
-    host = _thread_stack()
-    wasm = config.max_wasm_stack
-    if wasm is None:
-        wasm = _COROUTINE_STACK if host is not None and host >= 2 * _COROUTINE_STACK else None
-    elif host is not None and wasm > host - _HOST_STACK:
-        raise OptionError(
-            f"a stack of {wasm} bytes for guest code does not fit this thread's stack of {host} bytes "
-            f"({_HOST_STACK} of them are the host's own); raise the limit (`ulimit -s`) or run in a thread "
-            "with a larger one (`threading.stack_size`)"
-        )
-    if wasm is not None:
-        out.max_wasm_stack = wasm
-    if config.async_stack_size is not None or (wasm or 0) > _COROUTINE_STACK:
-        capi.set_option(out, "async_stack_size", config.async_stack_size or (wasm or 0) + _HOST_STACK)
-
-
-def _thread_stack() -> int | None:
-    """Return the size in bytes of the calling thread's stack, or None where that cannot be known."""
-    import threading
-
-    if threading.current_thread() is not threading.main_thread() and (size := threading.stack_size()):
-        return size
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    soft, _ = resource.getrlimit(resource.RLIMIT_STACK)
-    return 8 << 20 if soft == resource.RLIM_INFINITY else soft
+    return _GUEST_STACK if config.max_wasm_stack is None else config.max_wasm_stack
 
 
 def validation_config(config: EngineConfig) -> wasmtime.Config:

@@ -26,6 +26,7 @@ from wizer.binary.types import RefType, ValType
 from wizer.checks import shown
 from wizer.engine import capi
 from wizer.engine.config import UnknownImports
+from wizer.engine.stack import with_compiler_stack
 from wizer.errors import LinkError
 from wizer.records import record
 
@@ -212,7 +213,8 @@ def _make(store: wasmtime.Store, module: Module, missing: Mapping[Item, Import])
             )
     wasm = b"".join(_maker(module, list(missing.values())))
     try:
-        instance = wasmtime.Instance(store, wasmtime.Module(store.engine, wasm), [])
+        made_of = with_compiler_stack(lambda: wasmtime.Module(store.engine, wasm))
+        instance = wasmtime.Instance(store, made_of, [])
     except (wasmtime.WasmtimeError, wasmtime.Trap) as error:
         from wizer.engine.messages import causes
 

@@ -14,7 +14,7 @@ from wizer.binary.values import Number
 from wizer.checks import shown
 from wizer.engine import capi
 from wizer.engine.compile import Compiled, compile_module, compile_with, validate_features
-from wizer.engine.config import EngineConfig, UnknownImports
+from wizer.engine.config import EngineConfig, UnknownImports, guest_stack
 from wizer.engine.deterministic import Deterministic, World
 from wizer.engine.limits import Limits
 from wizer.engine.link import Item, Linked, Linker
@@ -78,7 +78,7 @@ class RunningModule:
             self._compiled = compiled(replace(config, compiler="cranelift"))
             self._compiled_preloads = self._compile_preloads()
         bounds = shared_out(modules, limits, preloads)
-        self.shell: Shell = Shell(self._compiled.engine, limits, hard_exit)
+        self.shell: Shell = Shell(self._compiled.engine, limits, guest_stack(config), hard_exit)
         self.shell.bound(bounds)
 
     def _compile_preloads(self) -> dict[str, wasmtime.Module]:

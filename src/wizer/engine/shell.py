@@ -15,6 +15,7 @@ import wasmtime
 from wizer.engine import capi
 from wizer.engine.interrupts import HERE, raising
 from wizer.engine.limits import Limits
+from wizer.engine.stack import with_guest_stack
 from wizer.engine.wasi import Wasi, check_wasi, configure
 from wizer.engine.watchdog import Watchdog
 from wizer.errors import OptionError, StateError
@@ -53,9 +54,16 @@ class Shell:
     _closed = True
 
     def __init__(
-        self, engine: wasmtime.Engine, limits: Limits, hard_exit: Callable[[BaseException], None] | None
+        self,
+        engine: wasmtime.Engine,
+        limits: Limits,
+        stack: int,
+        hard_exit: Callable[[BaseException], None] | None,
     ) -> None:
+        """Make a store; ``stack`` bytes of it are what ``engine`` lets guest code use."""
         self.store: _Store = _Store(engine)
+        self._stack = stack
+        self._guest_thread: int | None = None  # has the store, while the one that holds it waits
         self._streams: Streams | None = None
         self._watchdog = Watchdog(self.store, limits, hard_exit=hard_exit)
         self._lock = threading.RLock()
@@ -101,6 +109,9 @@ class Shell:
             self._forked()
         if self._streams is not None and self._streams.giving():
             raise OptionError("a function for the guest's output cannot use the session of the guest")
+        if self._guest_thread == threading.get_ident():
+            yield
+            return
         lock = self._lock
         if not lock.acquire(blocking=False):
             raise OptionError(
@@ -168,7 +179,7 @@ class Shell:
     def _checked(self, work: Callable[[], T]) -> T:
         """Do the work, have all output arrive, and check that no call of a host function was lost."""
         try:
-            result = work()
+            result = self._entered(work)
         finally:
             if self._streams is not None:
                 with raising():
@@ -176,6 +187,22 @@ class Shell:
         if (callbacks := self._callbacks()) is not None and self._watchdog.stopping is None:
             callbacks.check()
         return result
+
+    def _entered(self, work: Callable[[], T]) -> T:
+        """Enter the guest where it has its stack: inside of a call, that is the one which it is on."""
+        if self._watchdog.nested:
+            return work()
+
+        def enter() -> T:
+            if HERE.watchdog is not None:
+                return work()
+            HERE.watchdog, self._guest_thread = self._watchdog, threading.get_ident()
+            try:
+                return work()
+            finally:
+                self._guest_thread = None
+
+        return with_guest_stack(self._stack, enter, self._watchdog.stop)
 
     def _callbacks(self) -> Callbacks | None:
         """Return the store's callbacks, None where it has none."""

@@ -45,8 +45,10 @@ def to_binary(wasm: Wasm) -> bytes:
         raise InvalidError("the text is not Unicode: it has half a character")
     import wasmtime
 
+    from wizer.engine.stack import with_compiler_stack
+
     try:
-        return bytes(wasmtime.wat2wasm(wasm))
+        return bytes(with_compiler_stack(lambda: wasmtime.wat2wasm(wasm)))
     except wasmtime.WasmtimeError as error:
         if isinstance(wasm, str) and wasm.endswith((".wasm", ".wat")):
             raise InvalidError(

@@ -7,6 +7,7 @@ import wasmtime
 from wizer.engine import capi_config
 from wizer.engine.config import EngineConfig, validation_config
 from wizer.engine.messages import causes
+from wizer.engine.stack import with_compiler_stack
 from wizer.errors import StateError
 
 
@@ -17,7 +18,8 @@ def validate_snapshot(wasm: bytes, config: EngineConfig) -> None:
         StateError: engines would refuse it: it is beyond a limit that they have, which is named.
     """
     try:
-        capi_config.validate(wasmtime.Engine(validation_config(config)), wasm)
+        engine = wasmtime.Engine(validation_config(config))
+        with_compiler_stack(lambda: capi_config.validate(engine, wasm))
     except wasmtime.WasmtimeError as error:
         raise _refused("module", error) from None
 
@@ -31,7 +33,8 @@ def validate_component_snapshot(wasm: bytes, config: EngineConfig) -> None:
     from wasmtime.component import Component
 
     try:
-        Component(wasmtime.Engine(validation_config(config)), wasm)
+        engine = wasmtime.Engine(validation_config(config))
+        with_compiler_stack(lambda: Component(engine, wasm))
     except wasmtime.WasmtimeError as error:
         raise _refused("component", error) from None
 

@@ -105,6 +105,11 @@ class Watchdog:
         return self._depth > 0
 
     @property
+    def nested(self) -> bool:
+        """Whether a host function that the guest called has called the guest."""
+        return self._depth > 1
+
+    @property
     def stopping(self) -> BaseException | None:
         """What the guest is being stopped with."""
         return self._stop
@@ -264,26 +269,43 @@ class Watchdog:
         import signal
 
         _give_back(self._previous_fd)
+        with self._lock:  # what the thread has not read yet is about no other run
+            if self._ends is not None:
+                self._forward(self._ends[0].read(_MANY) or b"")
         if self._handles and signal.getsignal(signal.SIGINT) is handle:
             signal.signal(signal.SIGINT, signal.default_int_handler)  # what has come is handled first
         self._previous_fd, self._handles = None, False
 
-    def heard(self, signals: bytes) -> None:
-        """Do what is to be done now that ``signals`` have arrived, or none, and time has passed."""
+    def hear(self, end: io.RawIOBase | None) -> bool:
+        """Do what is to be done now that signals can be read from ``end``, or that time has passed.
+
+        Returns:
+            Whether the thread is to go on.
+        """
         with self._lock:
-            self._forward(signals)
-            if self._depth == 0:
-                return
-            ending = next((number for number in signals if number in ERRORS), None)
-            if self._run == self._stopped:
-                if self._hard_exit is not None and self._stop is not None and not signals:
-                    self._hard_exit(self._stop)
-            elif ending is not None:
-                self._interrupt(ERRORS[ending](ending))
-            elif (left := self._time_left()) is not None and left <= 0:
-                self._interrupt(self._timed_out())
-            if self._stop is not None:
-                self._stopped = self._run
+            signals = b"" if end is None else end.read(_MANY)
+            if signals is None:  # they were for a run that has ended
+                return True
+            if end is not None and (not signals or _LEAVE in signals):
+                return False
+            self._heard(signals)
+        return True
+
+    def _heard(self, signals: bytes) -> None:
+        """Do what the arrival of ``signals`` asks for, or the time; the lock is held."""
+        self._forward(signals)
+        if self._depth == 0:
+            return
+        ending = next((number for number in signals if number in ERRORS), None)
+        if self._run == self._stopped:
+            if self._hard_exit is not None and self._stop is not None and not signals:
+                self._hard_exit(self._stop)
+        elif ending is not None:
+            self._interrupt(ERRORS[ending](ending))
+        elif (left := self._time_left()) is not None and left <= 0:
+            self._interrupt(self._timed_out())
+        if self._stop is not None:
+            self._stopped = self._run
 
     def wait(self) -> float | None:
         """Return for how many seconds nothing can happen but a signal; None: for ever.
@@ -348,6 +370,7 @@ def _give_back(fd: int) -> None:
 
 _ALL: weakref.WeakSet[Watchdog] = weakref.WeakSet()
 _LEAVE: Final = b"\0"  # no signal has this number
+_MANY: Final = 4096  # signals that can be read at once; there is no need for more
 
 
 def _forked() -> None:
@@ -370,11 +393,9 @@ def _watch(watchdog: weakref.ref[Watchdog], end: io.RawIOBase) -> None:
             try:
                 seconds = found.wait()
                 del found
-                signals = (end.read(4096) or _LEAVE) if readable(end.fileno(), seconds) else b""
-                if _LEAVE in signals:
+                arrived = readable(end.fileno(), seconds)
+                if (found := watchdog()) is not None and not found.hear(end if arrived else None):
                     return
-                if (found := watchdog()) is not None:
-                    found.heard(signals)
             except BaseException as error:
                 if (found := watchdog()) is not None:
                     found.stop(error)
@@ -402,11 +423,13 @@ def _pipe() -> tuple[io.RawIOBase, io.RawIOBase]:
     """Return the reading and the writing end of a pipe that ``readable`` and ``set_wakeup_fd`` accept."""
     if os.name == "posix":
         ends = os.pipe()
-        os.set_blocking(ends[1], False)
+        for end in ends:
+            os.set_blocking(end, False)
         return io.FileIO(ends[0], "rb"), io.FileIO(ends[1], "wb")
     import socket  # Windows: the two take sockets only
 
     reader, writer = socket.socketpair()
+    reader.setblocking(False)
     writer.setblocking(False)
     with reader, writer:  # what was made of them keeps them open
         return reader.makefile("rb", buffering=0), writer.makefile("wb", buffering=0)
