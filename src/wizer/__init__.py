@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from wizer.api import Instrumented, Wizer, audit, verify, wizen
+    from wizer.contents.inspection import inspect
+    from wizer.contents.records import Inspection
     from wizer.engine.ahead import load
     from wizer.engine.config import EngineConfig
     from wizer.engine.deterministic import Deterministic
@@ -52,6 +54,7 @@ __all__ = [
     "EngineConfig",
     "ExitError",
     "InputError",
+    "Inspection",
     "Instrumented",
     "InvalidError",
     "LimitError",
@@ -70,6 +73,7 @@ __all__ = [
     "WizerWarning",
     "__version__",
     "audit",
+    "inspect",
     "load",
     "verify",
     "wizen",
@@ -78,6 +82,8 @@ __all__ = [
 # Where the public names live. They are imported when they are first used: `wizer --version` needs no engine.
 _HOMES = {
     "wizer.api": ("Instrumented", "Wizer", "audit", "verify", "wizen"),
+    "wizer.contents.inspection": ("inspect",),
+    "wizer.contents.records": ("Inspection",),
     "wizer.trust.audit": ("Audit",),
     "wizer.engine.deterministic": ("Deterministic",),
     "wizer.engine.ahead": ("load",),

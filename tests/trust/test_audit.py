@@ -13,8 +13,8 @@ from support.command import wizer
 from support.observer import OBSERVER
 from wizer import Wasi, audit
 from wizer.binary.module import parse_module
+from wizer.contents.symbols import Symbols
 from wizer.trust.audit import Audit
-from wizer.trust.symbols import Symbols
 
 
 def places(found: Audit, source: str) -> list[tuple[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 from typing import Any, Final, TypeVar
@@ -186,6 +186,23 @@ def parse_module(wasm: bytes) -> Module:
         sections.append(section)
         if section.id != sec.CUSTOM:
             found[section.id] = _read_contents(section, wasm)
+    module = module_of_contents(wasm, sections, found)
+    declared, bodies = len(found.get(sec.FUNCTION, ())), found.get(sec.CODE, 0)
+    if declared != bodies:
+        raise ParseError(f"{declared} functions are declared and {bodies} have bodies", len(wasm))
+    if module.data_count not in (None, len(module.data)):
+        raise ParseError(
+            f"the data count section announces {module.data_count} segments, there are {len(module.data)}",
+            len(wasm),
+        )
+    _check_indices(module)
+    for where, expr in _constants(module):
+        check_operands(expr, module.types, where)
+    return module
+
+
+def module_of_contents(wasm: bytes, sections: Sequence[Section], found: Mapping[int, Any]) -> Module:
+    """Return the module whose sections, by their ids, hold what `READERS` have found in them."""
     imports: tuple[Import, ...] = tuple(chain.from_iterable(found.get(sec.IMPORT, ())))
 
     def space(kind: ExternKind, section_id: int) -> tuple[Any, ...]:
@@ -193,7 +210,7 @@ def parse_module(wasm: bytes) -> Module:
         own = found.get(section_id, ())
         return (*(_imported(imported.type) for imported in imports if imported.kind == kind), *own)
 
-    module = Module(
+    return Module(
         wasm,
         tuple(sections),
         types=found.get(sec.TYPE, ()),
@@ -209,24 +226,12 @@ def parse_module(wasm: bytes) -> Module:
         data=found.get(sec.DATA, ()),
         data_count=found.get(sec.DATA_COUNT),
     )
-    declared, bodies = len(found.get(sec.FUNCTION, ())), found.get(sec.CODE, 0)
-    if declared != bodies:
-        raise ParseError(f"{declared} functions are declared and {bodies} have bodies", len(wasm))
-    if module.data_count not in (None, len(module.data)):
-        raise ParseError(
-            f"the data count section announces {module.data_count} segments, there are {len(module.data)}",
-            len(wasm),
-        )
-    _check_indices(module)
-    for where, expr in _constants(module):
-        check_operands(expr, module.types, where)
-    return module
 
 
 def _read_contents(section: Section, wasm: bytes) -> Any:
     """Read a section up to its end, but for the code section: only how many bodies it has."""
     reader = section.reader(wasm)
-    contents = _READERS[section.id](reader)
+    contents = READERS[section.id](reader)
     if section.id != sec.CODE and not reader.at_end:
         raise reader.fail(f"unexpected bytes at the end of the {sec.TITLES[section.id]} section")
     return contents
@@ -333,7 +338,7 @@ def _vector(item: Callable[[Reader], T]) -> Callable[[Reader], tuple[T, ...]]:
     return lambda reader: reader.vector(item)
 
 
-_READERS: Final[Mapping[int, Callable[[Reader], Any]]] = {
+READERS: Final[Mapping[int, Callable[[Reader], Any]]] = {
     sec.TYPE: read_type_section,
     sec.IMPORT: _vector(read_imports),
     sec.FUNCTION: Reader.u32s,
@@ -348,3 +353,4 @@ _READERS: Final[Mapping[int, Callable[[Reader], Any]]] = {
     sec.CODE: Reader.count,
     sec.DATA: _vector(read_data),
 }
+"""What reads the contents of each section; of the code section, how many bodies it has."""

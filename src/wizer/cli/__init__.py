@@ -32,7 +32,7 @@ from wizer.cli.parse import UsageError, parse
 from wizer.cli.report import say, worded
 from wizer.errors import InputError, LimitError, OutputError, WizerError
 
-COMMANDS = ("audit", "demo", "verify")
+COMMANDS = ("audit", "demo", "inspect", "verify")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -131,6 +131,10 @@ def _command(name: str, arguments: list[str]) -> int:
         from wizer.cli import audit
 
         return audit.main(arguments)
+    if name == "inspect":
+        from wizer.cli import inspect
+
+        return inspect.main(arguments)
     if name == "verify":
         from wizer.cli import verify
 

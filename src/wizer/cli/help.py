@@ -10,6 +10,7 @@ from wizer.cli.spec import FEATURES, OPTIONS, Option, Takes
 
 _COMMANDS = (
     ("audit IN", "Say what initialisation saw, and what of it is in the output"),
+    ("inspect FILE...", "Show what is in modules, components and snapshots"),
     ("verify ORIGINAL SNAPSHOT", "Check a snapshot against the module it was made from"),
     ("demo", "Freeze a JavaScript engine, time both"),
 )

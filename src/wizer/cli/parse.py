@@ -31,6 +31,7 @@ class Arguments(argparse.Namespace):
 
     Attributes:
         input: the input as given, or None.
+        inputs: all of them, for a command that takes several.
         rest: what follows ``--`` and the input: the guest's arguments.
         given: each option that was given, in order, with its value; None for an option that takes none.
     """
@@ -38,6 +39,7 @@ class Arguments(argparse.Namespace):
     def __init__(self) -> None:
         super().__init__()
         self.input: str | None = None
+        self.inputs: list[str] = []
         self.rest: tuple[str, ...] = ()
         self.given: list[tuple[Option, str | None]] = []
 
@@ -75,8 +77,13 @@ class _Collect(argparse.Action):
         namespace.given.append((option, None if option.takes is Takes.NOTHING else str(values)))
 
 
-def parse(argv: Sequence[str]) -> Arguments:
+def parse(argv: Sequence[str], options: Sequence[Option] = OPTIONS, *, several: bool = False) -> Arguments:
     """Split ``argv``, without the program's name.
+
+    Args:
+        argv: the command line.
+        options: the options that there are.
+        several: whether there may be any number of inputs.
 
     Raises:
         UsageError: an option is unknown, lacks its value, or is given twice; there are two inputs.
@@ -84,8 +91,9 @@ def parse(argv: Sequence[str]) -> Arguments:
     # Without a width, every option asks for the terminal's size, and imports what it takes to find out.
     layout = partial(argparse.HelpFormatter, width=80)
     parser = _Parser(add_help=False, allow_abbrev=False, exit_on_error=False, formatter_class=layout)
-    parser.add_argument("input", nargs="?")
-    for option in OPTIONS:
+    if not several:
+        parser.add_argument("input", nargs="?")
+    for option in options:
         _add(parser, option)
     arguments = Arguments()
     try:
@@ -93,8 +101,11 @@ def parse(argv: Sequence[str]) -> Arguments:
         _, extra = parser.parse_known_args(before, namespace=arguments)
     except argparse.ArgumentError as error:
         raise _explain(error) from None
+    if several:
+        arguments.inputs = [word for word in extra if not word.startswith("-") or word == "-"] + rest
+        extra = [word for word in extra if word.startswith("-") and word != "-"]
     if extra:
-        raise _unexpected(extra[0])
+        raise _unexpected(extra[0], options)
     if arguments.input is None and rest:
         arguments.input = rest.pop(0)
     arguments.rest = tuple(rest)
@@ -143,14 +154,14 @@ def _explain(error: argparse.ArgumentError) -> UsageError:
     return UsageError(f"unexpected value '{value}' for '--{name}' found; no more were expected", usage=True)
 
 
-def _unexpected(word: str) -> UsageError:
+def _unexpected(word: str, options: Sequence[Option]) -> UsageError:
     """Name the argument that has no place, and what may have been meant."""
     from difflib import get_close_matches
 
     if not word.startswith("-") or word == "-":
         return UsageError(f"unexpected argument '{word}' found", usage=True)
     name = word.partition("=")[0] if word.startswith("--") else word[:2]
-    known = [f"--{option.name}" for option in OPTIONS if option.group]
+    known = [f"--{option.name}" for option in options if option.group]
     close = get_close_matches(name, known, n=1, cutoff=0.7)
     tip = (
         f"a similar argument exists: '{close[0]}'"

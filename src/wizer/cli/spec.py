@@ -130,7 +130,12 @@ OPTIONS = (
     Option("no-validate", CHECKS, "Write the output without validating it", Takes.NOTHING),
     Option("warn-frozen", CHECKS, "Say which chance, time and variables are in the output", Takes.NOTHING),
     Option("allow", AUDIT, _ALLOW_HELP, metavar="SOURCE[,..]", repeatable=True),
-    Option("json", AUDIT, "Print all that was found as a JSON document; `wizer verify` too", Takes.NOTHING),
+    Option(
+        "json",
+        AUDIT,
+        "Print all that was found as a JSON document; `verify` and `inspect`, too",
+        Takes.NOTHING,
+    ),
     Option("timeout", LIMITS, "Most time for the run: 2, 1.5s, 100ms [default: 10m]", metavar="TIME"),
     Option("fuel", LIMITS, "Most instructions to execute, roughly", metavar="N"),
     Option("max-memory", LIMITS, "Most memory for the run: 65536, 64KiB [default: 16GiB]", metavar="SIZE"),
@@ -181,7 +186,7 @@ OPTIONS = (
 
 BY_NAME = {option.name: option for option in OPTIONS}
 
-ONLY: dict[str, tuple[str, ...]] = {"allow": ("audit",), "json": ("audit", "verify")}
+ONLY: dict[str, tuple[str, ...]] = {"allow": ("audit",), "json": ("audit", "inspect", "verify")}
 """Options that belong to commands with a name, and to which."""
 
 _CHECKS_ONLY = {

@@ -118,7 +118,7 @@ def _ranges(
             module.memories[memidx].limits.is64,
             memory.view,
             memory.touched,
-            _unmappable(module, memidx) if layout == "instant" else "",
+            unmappable(module, memidx) if layout == "instant" else "",
         )
         for memidx, memory in state.memories.items()
     ]
@@ -132,7 +132,7 @@ def _ranges(
     return chosen.ranges
 
 
-def _unmappable(module: Module, memidx: int) -> str:
+def unmappable(module: Module, memidx: int) -> str:
     """Say why no layout could get an engine to map a memory; see :mod:`.segments.dense`."""
     size = module.memories[memidx].page_size
     if module.imported("memory", memidx):

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Final
 
 from wizer.binary.module import Module
+from wizer.contents.symbols import Symbols
 from wizer.core.libc import remembered
 from wizer.core.state import Array, State
 from wizer.engine.text import Wasm, to_binary
@@ -37,7 +38,6 @@ from wizer.options import Options
 from wizer.records import field, record, replace
 from wizer.session import Initialize, Session, initialized
 from wizer.trust.differences import Difference, differences, merged
-from wizer.trust.symbols import Symbols
 from wizer.trust.worlds import FIRST, RUNS, SOURCES, World, asked, changed, others, variables
 
 _TEXT: Final = 4096  # bytes of a string looked at on either side

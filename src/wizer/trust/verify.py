@@ -15,6 +15,7 @@ from typing import Final, TypeAlias, Unpack
 
 from wizer.binary.assemble import Chunk
 from wizer.binary.module import Module, parse_module
+from wizer.contents.symbols import Symbols
 from wizer.core.exports import final_exports
 from wizer.core.previous import without_previous
 from wizer.core.state import State
@@ -28,7 +29,6 @@ from wizer.trust.audit import Dependence, Places, is_uncontrolled, silent, with_
 from wizer.trust.differences import Difference, differences
 from wizer.trust.promises import broken_promises
 from wizer.trust.rebuild import first_difference, item_differences, restated
-from wizer.trust.symbols import Symbols
 from wizer.trust.worlds import FIRST, World, asked
 
 MOST: Final = 100  # differences in an error

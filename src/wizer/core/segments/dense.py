@@ -50,6 +50,11 @@ def dense(segments: Segments) -> Segments:
     return result
 
 
+def is_dense(segments: Segments) -> bool:
+    """Whether segments are dense enough to be mapped."""
+    return _missing(segments) <= 0
+
+
 def size_of(segments: Segments) -> int:
     """Return the bytes in segments."""
     return sum(end - start for start, end in segments)

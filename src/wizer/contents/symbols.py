@@ -20,7 +20,7 @@ from wizer.binary.values import Number
 from wizer.core.state import State
 from wizer.errors import ParseError
 
-_DATA_NAMES = 9  # subsection of the name section
+TYPE_NAMES, DATA_NAMES = 4, 9  # subsections of the name section
 _SYMBOL_TABLE = 8  # subsection of the linking section
 _DATA_SYMBOL = 1
 _UNDEFINED, _ABSOLUTE, _EXPLICIT_NAME = 0x10, 0x200, 0x40
@@ -32,16 +32,16 @@ class Symbols:
 
     def __init__(self, module: Module) -> None:
         self._segments = sorted(_segments(module))
-        constants = dict(_constants(module))
+        known = dict(constants(module))
         named = [
             (value, name)
-            for (name, mutable), value in constants.items()
+            for (name, mutable), value in known.items()
             if not mutable and name not in _BOUNDS and not name.startswith("GOT.")
         ]
         self._symbols = sorted([*_linked(module, self._segments), *((v, v, name) for v, name in named)])
-        bounds = {name: value for (name, _), value in constants.items()}
+        bounds = {name: value for (name, _), value in known.items()}
         self._stack_top = bounds.get("__stack_high", bounds.get("__stack_pointer"))
-        self._stack_pointer = _stack_pointer(module)
+        self._stack_pointer = stack_pointer(module)
         self._stack_low = self._lowest(module, bounds)
         ends = [end for memidx, _, end, _ in self._segments if memidx == 0]
         self._heap = bounds.get("__heap_base") or max(
@@ -61,7 +61,7 @@ class Symbols:
 
     def name(self, memidx: int, address: int) -> str:
         """Return what is at an address: ``table+0x10``, ``stack``, ``heap``; else nothing."""
-        if memidx == 0 and (found := self._symbol(address)):
+        if memidx == 0 and (found := self.symbol(address)):
             return found
         for segment_memidx, start, end, name in self._segments:
             if segment_memidx == memidx and start <= address < end:
@@ -86,7 +86,12 @@ class Symbols:
             return False
         return self._stack_low < end <= pointer.bits
 
-    def _symbol(self, address: int) -> str:
+    def ranges(self) -> list[tuple[int, int, str]]:
+        """Return start, end and name of what has a name in memory 0, ascending."""
+        return self._symbols
+
+    def symbol(self, address: int) -> str:
+        """Return the name of the variable at an address of memory 0, and how far into it; else nothing."""
         at = bisect_right(self._symbols, (address, 1 << 64, "")) - 1
         if at < 0:
             return ""
@@ -94,7 +99,7 @@ class Symbols:
         return _offset(name, address - start) if address < end or address == start else ""
 
 
-def _stack_pointer(module: Module) -> int | None:
+def stack_pointer(module: Module) -> int | None:
     """Return the global that points at the stack, by name or as ``wasm-ld`` writes it: the first of all."""
     named = next(
         (i for (kind, i), n in module.names.items() if (kind, n) == ("global", "__stack_pointer")), None
@@ -116,7 +121,7 @@ def _offset(name: str, offset: int) -> str:
 
 def _segments(module: Module) -> Iterator[tuple[int, int, int, str]]:
     """Yield memory, start, end and name of the active data segments whose place is a constant."""
-    names = dict(_data_names(module))
+    names = dict(names_of(module, DATA_NAMES))
     for dataidx, segment in enumerate(module.data):
         start = segment.constant_offset
         if start is not None:
@@ -124,7 +129,7 @@ def _segments(module: Module) -> Iterator[tuple[int, int, int, str]]:
             yield segment.memidx, start, end, names.get(dataidx, f"data segment {dataidx}")
 
 
-def _constants(module: Module) -> Iterator[tuple[tuple[str, bool], int]]:
+def constants(module: Module) -> Iterator[tuple[tuple[str, bool], int]]:
     """Yield name, mutability and value of the globals that begin as an integer constant."""
     named = [(index, name) for (kind, index), name in module.names.items() if kind == "global"]
     named += [(export.index, export.name) for export in module.exports if export.kind == "global"]
@@ -134,12 +139,12 @@ def _constants(module: Module) -> Iterator[tuple[tuple[str, bool], int]]:
             yield (name, global_.type.mutable), global_.init.integer
 
 
-def _data_names(module: Module) -> Iterator[tuple[int, str]]:
-    """Yield the names of data segments; a malformed section yields what stands before the fault."""
+def names_of(module: Module, wanted: int) -> Iterator[tuple[int, str]]:
+    """Yield indices and names of a subsection; a malformed section yields what stands before the fault."""
     reader = next(module.custom_sections("name"), None)
     try:
         for subsection, contents in subsections(reader) if reader else ():
-            if subsection == _DATA_NAMES:
+            if subsection == wanted:
                 yield from name_map(contents)
     except ParseError:
         return

@@ -1,0 +1,1 @@
+"""What is in a file, and where two differ, without running either."""

@@ -1,0 +1,108 @@
+"""The memories of a module, as records: what is where in them, and what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from wizer.binary.module import Module
+from wizer.contents import statistics
+from wizer.contents.image import Image, image_of
+from wizer.contents.items import active
+from wizer.contents.records import Block, Memory, Provenance, Region, Symbol
+from wizer.contents.regions import regions
+from wizer.contents.symbols import Symbols
+from wizer.core.data import unmappable
+from wizer.core.segments.dense import is_dense
+
+_BLOCKS: Final = 10
+
+Parts = Sequence[tuple[int, int, str]]
+
+
+def memories(module: Module, provenance: Provenance) -> tuple[Memory, ...]:
+    """Return the memories."""
+    obstacles = [_obstacle(module, memidx) for memidx in range(len(module.memories))]
+    return tuple(_memory(module, memidx, provenance, obstacles) for memidx in range(len(module.memories)))
+
+
+def _memory(module: Module, memidx: int, provenance: Provenance, obstacles: Sequence[str | None]) -> Memory:
+    memory, limits = module.memories[memidx], module.memories[memidx].limits
+    image = image_of(module, memidx)
+    parts = regions(module, memidx, provenance)
+    symbols = Symbols(module)
+    place = place_of(parts, symbols, memidx)
+    bucket, density = statistics.density(image)
+    found = [_region(image, *part) for part in parts]
+    own = active(module, memidx)
+    return Memory(
+        index=memidx,
+        name=module.names.get(("memory", memidx), ""),
+        imported=module.imported("memory", memidx),
+        pages=limits.minimum,
+        page_size=memory.page_size,
+        maximum=limits.maximum,
+        is64=limits.is64,
+        shared=limits.shared,
+        nonzero=sum(region.nonzero for region in found),
+        regions=tuple(found),
+        bucket=bucket,
+        density=density,
+        blocks=tuple(Block(start, end, place(start)) for start, end in statistics.blocks(image, _BLOCKS)),
+        strings=statistics.strings(image),
+        symbols=tuple(Symbol(name, start, end) for start, end, name in symbols.ranges())
+        if memidx == 0
+        else (),
+        segments=len(own),
+        stored=sum(segment.end - segment.start for segment in own),
+        overhead=sum(segment.start - segment.code_start for segment in own),
+        compressed=sum(region.compressed for region in found),
+        entropy=statistics.entropy(image.data),
+        mapped=None if obstacles[memidx] is None else not any(obstacles),
+        obstacle=(obstacles[memidx] or next(filter(None, obstacles), "")) if own else "",
+    )
+
+
+def _region(image: Image, start: int, end: int, name: str) -> Region:
+    data = image.part(start, end)
+    return Region(
+        name,
+        start,
+        end,
+        nonzero=statistics.nonzero(data),
+        stored=len(data),
+        compressed=statistics.compressed_size(data.data),
+        entropy=statistics.entropy(data),
+    )
+
+
+def place_of(parts: Parts, symbols: Symbols, memidx: int) -> Callable[[int], str]:
+    """Return what says what is at an address: a symbol or a region, and the distance from its beginning."""
+
+    def place(address: int) -> str:
+        if memidx == 0 and (found := symbols.symbol(address)):
+            return found
+        start, name = next(((s, n) for s, e, n in reversed(parts) if s <= address), (0, ""))
+        return f"{name}+{address - start:#x}"
+
+    return place
+
+
+def _obstacle(module: Module, memidx: int) -> str | None:
+    """Return why an engine copies a memory, empty where nothing stands in the way; None: it is empty."""
+    own = active(module, memidx)
+    if not own:
+        return None
+    if found := unmappable(module, memidx):
+        return found
+    memory = module.memories[memidx]
+    size = memory.limits.minimum * memory.page_size
+    placed = []
+    for segment in own:
+        start = segment.constant_offset
+        if start is None:
+            return f"where data goes in memory {memidx} is only known when it is instantiated"
+        placed.append((start, start + segment.end - segment.start))
+    if max(end for _, end in placed) > size:
+        return f"data is outside memory {memidx}: instantiation traps"
+    return "" if is_dense(sorted(placed)) else f"memory {memidx} is too sparse; see `--layout instant`"
