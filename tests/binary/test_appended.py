@@ -22,7 +22,7 @@ def test_a_type_of_the_module_is_used() -> None:
     types = AppendedTypes(with_types())
     assert types.array("i8") == 0
     assert types.func(FuncType(("i32",), ())) == 1
-    assert types.refs(FieldType(ANYREF, mutable=True)) == 2
+    assert types.of(FieldType(ANYREF, mutable=True)) == 2
     assert types.func(FuncType((), ())) == 3
     assert types.entries == []
 
@@ -31,7 +31,7 @@ def test_what_is_missing_is_appended_once() -> None:
     types = AppendedTypes(with_types())
     assert types.func(FuncType((), ("i64",))) == 4
     assert types.array("i32") == 5
-    assert types.refs(FieldType(ANYREF, mutable=False)) == 6
+    assert types.of(FieldType(ANYREF, mutable=False)) == 6
     assert types.func(FuncType((), ("i64",))) == 4
     assert types.array("i32") == 5
     assert types.entries == [b"\x60\x00\x01\x7e", b"\x5e\x7f\x00", b"\x5e\x6e\x00"]

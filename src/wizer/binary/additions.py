@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from wizer.binary import sections as sec
 from wizer.binary.appended import AppendedTypes, Function
@@ -23,7 +24,12 @@ from wizer.binary.externs import (
 from wizer.binary.leb128 import encode_signed, encode_unsigned
 from wizer.binary.module import Module, encode_global
 from wizer.binary.segments import encode_declarative
-from wizer.binary.types import FuncType, ValType, encode_valtype
+from wizer.binary.types import FieldType, FuncType, ValType, encode_valtype
+
+# What engines take in a module: https://webassembly.github.io/spec/js-api/#limits
+MAX_TABLES: Final = 100
+MAX_MEMORIES: Final = 100
+MAX_ELEMENT_SEGMENTS: Final = 100_000
 
 
 class Additions:
@@ -85,6 +91,10 @@ class Additions:
         """Add a table unless there is one of this type, and return its index."""
         return self._tables.setdefault(tabletype, len(self.module.tables) + len(self._tables))
 
+    def takes_table(self, tabletype: TableType) -> bool:
+        """Whether there is room for a table, or already one of this type among those that were added."""
+        return tabletype in self._tables or len(self.module.tables) + len(self._tables) < MAX_TABLES
+
     def any_memory(self) -> tuple[int, AddressType]:
         """Return a memory of the module, or one made for zero-length copies, and its address type."""
         if self.module.memories:
@@ -98,10 +108,18 @@ class Additions:
         self._memories.append(encode_memorytype(MemoryType(SizeLimits(pages))))
         return len(self.module.memories) + len(self._memories) - 1
 
+    def array_type(self, element: FieldType) -> int:
+        """Return the type of arrays of such elements; add it where there is none."""
+        return self._types.of(element)
+
+    def global_(self, type_: GlobalType, init: bytes) -> int:
+        """Add a global, ``init`` given without ``end``; return its index."""
+        self._globals.append(encode_global(type_, init))
+        return len(self.module.globals) + len(self._globals) - 1
+
     def exported_i32(self, name: str, bits: int, *, mutable: bool = False) -> int:
         """Add a global that begins as ``bits`` and is exported under the prefix; return its index."""
-        globalidx = len(self.module.globals) + len(self._globals)
-        self._globals.append(encode_global(GlobalType("i32", mutable), encode_const("i32", bits)))
+        globalidx = self.global_(GlobalType("i32", mutable), encode_const("i32", bits))
         self.export(name, "global", globalidx)
         return globalidx
 

@@ -19,6 +19,8 @@ from wizer.binary.types import (
 )
 from wizer.records import record
 
+_CODES = {**NUMBER_CODES, **PACKED_CODES}
+
 
 @record
 class Function:
@@ -70,14 +72,14 @@ class AppendedTypes:
 
     def array(self, storage: str) -> int:
         """Return the index of some type of arrays of numbers, mutable or not, like ``"i8"`` or ``"i32"``."""
-        code = {**NUMBER_CODES, **PACKED_CODES}[storage]
-        return self._array(storage, lambda element: element.storage == storage, bytes((0x5E, code, 0)))
+        entry = bytes((0x5E, _CODES[storage], 0))
+        return self._array(storage, lambda element: element.storage == storage, entry)
 
-    def refs(self, element: FieldType) -> int:
-        """Return the index of the type of arrays of references."""
-        assert isinstance(element.storage, RefType)
-        entry = b"\x5e" + encode_valtype(element.storage) + bytes((element.mutable,))
-        return self._array(element, element.__eq__, entry)
+    def of(self, element: FieldType) -> int:
+        """Return the index of the type of arrays of such elements."""
+        storage = element.storage
+        encoded = encode_valtype(storage) if isinstance(storage, RefType) else bytes((_CODES[storage],))
+        return self._array(element, element.__eq__, b"\x5e" + encoded + bytes((element.mutable,)))
 
     def _array(self, key: FieldType | str, wanted: Callable[[FieldType], bool], entry: bytes) -> int:
         if key not in self._arrays:

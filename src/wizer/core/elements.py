@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 from wizer.binary import sections as sec
+from wizer.binary.additions import MAX_ELEMENT_SEGMENTS
 from wizer.binary.assemble import Chunk, vector
 from wizer.binary.expr import encode_null, encode_ref_func
 from wizer.binary.externs import Export
@@ -68,8 +69,9 @@ def element_contents(
 
     Segments of tables that did not change stay. Of tables that did, the old active segments go; where code
     refers to segments by index, their places are taken by new active ones, which are as empty after
-    instantiation, or by declarative ones; so are those of other empty segments, if that is not enough. What
-    was declared for ``ref.func`` only by an export or a segment that goes is declared again.
+    instantiation, or by declarative ones; so are those of other empty segments, if that is not enough. Where
+    there are as many segments as engines take, declarative ones go, too. What was declared for ``ref.func``
+    only by an export or a segment that goes is declared again.
 
     New segments of functions stand in front. From the first active segment of expressions on, an engine
     compiles what every single element takes, and runs it whenever it instantiates; what stands before it is
@@ -93,6 +95,8 @@ def element_contents(
         if _is_empty(state, elemidx, element, replaced)
     }
     goes = {elemidx for elemidx in free if module.elements[elemidx].mode == "active"}
+    if len(module.elements) + len(new) >= MAX_ELEMENT_SEGMENTS and not indices_matter:
+        goes |= {i for i, element in enumerate(module.elements) if element.mode == "declarative"}
     taken = _places(module, new, free if indices_matter else goes, goes)
     for elemidx, element in enumerate(module.elements):
         if elemidx in taken:

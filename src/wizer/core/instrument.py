@@ -33,9 +33,9 @@ from typing import Final
 
 from wizer.binary import code
 from wizer.binary import sections as sec
-from wizer.binary.additions import Additions
+from wizer.binary.additions import MAX_ELEMENT_SEGMENTS, Additions
 from wizer.binary.expr import Expr, encode_const, encode_ref_func
-from wizer.binary.externs import AddressType, SizeLimits, TableType
+from wizer.binary.externs import AddressType
 from wizer.binary.leb128 import any_unsigned
 from wizer.binary.module import Module
 from wizer.binary.segments import ElementSegment
@@ -53,6 +53,7 @@ from wizer.binary.types import (
 )
 from wizer.core.libc import forgetting_functions
 from wizer.core.previous import previous
+from wizer.core.scratch import element_copies
 from wizer.records import record, replace
 
 # Results of one accessor. A function may have 1,000 of them; a page of raw values holds 256.
@@ -88,6 +89,7 @@ class Accessors:
             is not empty, has been dropped.
         elements: ``element{i}.read`` returns `BATCH` elements of a passive segment from a place on.
         heap: whether the accessors of `wizer.core.instrument_heap` are there: the module may hold objects.
+        found_size: the bytes of ``heap.found``, where it is a function and no memory.
         exceptions: whether ``kind.exn`` and ``exn{tag}`` are there.
         forget: what libc knows of the host and can forget; ``forget.{what}`` does it.
     """
@@ -100,6 +102,7 @@ class Accessors:
     element_drops: tuple[int, ...] = ()
     elements: tuple[int, ...] = ()
     heap: bool = False
+    found_size: int | None = None
     exceptions: bool = False
     forget: tuple[str, ...] = ()
 
@@ -120,6 +123,7 @@ def instrument(module: Module, identity: str | None = None) -> tuple[bytes, Acce
 
 def add_accessors(additions: Additions) -> Accessors:
     """Append accessors, and return what they are."""
+    heap, found_size = _add_heap(additions)
     accessors = Accessors(
         additions.prefix,
         globals=_add_globals(additions),
@@ -128,7 +132,8 @@ def add_accessors(additions: Additions) -> Accessors:
         data_drops=_add_data_probes(additions),
         element_drops=_add_element_probes(additions),
         elements=_add_element_readers(additions),
-        heap=_add_heap(additions),
+        heap=heap,
+        found_size=found_size,
         exceptions=_add_exceptions(additions),
         forget=_add_forgetting(additions),
     )
@@ -232,7 +237,12 @@ def _add_functions(additions: Additions) -> tuple[tuple[int, ...], ...]:
     if not holds(module, "func"):
         return ()
     imported = range(module.import_counts["func"])
-    additions.declared = tuple(sorted(set(imported) - module.refs))
+    undeclared = sorted(set(imported) - module.refs)
+    if len(module.elements) < MAX_ELEMENT_SEGMENTS:
+        additions.declared = tuple(undeclared)
+    else:
+        for funcidx in undeclared:  # an export declares it, too
+            additions.export(f"function{funcidx}", "func", funcidx)
     batches = _batches(sorted(module.refs | set(imported)))
     for number, batch in enumerate(batches):
         results = [RefType(nullable=True, heap="func")] * len(batch)
@@ -322,22 +332,14 @@ def _add_data_probes(additions: Additions) -> tuple[int, ...]:
     return tuple(probed)
 
 
-def _scratch_table(additions: Additions, reftype: RefType) -> int:
-    """Return a table of `BATCH` elements for copies from passive segments."""
-    nullable = RefType(nullable=True, heap=reftype.heap)
-    return additions.table(TableType(nullable, SizeLimits(BATCH)))
-
-
 def _add_element_probes(additions: Additions) -> tuple[int, ...]:
     module = additions.module
     if not _may_drop(module):
         return ()
     probed = [i for i, element in enumerate(module.elements) if element.mode == "passive" and element.items]
     for elemidx in probed:
-        tableidx = _scratch_table(additions, module.elements[elemidx].reftype)
-        additions.func(
-            f"element{elemidx}.probe", (), (), _probe_operands("i32") + code.table_init(elemidx, tableidx)
-        )
+        copies = element_copies(additions, module.elements[elemidx].reftype, BATCH)
+        additions.func(f"element{elemidx}.probe", (), (), copies.init(elemidx, _probe_operands("i32")))
     return tuple(probed)
 
 
@@ -362,18 +364,16 @@ def _add_element_readers(additions: Additions) -> tuple[int, ...]:
         if element.mode == "passive" and makes_objects(module, element)
     ]
     for elemidx in wanted:
-        reftype = RefType(nullable=True, heap=module.elements[elemidx].reftype.heap)
-        tableidx = _scratch_table(additions, reftype)
-        copy = encode_const("i32", 0) + code.local_get(0) + code.local_get(1)
-        body = copy + code.table_init(elemidx, tableidx)
-        body += b"".join(encode_const("i32", i) + code.table_get(tableidx) for i in range(BATCH))
-        additions.func(f"element{elemidx}.read", ("i32", "i32"), [reftype] * BATCH, body)
+        copies = element_copies(additions, module.elements[elemidx].reftype, BATCH)
+        body = copies.init(elemidx, encode_const("i32", 0) + code.local_get(0) + code.local_get(1))
+        body += copies.elements
+        additions.func(f"element{elemidx}.read", ("i32", "i32"), [copies.reftype] * BATCH, body)
     return tuple(wanted)
 
 
-def _add_heap(additions: Additions) -> bool:
+def _add_heap(additions: Additions) -> tuple[bool, int | None]:
     if not holds(additions.module, "any", "extern"):
-        return False
+        return False, None
     from wizer.core.instrument_heap import add_heap
 
     return add_heap(additions)

@@ -21,9 +21,7 @@ from typing import Final
 
 from wizer.binary import code
 from wizer.binary.additions import Additions
-from wizer.binary.expr import encode_const, encode_null
-from wizer.binary.externs import SizeLimits, TableType
-from wizer.binary.leb128 import encode_unsigned
+from wizer.binary.expr import encode_const
 from wizer.binary.module import Module
 from wizer.binary.types import (
     PACKED_CODES,
@@ -47,6 +45,7 @@ from wizer.core.layout import (
     layout,
     slot_types,
 )
+from wizer.core.scratch import memory, references
 
 # References pushed and pulled in one call; compiling the functions takes longer than in proportion.
 BATCH: Final = 64
@@ -59,29 +58,23 @@ _TOPS: Final[Sequence[RefType]] = tuple(RefType(nullable=True, heap=heap) for he
 _ANYREF: Final = _TOPS[ANY]
 _PAGE: Final = 1 << 16
 
-_STORES: Final = {
-    "i8": b"\x3a",
-    "i16": b"\x3b",
-    "i32": b"\x36",
-    "i64": b"\x37",
-    "f32": b"\x38",
-    "f64": b"\x39",
-    "v128": b"\xfd\x0b",
-}
-_I32_LOAD: Final = b"\x28"
-
 
 def object_types(module: Module) -> list[int]:
     """Return the types of objects that a module may make."""
     return [i for i, t in enumerate(module.types) if isinstance(t.comp, StructType | ArrayType)]
 
 
-def add_heap(additions: Additions) -> bool:
-    """Append the accessors of the heap where a module may make objects; say whether it does."""
+def add_heap(additions: Additions) -> tuple[bool, int | None]:
+    """Append the accessors of the heap where a module may make objects.
+
+    Returns whether it does, and how many bytes ``heap.found`` hands out, where that is no memory.
+    """
     types = object_types(additions.module)
-    if types:
-        _Heap(additions, types).add()
-    return bool(types)
+    if not types:
+        return False, None
+    heap = _Heap(additions, types)
+    heap.add()
+    return True, heap.memory.array_size
 
 
 class _Heap:
@@ -96,7 +89,7 @@ class _Heap:
         sizes = [max(QUEUE + count, PART) for count in most]
         used = [table == ANY or any(f.counts[table] for f in self._layouts.values()) for table in range(3)]
         self._tables = [
-            additions.table(TableType(top, SizeLimits(size))) if is_used else None
+            references(additions, top, size) if is_used else None
             for top, size, is_used in zip(_TOPS, sizes, used, strict=True)
         ]
         queue = self._tables[ANY]
@@ -104,20 +97,17 @@ class _Heap:
         self._queue = queue
         largest = max(4 + 16 * INLINE, *(found.size for found in self._layouts.values()))
         size = DATA_START + max(DATA + largest, 16 * PART)
-        self._pages = -(-size // _PAGE)
-        self._memory = additions.memory(self._pages)
-        self._sizes = sizes
+        self.memory = memory(additions, "heap.found", -(-size // _PAGE))
 
     def add(self) -> None:
         """Append them all."""
         add = self._additions.func
-        self._additions.export("heap.found", "memory", self._memory)
         indices = range(BATCH)
-        pushed = b"".join(_plus(0, i) + code.local_get(1 + i) + code.table_set(self._queue) for i in indices)
+        pushed = b"".join(_plus(0, i) + code.local_get(1 + i) + self._queue.set for i in indices)
         add("heap.push", ["i32", *[_ANYREF] * BATCH], (), pushed)
-        for table, tableidx in enumerate(self._tables):
-            if tableidx is not None:
-                body = b"".join(_plus(0, i) + code.table_get(tableidx) for i in indices)
+        for table, places in enumerate(self._tables):
+            if places is not None:
+                body = b"".join(_plus(0, i) + places.get for i in indices)
                 add(f"heap.pull{table}", ["i32"], [_TOPS[table]] * BATCH, body)
         add("heap.clear", (), (), self._clear())
         readers = {typeidx: self._reader(typeidx) for typeidx in self._types}
@@ -127,13 +117,7 @@ class _Heap:
 
     def _clear(self) -> bytes:
         """Encode how all is made as it was: the module may go on, and nothing of it is to be kept alive."""
-        zero = encode_const("i32", 0)
-        body = zero + zero + encode_const("i32", self._pages * _PAGE) + code.memory_fill(self._memory)
-        for tableidx, top, size in zip(self._tables, _TOPS, self._sizes, strict=True):
-            if tableidx is not None:
-                count = encode_const("i32", size)
-                body += zero + encode_null(top.heap) + count + code.table_fill(tableidx)
-        return body
+        return self.memory.clear + b"".join(places.clear for places in self._tables if places is not None)
 
     # One object.
 
@@ -170,21 +154,15 @@ class _Heap:
         type_, offset, table = found.types[slot], found.offsets[slot], found.tables[slot]
         if table is None:
             is_null = b"" if isinstance(type_, str) else code.REF_IS_NULL
-            store = _STORES[type_ if isinstance(type_, str) else "i8"]
-            return code.local_get(tops[0]) + value + is_null + self._memarg(store, DATA_START + offset)
-        tableidx = self._tables[table]
-        assert tableidx is not None
-        return _plus(tops[1 + table], offset) + value + self._converted(type_) + code.table_set(tableidx)
+            store = self.memory.store(type_ if isinstance(type_, str) else "i8", DATA_START + offset)
+            return code.local_get(tops[0]) + value + is_null + store
+        places = self._tables[table]
+        assert places is not None
+        return _plus(tops[1 + table], offset) + value + self._converted(type_) + places.set
 
     def _converted(self, type_: StorageType) -> bytes:
         extern = isinstance(type_, RefType) and hierarchy(type_.heap, self._module.types) == "extern"
         return code.ANY_CONVERT_EXTERN if extern else b""
-
-    def _memarg(self, instruction: bytes, offset: int) -> bytes:
-        """Encode a load or store, without alignment."""
-        if self._memory == 0:
-            return instruction + b"\x00" + encode_unsigned(offset)
-        return instruction + b"\x40" + encode_unsigned(self._memory) + encode_unsigned(offset)
 
     def _array_reader(self, typeidx: int, own: RefType) -> int:
         """Append the reader of an array, and a function that hands out a part of one."""
@@ -194,7 +172,7 @@ class _Heap:
         part = start + code.local_get(1) + code.local_get(2) + encode_const("i32", 0) * 4 + code.call(copy)
         self._additions.func(f"heap.part{typeidx}", [_ANYREF, "i32", "i32"], (), part)
         body = code.local_get(1) + code.local_get(0) + code.ARRAY_LEN + code.local_tee(5)
-        body += self._memarg(_STORES["i32"], DATA_START) + _plus(1, 4) + code.local_set(1)
+        body += self.memory.store("i32", DATA_START) + _plus(1, 4) + code.local_set(1)
         most = encode_const("i32", 0 if found.counts[EXN] else INLINE)
         stop = b"".join(map(code.local_get, (1, 2, 3, 4))) + encode_const("i32", 1) + code.RETURN
         body += code.local_get(5) + most + code.I32_GT_U + code.IF + stop + code.END
@@ -252,16 +230,16 @@ class _Heap:
             body += get(local) + encode_const("i32", most) + code.I32_GT_U + code.br_if(1)
         at = get(entry) + encode_const("i32", ENTRY) + code.I32_MUL
         for number, value in enumerate((data, any_, func, exn)):
-            body += at + get(value) + self._memarg(_STORES["i32"], 8 + 4 * number)
-        body += get(entry) + code.table_get(self._queue) + code.local_set(object_)
+            body += at + get(value) + self.memory.store("i32", 8 + 4 * number)
+        body += get(entry) + self._queue.get + code.local_set(object_)
         body += self._find_parent(count, entry, parent)
         visited = get(object_) + b"".join(map(get, (data, any_, func, exn))) + code.call(visit)
         visited += b"".join(map(code.local_set, (stop, exn, func, any_, data, kind)))
         seen = encode_const("i32", KIND_SEEN) + code.local_set(kind)
         seen += encode_const("i32", 0) + code.local_set(stop)
         body += self._leads_back(object_, parent) + code.IF + seen + code.ELSE + visited + code.END
-        body += at + get(kind) + self._memarg(_STORES["i32"], 0)
-        body += at + get(parent) + self._memarg(_STORES["i32"], 4)
+        body += at + get(kind) + self.memory.store("i32", 0)
+        body += at + get(parent) + self.memory.store("i32", 4)
         body += _plus(entry, 1) + code.local_set(entry) + get(stop) + code.I32_EQZ + code.br_if(0)
         body += code.END + code.END
         return body + b"".join(map(get, (entry, any_, func, exn)))
@@ -285,7 +263,7 @@ class _Heap:
     def _load(self, entry: int, further: int, offset: int) -> bytes:
         """Encode a number of an entry, given by a local."""
         place = _plus(entry, further) + encode_const("i32", ENTRY) + code.I32_MUL
-        return place + self._memarg(_I32_LOAD, offset)
+        return place + self.memory.load(offset)
 
     def _leads_back(self, object_: int, parent: int) -> bytes:
         """Encode whether an object is the one of the entry that refers to it, or what refers to that one."""
@@ -301,7 +279,7 @@ class _Heap:
         return has_parent + test + compared + code.ELSE + no + code.END
 
     def _equal(self, object_: int, entry: bytes) -> bytes:
-        other = entry + code.table_get(self._queue) + code.ref_cast("eq", nullable=True)
+        other = entry + self._queue.get + code.ref_cast("eq", nullable=True)
         return code.local_get(object_) + code.ref_cast("eq", nullable=True) + other + code.REF_EQ
 
 

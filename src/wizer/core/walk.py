@@ -6,7 +6,9 @@ slots, exceptions after all else. So the numbers are the same however many objec
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
+from struct import unpack_from
 from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
 from wizer.binary.module import Module
@@ -18,9 +20,10 @@ from wizer.core.found import Few, Visit
 from wizer.core.functions import UNKNOWN, Functions, first_unknown
 from wizer.core.instrument import FIRST_TAG, Accessors
 from wizer.core.instrument_heap import BATCH, KIND_UNKNOWN
-from wizer.core.layout import ANY, EXN, FUNC, PART, VISITED
+from wizer.core.layout import ANY, DATA, DATA_START, ENTRY, EXN, FUNC, PART, VISITED
 from wizer.core.live import Live, RawCall
 from wizer.core.places import STRANGERS, Place, describe, inexpressible
+from wizer.core.scratch import WORDS
 from wizer.errors import StateError
 
 if TYPE_CHECKING:
@@ -49,6 +52,7 @@ class HeapWalk:
         self._exceptions: list[int] = []
         self._calls: dict[str, RawCall] = {}
         self._memory: memoryview | None = None
+        self._pushed = False
 
     @property
     def addresses(self) -> Sequence[int]:
@@ -95,7 +99,7 @@ class HeapWalk:
             return True
         self._push([word])
         self._walk(1, 1)
-        return Visit(self._found_memory(), 1, [word], [], []).kinds[0] == KIND_UNKNOWN
+        return Visit(self._found_memory(1), 1, [word], [], []).kinds[0] == KIND_UNKNOWN
 
     def _intern(self, words: Column, top: str) -> Column:
         first = len(self._found.addresses)
@@ -115,7 +119,7 @@ class HeapWalk:
         try:
             return self._all()
         finally:
-            if self._memory is not None:
+            if self._pushed:
                 self._accessor("heap.clear", 0)()
 
     def _all(self) -> Heap:
@@ -146,7 +150,7 @@ class HeapWalk:
         functions = self._functions.codes(self._pull(FUNC, 0, tops[FUNC]))
         exceptions = self._pull(EXN, 0, tops[EXN])
         codes = self._found.intern(self._found.joined(words, pulled))
-        visit = Visit(self._found_memory(), visited, codes, functions, self._intern(exceptions, "exn"))
+        visit = Visit(self._found_memory(visited), visited, codes, functions, self._intern(exceptions, "exn"))
         first = self._read
         self._read, problem, unread = self._found.take(visit, first)
         if problem is not None:
@@ -166,7 +170,7 @@ class HeapWalk:
             part.buffer[0], part.buffer[2], part.buffer[4] = int(self._found.addresses[node]), start, count
             part()
             if table is None:
-                problem = self._found.add_numbers(typeidx, self._found_memory(), count)
+                problem = self._found.add_numbers(typeidx, self._found_memory(0), count)
                 if problem:
                     self._fail(node, STRANGERS["cont"])
                 continue
@@ -217,12 +221,32 @@ class HeapWalk:
             call = self._calls[name] = self._live.accessor(self._accessors.prefix + name, slots)
         return call
 
-    def _found_memory(self) -> memoryview:
+    def _found_memory(self, visited: int) -> memoryview:
+        """Return what the last call has handed out: so many entries, and numbers."""
+        if self._accessors.found_size is not None:
+            return memoryview(self._found_words(self._accessors.found_size, visited))
         if self._memory is None:
             self._memory = self._live.memory(f"{self._accessors.prefix}heap.found")[0]
         return self._memory
 
+    def _found_words(self, size: int, visited: int) -> bytearray:
+        """Read what stands for the memory, where the module has as many as engines take."""
+        call = self._accessor("heap.found", WORDS)
+        found = bytearray(size)
+
+        def read(start: int, end: int) -> None:
+            for at in range(start, min(end, size), 8 * WORDS):
+                call.buffer[0] = at
+                call()
+                found[at : at + 8 * WORDS] = array("Q", call.buffer[: 2 * WORDS : 2]).tobytes()
+
+        read(0, ENTRY * visited)
+        (last,) = unpack_from("<I", found, ENTRY * (visited - 1) + 8) if visited else (0,)
+        read(DATA_START, last + size - DATA if visited else DATA_START + 16 * PART)
+        return found
+
     def _push(self, words: Column) -> None:
+        self._pushed = True
         call = self._accessor("heap.push", 1 + BATCH)
         for start in range(0, len(words), BATCH):
             call.buffer[0] = start

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Generic, TypeVar
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import wasmtime
 
@@ -75,12 +75,13 @@ def compile_module(
 
 
 def compile_component(
-    wasm: bytes, config: EngineConfig, *, simple: bool, code: int, limits: Limits
+    wasm: bytes, original: bytes, config: EngineConfig, *, simple: bool, code: int, limits: Limits
 ) -> Compiled[Component]:
     """Compile a component as `compile_module` does a module.
 
     Args:
         wasm: a component in the binary format.
+        original: what it was made of, to tell whose fault it is if it is invalid.
         config: how to compile.
         simple: the modules inside have only types that Winch may take.
         code: how many bytes of it are code; what is nearly all data is not worth a place in the cache.
@@ -101,7 +102,7 @@ def compile_component(
             return Compiled(engine, _component(engine, wasm), compiler)
         except InvalidError:
             engine = _engine(config, compiler, limits, cached=True)
-            return Compiled(engine, _component(engine, wasm), compiler)
+            return Compiled(engine, _component(engine, wasm, original=original), compiler)
 
     return _with_quickest(make, config, simple, "a module in the component")
 
@@ -197,14 +198,22 @@ def _engine(
 
 
 def _component(
-    engine: wasmtime.Engine, wasm: bytes, message: str = "the component does not compile"
+    engine: wasmtime.Engine,
+    wasm: bytes,
+    message: str = "the component does not compile",
+    original: bytes | None = None,
 ) -> Component:
     from wasmtime.component import Component
 
     try:
         return with_compiler_stack(lambda: Component(engine, wasm))
     except wasmtime.WasmtimeError as error:
-        raise invalid(message, error) from None
+        refused = error
+    if original is not None:
+        with suppress(InvalidError):
+            _component(engine, original)
+            message = FULL.format("component")
+    raise invalid(message, refused)
 
 
 def _module(engine: wasmtime.Engine, wasm: bytes, original: bytes | None = None) -> wasmtime.Module:
@@ -213,7 +222,20 @@ def _module(engine: wasmtime.Engine, wasm: bytes, original: bytes | None = None)
         try:
             return with_compiler_stack(lambda: capi_config.new_module(engine, wasm))
         except wasmtime.WasmtimeError as error:
+            if original is not None and _is_valid(engine, original) and not _is_valid(engine, wasm):
+                raise invalid(FULL.format("module"), error) from None
             raise invalid("the module does not compile", error) from None
+
+
+FULL: Final = "the {} is valid, but so large that engines do not take it with what reads its state"
+
+
+def _is_valid(engine: wasmtime.Engine, wasm: bytes) -> bool:
+    try:
+        capi_config.validate(engine, wasm)
+    except wasmtime.WasmtimeError:
+        return False
+    return True
 
 
 @contextmanager

@@ -72,7 +72,9 @@ class RunningComponent:
             from wizer.engine.relay import INSTANCES, MEMORIES
 
             limits = _with_own(limits, instances=INSTANCES, memories=MEMORIES)
-        self._compiled = compile_component(instrumented, config, simple=simple, code=code, limits=limits)
+        self._compiled = compile_component(
+            instrumented, original, config, simple=simple, code=code, limits=limits
+        )
         originals = {id(module): module.wasm for module in cores}
         with validating(self._compiled.engine, [*originals.values()]):  # see `compile_module`
             self._functions = exported_functions(self._compiled)

@@ -13,16 +13,13 @@ A list of two that closes a cycle, held by a mutable global::
 
 from __future__ import annotations
 
-from wizer.binary import code
 from wizer.binary.appended import AppendedTypes
-from wizer.binary.expr import encode_const, encode_null
-from wizer.binary.externs import SizeLimits, TableType, encode_tabletype
 from wizer.core.columns import Elements
 from wizer.core.heap.expressions import Expressions, Segments
 from wizer.core.heap.graph import Graph
 from wizer.core.heap.heapcode import HeapCode
 from wizer.core.heap.initial import Initial, exception_globals
-from wizer.core.heap.objects import ANYREF, TableOfObjects
+from wizer.core.heap.objects import ANYREF, Table, table_or_array
 from wizer.core.heap.paths import Paths
 from wizer.core.heap.place import place_few
 from wizer.core.heap.restore import Single, drop_segments, start_functions
@@ -34,7 +31,10 @@ def constants(graph: Graph, state: State) -> HeapCode:
     module = graph.module
     placement = place_few(graph, state)
     segments, types = Segments(module), AppendedTypes(module)
-    paths = Paths(graph, placement, TableOfObjects(len(module.tables)))
+    exceptions = sum(map(graph.is_exception, placement.late))
+    globalidx = len(module.globals) + len(placement.appended) + exceptions
+    objects = table_or_array(module, ANYREF, types, globalidx)
+    paths = Paths(graph, placement, objects)
     constant = Expressions(graph, placement, paths, segments)
     code_ = Expressions(graph, placement, paths, segments, constant=constant)
     initial = Initial(graph, state, placement, constant)
@@ -46,12 +46,14 @@ def constants(graph: Graph, state: State) -> HeapCode:
     pieces = single.make_late()
     pieces += [single.copy_elements(node) for node in single.large_arrays()]
     pieces += [*single.patch(later), *drop_segments(module, segments), *paths.forget_exceptions()]
-    tables = []
-    if len(paths.exceptions) < len(placement.late):
-        count = len(placement.late)
-        tables.append(encode_tabletype(TableType(ANYREF, SizeLimits(count))))
-        everything = encode_const("i32", 0) + encode_null("any") + encode_const("i32", count)
-        pieces.append(everything + code.table_fill(len(module.tables)))
+    tables, arrays, size = [], [], len(placement.late)
+    if exceptions < size:
+        if isinstance(objects, Table):
+            tables.append(objects.entry(size))
+            pieces.append(objects.clear(size))
+        else:
+            arrays.append(objects.entry)
+            pieces = [objects.make(size), *pieces, objects.clear()]
     items = initial.items()
     functions = start_functions(types, len(module.funcs), pieces)
     return HeapCode(
@@ -60,7 +62,7 @@ def constants(graph: Graph, state: State) -> HeapCode:
         restored_tables=frozenset(),
         items=items,
         types=types.entries,
-        globals=[*appended, *exception_globals(len(paths.exceptions))],
+        globals=[*appended, *exception_globals(exceptions), *arrays],
         tables=tables,
         functions=functions,
         passive_elements=segments.elements,

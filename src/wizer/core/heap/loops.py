@@ -28,8 +28,7 @@ from typing import Final
 from wizer.binary import code
 from wizer.binary.appended import AppendedTypes, Function
 from wizer.binary.expr import encode_const, encode_null, encode_ref_func
-from wizer.binary.externs import SizeLimits, TableType, encode_tabletype
-from wizer.binary.segments import encode_expr_elements, encode_passive_data
+from wizer.binary.segments import encode_expr_elements, encode_passive_data, encode_passive_elements
 from wizer.binary.types import FUNCREF, RefType
 from wizer.core.columns import FUNC, OBJECT, Elements, Heap, listed
 from wizer.core.heap.expressions import Expressions, Segments
@@ -39,7 +38,7 @@ from wizer.core.heap.heapcode import HeapCode
 from wizer.core.heap.initial import Initial, exception_globals
 from wizer.core.heap.loop import Data
 from wizer.core.heap.make import Maker, Slot, each
-from wizer.core.heap.objects import Objects, array_of_objects
+from wizer.core.heap.objects import ANYREF, Objects, Table, array_of, table_or_array
 from wizer.core.heap.operations import Vectors
 from wizer.core.heap.paths import Paths
 from wizer.core.heap.place_many import ManyPlacement
@@ -60,10 +59,10 @@ def loops(graph: Graph, heap: Heap, state: State, many: ManyPlacement, vectors: 
     types, segments = AppendedTypes(module), Segments(module, taken=1)
     exceptions = sum(map(graph.is_exception, placement.late))
     globalidx = len(module.globals) + len(placement.appended) + exceptions
-    objects = array_of_objects(types, globalidx)
+    objects = array_of(ANYREF, types, globalidx)
+    functions = table_or_array(module, FUNCREF, types, globalidx + 1)
     plan = Plan(graph, heap, many, vectors)
-    functable, decode = len(module.tables), len(module.funcs)
-    values = Values(module, vectors, plan.numbers, plan.end, objects, functable, decode)
+    values = Values(module, vectors, plan.numbers, plan.end, objects, functions, len(module.funcs))
     paths = Paths(graph, placement, objects, values.numbers)
     completed = frozenset(many.completed)
     constant = Expressions(graph, placement, paths, segments, completed)
@@ -82,26 +81,32 @@ def loops(graph: Graph, heap: Heap, state: State, many: ManyPlacement, vectors: 
     for node in single.large_arrays(completed):
         numeric = isinstance(graph.slot_type(node, 0), str)
         late.append(single.copy_elements(node) if numeric else single.set_elements(node))
-    writer = _Writer(graph, plan, values, types, objects, code_.placeholder, vectors)
+    writer = _Writer(graph, plan, values, types, objects, functions, code_.placeholder, vectors)
     made, filled = writer.make(), writer.fill()
     tables = [piece for item in restored.items() for piece in writer.table(*item)]
     kept = writer.keep(paths.exact)  # what the others refer to is known now
+    appended_tables, arrays, first = [], [objects.entry], [objects.make(values.size)]
     if values.funcs:
-        segments.add_elements(writer.func_segment())
-    pieces = [objects.make(values.size), *kept, *made, *late, *filled, *tables, *single.patch(later)]
+        size, items = len(values.funcs) + 1, writer.func_items()
+        if isinstance(functions, Table):
+            appended_tables.append(functions.entry(size))
+            segments.add_elements(encode_expr_elements(functions.tableidx, 1, FUNCREF, items[1:], False))
+        else:
+            arrays.append(functions.entry)
+            segment = segments.add_elements(encode_passive_elements(FUNCREF, items))
+            first.append(functions.make_of(segment, size))
+    pieces = [*first, *kept, *made, *late, *filled, *tables, *single.patch(later)]
     pieces += [*drop_segments(module, segments, 1), *paths.forget_exceptions(), *writer.clear()]
-    items = initial.items()
-    first = len(module.funcs) + len(writer.functions)
-    functions = [*writer.functions, *start_functions(types, first, pieces)]
+    starts = start_functions(types, len(module.funcs) + len(writer.functions), pieces)
     return HeapCode(
         initialisers=initialisers,
         elements=elements,
         restored_tables=frozenset(restored),
-        items=items,
+        items=initial.items(),
         types=types.entries,
-        globals=[*appended, *exception_globals(exceptions), objects.entry],
-        tables=writer.tables(),
-        functions=functions,
+        globals=[*appended, *exception_globals(exceptions), *arrays],
+        tables=appended_tables,
+        functions=[*writer.functions, *starts],
         passive_elements=segments.elements,
         passive_data=[encode_passive_data(writer.data.contents()), *segments.data],
         declared=frozenset({*constant.funcs, *(f >> 2 for f in values.funcs if f & 3 == FUNC)}),
@@ -124,6 +129,7 @@ class _Writer:
         values: Values,
         types: AppendedTypes,
         objects: Objects,
+        functions: Objects | Table,
         placeholder: Callable[[RefType], bytes],
         vectors: Vectors,
     ) -> None:
@@ -133,7 +139,7 @@ class _Writer:
         self._vectors = vectors
         self._values = values
         self._objects = objects
-        self._functable = len(module.tables)
+        self._function_places = functions
         self._first_func = len(module.funcs)
         self.data = Data()
         dataidx = len(module.data) if module.data_count is not None else 0
@@ -248,8 +254,8 @@ class _Writer:
             pieces.append(self._objects.set(encode_const("i32", number), value))
         for number, func in enumerate(self._values.funcs, 1):
             if func & 3 != FUNC:
-                get = code.global_get(func >> 2) + code.table_set(self._functable)
-                pieces.append(encode_const("i32", number) + get)
+                place = encode_const("i32", number)
+                pieces.append(self._function_places.set(place, code.global_get(func >> 2)))
         return pieces
 
     def _imported(self, globalidx: int) -> bytes:
@@ -261,25 +267,18 @@ class _Writer:
     def clear(self) -> list[bytes]:
         """Return the code that leaves nothing behind."""
         pieces = [self._objects.clear()]
+        places = self._function_places
         if self._values.funcs:
-            everything = encode_const("i32", 0) + encode_null("func")
-            count = encode_const("i32", len(self._values.funcs) + 1)
-            pieces.append(everything + count + code.table_fill(self._functable))
+            size = len(self._values.funcs) + 1
+            pieces.append(places.clear(size) if isinstance(places, Table) else places.clear())
         return pieces
 
-    def tables(self) -> list[bytes]:
-        """Return the tables to append."""
-        if not self._values.funcs:
-            return []
-        return [encode_tabletype(TableType(FUNCREF, SizeLimits(len(self._values.funcs) + 1)))]
-
-    def func_segment(self) -> bytes:
-        """Return the segment that writes the table of functions."""
-        items = [
-            encode_ref_func(func >> 2) if func & 3 == FUNC else encode_null("func")
-            for func in self._values.funcs
+    def func_items(self) -> list[bytes]:
+        """Return the functions by their numbers, null where a global has the function."""
+        funcs = [
+            encode_ref_func(f >> 2) if f & 3 == FUNC else encode_null("func") for f in self._values.funcs
         ]
-        return encode_expr_elements(self._functable, 1, FUNCREF, items, False)
+        return [encode_null("func"), *funcs]
 
 
 def _range(start: int, end: int) -> bytes:

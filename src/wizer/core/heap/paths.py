@@ -14,7 +14,7 @@ from wizer.binary import code
 from wizer.binary.expr import encode_const, encode_null
 from wizer.binary.types import RefType, ValType
 from wizer.core.heap.graph import Graph
-from wizer.core.heap.objects import ANYREF, Objects, TableOfObjects
+from wizer.core.heap.objects import ANYREF, Objects, Table
 from wizer.core.heap.place import InGlobal, InMutableGlobal, Inside, InTable, Late, Placement
 from wizer.core.state import Array, Exn, Struct
 
@@ -38,7 +38,7 @@ class Paths:
         self,
         graph: Graph,
         placement: Placement,
-        objects: Objects | TableOfObjects,
+        objects: Objects | Table,
         numbers: Sequence[int] = (),
     ) -> None:
         exceptions = [node for node in placement.late if graph.is_exception(node)]

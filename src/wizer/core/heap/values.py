@@ -24,7 +24,7 @@ from wizer.binary.types import FuncType, RefType, StorageType, encode_valtype, h
 from wizer.binary.values import BITS
 from wizer.core.columns import OBJECT, SCALAR, Column
 from wizer.core.heap.loop import Loop
-from wizer.core.heap.objects import ANYREF, Objects
+from wizer.core.heap.objects import ANYREF, Objects, Table
 from wizer.core.heap.operations import Vectors
 
 
@@ -44,7 +44,7 @@ class Values:
         numbers: those of the objects that are made.
         first_existing: the number after them.
         objects: the array of objects.
-        functable: the table of functions.
+        functions: the functions by their numbers.
         decode: the index that the function ``$ref`` would have.
     """
 
@@ -55,7 +55,7 @@ class Values:
         numbers: Column,
         first_existing: int,
         objects: Objects,
-        functable: int,
+        functions: Objects | Table,
         decode: int,
     ) -> None:
         self.numbers = numbers
@@ -65,7 +65,7 @@ class Values:
         self._vectors = vectors
         self._first_existing = first_existing
         self._objects = objects
-        self._functable = functable
+        self._functions = functions
         self._decode = decode
         self._global_numbers: dict[int, int] = {}
         self._func_numbers: dict[int, int] = {0: 0}
@@ -125,7 +125,7 @@ class Values:
     def decoded(self, reftype: RefType, scalars: bool, number: bytes) -> bytes:
         """Return the code for a reference of a type, given that for its number."""
         if hierarchy(reftype.heap, self._module.types) == "func":
-            return number + code.table_get(self._functable) + _narrowed(reftype, "func")
+            return self._functions.get(number) + _narrowed(reftype, "func")
         found = number + code.call(self._decode) if scalars else self._objects.get(number)
         if reftype.heap == "extern":
             return found + (b"" if reftype.nullable else code.REF_AS_NON_NULL) + code.EXTERN_CONVERT_ANY
