@@ -104,7 +104,7 @@ def test_a_run_that_cannot_be_watched_does_not_start(what: str, monkeypatch: pyt
 # Processes.
 
 FORK = """
-import os, signal, sys, wizer
+import os, signal, sys, tempfile, wizer
 WAT = '''(module (memory 1) (func (export "loop") (loop (br 0)))
   (func (export "wizer-initialize") (i32.store (i32.const 0) (i32.const 7))))'''
 s = wizer.Session(WAT, limits=wizer.Limits(timeout=1))
@@ -115,6 +115,8 @@ if child == 0:
     signal.alarm(20)
     assert wizer.wizen(WAT) == first       # compiled anew
     assert wizer.wizen(WAT, limits=wizer.Limits(timeout=5), engine=wizer.EngineConfig(cache=False)) == first
+    with tempfile.TemporaryDirectory() as folder:
+        s.precompile(folder + "/ahead")    # with an engine of its own
     try:
         s.call("loop")                     # limits hold in a session of the parent's
     except wizer.LimitError:
@@ -161,6 +163,33 @@ print("parent", status)
 def test_what_is_forked_by_a_host_function_keeps_its_limits() -> None:
     ran = run(FORK_IN_A_CALL)
     assert (ran.returncode, ran.stdout) == (0, "parent 0\n"), ran.stderr
+
+
+FORK_DURING_AN_IMPORT = """
+import importlib.abc, os, signal, sys, threading, time, wizer
+import wizer.core.session
+
+begun = threading.Event()
+class Slow(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name in ("wizer.core.capture", "wizer.core.rewrite", "wizer.core.segments"):
+            begun.set()
+            time.sleep(0.2)
+sys.meta_path.insert(0, Slow())
+s = wizer.Session('(module (memory 1) (func (export "f")))')
+assert begun.wait(10)
+if os.fork() == 0:
+    signal.alarm(20)
+    s.snapshot()
+    os._exit(0)
+print(os.wait()[1], threading.active_count() < 3)
+"""
+
+
+@posix
+def test_what_is_forked_can_import_what_a_thread_was_importing() -> None:
+    ran = run(FORK_DURING_AN_IMPORT)
+    assert (ran.returncode, ran.stdout) == (0, "0 True\n"), ran.stderr
 
 
 FORK_WASI = """

@@ -17,6 +17,7 @@ from wizer.checks import refuse
 from wizer.core.calls import Call, convert_args, parse_call, remember
 from wizer.core.exports import final_exports, missing_export
 from wizer.core.instrument import instrument, needs_cranelift
+from wizer.engine.forks import import_on_thread
 from wizer.engine.module import RunningModule
 from wizer.engine.reader import LiveInstance
 from wizer.engine.text import WASM, to_binary
@@ -49,7 +50,7 @@ class ModuleSession:
         self.results: Results = []
         self._options = options
         self._check = validator(options)
-        threading.Thread(target=_import_ahead, args=(self.module,)).start()
+        import_on_thread(_import_ahead, self.module)
         PROGRESS.at("instrumenting")
         instrumented, self._accessors = instrument(self.module)
         PROGRESS.at("compiling")

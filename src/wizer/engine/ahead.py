@@ -20,6 +20,7 @@ from wizer.binary.sections import is_component
 from wizer.checks import PATH, expect
 from wizer.engine.compile import invalid
 from wizer.engine.config import EngineConfig, engine_config
+from wizer.engine.forks import PROCESS
 from wizer.engine.messages import causes
 from wizer.engine.stack import with_compiler_stack
 from wizer.errors import OptionError, WizerError
@@ -91,7 +92,9 @@ def _engines(config: EngineConfig) -> list[wasmtime.Engine]:
         settings.max_wasm_stack = _STACK  # nothing here looks after the threads that it runs on
     engine = wasmtime.Engine(settings)
     is_plain = replace(config, cache=True, compiler="auto", parallel_compilation=True) == EngineConfig()
-    return [wasmtime.Engine(), engine] if is_plain else [engine]
+    plain = wasmtime.Config()
+    plain.parallel_compilation = not PROCESS.forked
+    return [wasmtime.Engine(plain), engine] if is_plain else [engine]
 
 
 def load(

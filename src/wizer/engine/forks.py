@@ -1,4 +1,4 @@
-"""What a process that was forked cannot do: the threads of the engine are not there.
+"""What a process that was forked cannot do: the threads of the engine are not there, nor are others.
 
 Importing this module does not import the engine.
 """
@@ -7,6 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, Final
+
+_PATIENCE: Final = 10.0  # seconds; an import takes some milliseconds
 
 
 class Process:
@@ -32,5 +38,25 @@ class Process:
 
 PROCESS = Process()
 
+_importing: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+
+
+def import_on_thread(imports: Callable[..., None], *args: Any) -> None:
+    """Import something on a thread. A process that is forked meanwhile is forked once that is done.
+
+    What is half imported would be locked in the new process, for ever: the thread is not there.
+    """
+    thread = threading.Thread(target=imports, args=args)
+    _importing.add(thread)
+    thread.start()
+
+
+def _wait_for_imports() -> None:
+    """Wait, but not for ever: a fork in the middle of an import may be what a thread waits for."""
+    for thread in list(_importing):
+        if thread.is_alive():
+            thread.join(_PATIENCE)
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=PROCESS.fork)
+    os.register_at_fork(before=_wait_for_imports, after_in_child=PROCESS.fork)
