@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -196,3 +197,11 @@ def test_same_bytes_from_every_process_and_place(tmp_path: Path) -> None:
     assert len(set(outputs)) == 1
     other = wizer(*common, "--deterministic=8", "-o", "-", env={"SOURCE_DATE_EPOCH": "12"})
     assert other.stdout not in outputs
+
+
+@pytest.mark.parametrize(
+    "given", [{"seed": 10**5000}, {"seed": "\ud800"}, {"start": 10**5000}, {"step": 10**5000}]
+)
+def test_numbers_and_texts_that_cannot_be_used_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match=r"seed|clock"):
+        Deterministic(**given)

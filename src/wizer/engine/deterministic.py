@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Final, TypeAlias
 
-from wizer.checks import SWITCH, Kind, check, or_none
+from wizer.checks import SWITCH, Kind, check, or_none, shown
 from wizer.errors import OptionError
 from wizer.records import record
 
@@ -53,9 +53,13 @@ class Deterministic:
         check(self, _KINDS)
         start = self.start
         if start is not None and not 0 <= start < 1 << 63:
-            raise OptionError(f"the clock cannot start at {start} ns: expected 0 to 2^63-1")
+            raise OptionError(f"the clock cannot start at {shown(start)} ns: expected 0 to 2^63-1")
         if not 0 <= self.step < 1 << 32:
-            raise OptionError(f"a clock cannot step by {self.step} ns: expected 0 to 2^32-1")
+            raise OptionError(f"a clock cannot step by {shown(self.step)} ns: expected 0 to 2^32-1")
+        try:
+            str(self.seed).encode()
+        except ValueError as error:  # too many digits, or half a character
+            raise OptionError(f"the seed {shown(self.seed)} cannot be used: {error}") from None
 
 
 _WHOLE: Final = Kind("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool))
