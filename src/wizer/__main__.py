@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import signal
+# What `signal` is made of. That has enumerations, which take a third of the time until here to import.
+import _signal  # type: ignore[import-not-found]  # typeshed does not know it
 
 
 def main() -> None:
@@ -11,8 +12,8 @@ def main() -> None:
     Until there is something to clean up, Ctrl-C ends the process at once, as it does other programs: what
     Python does about it, a traceback, could come anywhere in the middle of an import.
     """
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     from wizer.cli import run_process
 
     run_process()

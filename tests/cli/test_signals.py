@@ -121,6 +121,13 @@ def test_ctrl_c_at_the_start_says_nothing(modules_: int, wizer: Tool, module: Wr
     assert run.returncode in (0, -signal.SIGINT)
 
 
+def test_next_to_nothing_is_imported_before_ctrl_c_says_nothing() -> None:
+    """What Python itself and the script that starts us import before that, is not ours."""
+    program = "import sys; before = {*sys.modules}; import wizer.__main__; print(*{*sys.modules} - before)"
+    run = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert {*run.stdout.split()} <= {"__future__", "wizer", "wizer.__main__"}
+
+
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_as_the_output_takes_its_place(name: str, wizer: Tool, module: Write) -> None:
     """The exit status says which output is there: from then on it is the new one."""
