@@ -216,7 +216,7 @@ class Session:
         return self._guest.dropped_sections()
 
     def state(self) -> State:
-        """Return the state of a module as it is now; its memories are views, good until the next call."""
+        """Return the state of a module as it is now; its memories are views on what is live."""
         return self._guest.state()
 
     def states(self) -> CoreStates:
@@ -226,7 +226,9 @@ class Session:
     def memory(self, name: str | None = None) -> memoryview:
         """Return a writable view of bytes on a memory: the export ``name``, or the module's first memory.
 
-        The view is good until the memory grows: take a new one after each call.
+        It has the size that the memory has now: take a new one after each call. Where memory may move when it
+        grows (64-bit ones beyond 1 TiB, and where `EngineConfig.memory_reservation` or no limit on memory was
+        asked for), no guest code runs as long as there are views.
 
         Raises:
             OptionError: there is no such memory, or this is a component.

@@ -313,6 +313,57 @@ def test_views_outlive_the_session() -> None:
         session.memory()
 
 
+GROWS = """
+import wizer
+WAT = '''(module (import "e" "f" (func $f)) (memory (export "m") ADDRESS 1)
+  (func (export "nop"))
+  (func (export "grow") (param ADDRESS) (result ADDRESS) (memory.grow (local.get 0)))
+  (func (export "both") (param ADDRESS) (result ADDRESS) (call $f) (memory.grow (local.get 0))))'''
+def session(address="i64", **options):
+    f = lambda: held.append(s.memory())
+    return wizer.Session(WAT.replace("ADDRESS", address), imports={"e": {"f": f}}, **options)
+held = []
+for address, pages in (("i64", 70_000), ("i32", 30_000)):    # beyond the 4 GiB that the engine reserves
+    s = session(address)
+    view = s.memory()
+    view[0] = 7
+    assert s.call("both", pages) == 1
+    s.memory()[0] = 8
+    assert (view[0], held.pop()[0], len(view), len(s.memory())) == (8, 8, 65536, (pages + 1) * 65536)
+tight = wizer.EngineConfig(memory_reservation=0, memory_reservation_for_growth=0)
+for options in ({"address": "i32", "engine": tight}, {"limits": wizer.Limits()}):
+    s = session(**options)
+    part = s.memory()[:4].cast("I")
+    for call in ("nop", "grow"):
+        try:
+            s.call(call, *[100_000][: call == "grow"])
+        except wizer.OptionError as error:
+            assert "view" in str(error), error
+        else:
+            raise AssertionError
+    assert part.tolist() == [0]
+    part.release()
+    try:
+        s.call("both", 10)
+    except wizer.TrapError as error:
+        assert isinstance(error.__cause__, wizer.OptionError), error
+    else:
+        raise AssertionError
+    held.clear()
+    assert s.call("grow", 9) == 1
+    assert len(s.memory()) == 10 * 65536
+    s.snapshot()
+    s.call("nop")
+print("done")
+"""
+
+
+def test_views_of_memory_that_moves() -> None:
+    """There are none: memory stays where it is, or guest code waits until nobody looks at it."""
+    ran = run(GROWS)
+    assert (ran.returncode, ran.stdout) == (0, "done\n"), ran.stderr
+
+
 def test_the_store_goes_with_the_last_view() -> None:
     session = Session(LOOP)
     store, view = session.store, session.memory()

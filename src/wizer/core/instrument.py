@@ -35,7 +35,7 @@ from wizer.binary import code
 from wizer.binary import sections as sec
 from wizer.binary.additions import MAX_ELEMENT_SEGMENTS, Additions
 from wizer.binary.expr import Expr, encode_const, encode_ref_func
-from wizer.binary.externs import AddressType
+from wizer.binary.externs import AddressType, TableType
 from wizer.binary.leb128 import any_unsigned
 from wizer.binary.module import Module
 from wizer.binary.segments import ElementSegment

@@ -161,7 +161,7 @@ class ModuleSession:
     def memory(self, name: str | None = None) -> memoryview:
         """Return a writable view of bytes on a memory: the export ``name``, or the module's first memory.
 
-        The view is good until the memory grows or the session ends: take a new one after each call.
+        See `Session.memory`.
 
         Raises:
             OptionError: there is no such memory.

@@ -13,6 +13,7 @@ https://docs.wasmtime.dev/c-api/
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,7 @@ from wizer.binary.types import FuncType, SubType, ValType, hierarchy
 from wizer.binary.values import Number
 from wizer.checks import shown
 from wizer.engine.interrupts import raising
+from wizer.errors import OptionError
 from wizer.records import record
 
 Extern: TypeAlias = (
@@ -142,7 +144,7 @@ class _View:
 
 
 def memory_view(store: wasmtime.Store, memory: wasmtime.Memory | wasmtime.SharedMemory) -> memoryview:
-    """Return a writable view of bytes on a live memory, which is good until the memory grows.
+    """Return a writable view of bytes on a live memory, of the size that it has; see `check_views`.
 
     The store stays as long as the view, and what is made of it: see `has_views`.
     """
@@ -162,6 +164,23 @@ def memory_view(store: wasmtime.Store, memory: wasmtime.Memory | wasmtime.Shared
 def has_views(store: wasmtime.Store) -> bool:
     """Whether there are views of the store's memories: it must not be closed, and goes when they do."""
     return bool(store.__dict__.get("_wizer_views"))
+
+
+def set_moves(store: wasmtime.Store, moves: bool) -> None:
+    """Note whether a memory of the store may move when it grows."""
+    store.__dict__["_wizer_moves"] = moves
+
+
+def check_views(store: wasmtime.Store) -> None:
+    """Raise `OptionError` where the guest may move a memory that there are views of."""
+    if not store.__dict__.get("_wizer_moves") or not has_views(store):
+        return
+    gc.collect()  # views that nobody can reach
+    if has_views(store):
+        raise OptionError(
+            "there is a view of the guest's memory, which may move when it grows: release views before "
+            "guest code runs, or reserve address space for it (`EngineConfig.memory_reservation`)"
+        )
 
 
 def function_identity(address: int) -> tuple[int, int]:
@@ -368,6 +387,7 @@ def _call_host(
     else:
         with raising():
             returned = host.function(*given)
+        check_views(store)
     values = (returned,) if nresults == 1 else () if returned is None else tuple(returned)  # type: ignore[arg-type]
     out = (ffi.wasmtime_val_t * nresults).from_address(results or 1)
     for i, (kind, value) in enumerate(zip(host.result_kinds, values, strict=True)):

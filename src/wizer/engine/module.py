@@ -19,6 +19,7 @@ from wizer.engine.deterministic import Deterministic, World
 from wizer.engine.limits import Limits
 from wizer.engine.link import Item, Linked, Linker
 from wizer.engine.reader import LiveInstance
+from wizer.engine.room import with_room
 from wizer.engine.shell import Shell
 from wizer.engine.sizes import check_sizes, shared_out
 from wizer.engine.wasi import Wasi
@@ -65,6 +66,9 @@ class RunningModule:
         for each in modules:
             config = _without_faults(config, each)
 
+        bounds = shared_out(modules, limits, preloads)
+        config, moves = with_room(config, modules, bounds.max_memory)
+
         def compiled(config: EngineConfig) -> Compiled[wasmtime.Module]:
             original = module.wasm
             return compile_module(instrumented, config, simple=simple, limits=limits, original=original)
@@ -77,9 +81,9 @@ class RunningModule:
                 raise
             self._compiled = compiled(replace(config, compiler="cranelift"))
             self._compiled_preloads = self._compile_preloads()
-        bounds = shared_out(modules, limits, preloads)
         self.shell: Shell = Shell(self._compiled.engine, limits, guest_stack(config), hard_exit)
         self.shell.bound(bounds)
+        capi.set_moves(self.shell.store, moves)
 
     def _compile_preloads(self) -> dict[str, wasmtime.Module]:
         return {name: compile_with(self._compiled, module.wasm) for name, module in self._preloads.items()}

@@ -159,8 +159,10 @@ class Shell:
             LinkError: the engine did not come so far as to run anything.
             TrapError: the guest trapped, or a host function raised, which is the cause.
             ExitError, LimitError: the guest ended itself, or was ended.
+            OptionError: there are views of a memory that may move.
         """
         with self.held():
+            capi.check_views(self.store)
             PROGRESS.at("initialising")
             if HERE.watchdog is None:  # no guest runs on this thread: what is left over is of none
                 HERE.raised.clear()
