@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from wizer.api import Instrumented, Wizer, audit, verify, wizen
+    from wizer.batch.build import build
+    from wizer.batch.jobs import Job, Result
     from wizer.contents.inspection import inspect
     from wizer.contents.records import Inspection
     from wizer.engine.ahead import load
@@ -57,12 +59,14 @@ __all__ = [
     "Inspection",
     "Instrumented",
     "InvalidError",
+    "Job",
     "LimitError",
     "Limits",
     "LinkError",
     "OptionError",
     "OutputError",
     "ParseError",
+    "Result",
     "Session",
     "StateError",
     "TrapError",
@@ -73,6 +77,7 @@ __all__ = [
     "WizerWarning",
     "__version__",
     "audit",
+    "build",
     "inspect",
     "load",
     "verify",
@@ -84,6 +89,8 @@ _HOMES = {
     "wizer.api": ("Instrumented", "Wizer", "audit", "verify", "wizen"),
     "wizer.contents.inspection": ("inspect",),
     "wizer.contents.records": ("Inspection",),
+    "wizer.batch.build": ("build",),
+    "wizer.batch.jobs": ("Job", "Result"),
     "wizer.trust.audit": ("Audit",),
     "wizer.engine.deterministic": ("Deterministic",),
     "wizer.engine.ahead": ("load",),

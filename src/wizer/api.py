@@ -69,7 +69,7 @@ class Wizer:
         Raises:
             WizerError: see `Session`, `Session.call` and `Session.snapshot`.
         """
-        return _run(wasm, self.options.changed(imports=imports))
+        return wizen_with(wasm, self.options.changed(imports=imports))
 
     def check(self, original: Wasm, snapshot: Wasm, imports: Imports | None = None) -> None:
         """Initialise ``original`` and check that ``snapshot`` is a snapshot of it made with these options.
@@ -93,7 +93,7 @@ class Wizer:
             with _frozen_apart(wasm, options) as frozen:
                 return write_chunks([frozen], output)
         with initialized(wasm, options) as session:
-            return write_chunks(_freeze(session, options), output)
+            return write_chunks(freeze(session, options), output)
 
     def instrument(self, wasm: Wasm) -> Instrumented:
         """Prepare a module or component for callers who own the engine.
@@ -112,16 +112,21 @@ class Wizer:
         )
 
 
-def _run(wasm: Wasm, options: Options) -> bytes:
+def wizen_with(wasm: Wasm, options: Options) -> bytes:
+    """Return the snapshot that ``options`` make of a module; see `wizen`."""
     if options.isolate:
         with _frozen_apart(wasm, options) as frozen:
             return bytes(frozen)
     with initialized(wasm, options) as session:
-        return b"".join(_freeze(session, options))
+        return b"".join(freeze(session, options))
 
 
-def _freeze(session: Session, options: Options) -> list[Chunk]:
-    """Return the snapshot of an initialised session in pieces, verified and compiled as ``options`` ask."""
+def freeze(session: Session, options: Options) -> list[Chunk]:
+    """Return the snapshot of an initialised session in pieces, verified and compiled as ``options`` ask.
+
+    Raises:
+        WizerError: as for `Wizer.run`.
+    """
     changes = export_changes(session, options)
     if not options.verify:
         return compiled_ahead(session.chunks(**changes), options)
@@ -157,7 +162,7 @@ def _written_apart(job: Callable[..., None], options: Options, wasm: Wasm) -> It
 
 def _freeze_into(file: BinaryIO, options: Options, wasm: Wasm) -> None:
     with initialized(wasm, options) as session:
-        write_stream(_freeze(session, options), file)
+        write_stream(freeze(session, options), file)
 
 
 def _compile_into(file: BinaryIO, options: Options, snapshot: bytes) -> None:
@@ -294,7 +299,7 @@ def wizen(wasm: Wasm, imports: Imports | None = None, **options: Unpack[WizerOpt
     Raises:
         WizerError: something is wrong; the message names it.
     """
-    return _run(wasm, wizer_options(options, imports))
+    return wizen_with(wasm, wizer_options(options, imports))
 
 
 @explains(WizerOptions)

@@ -144,8 +144,8 @@ def discard_unfinished() -> None:
 
 
 def _new_path_beside(target: Path) -> Path:
-    """Return a name that nothing has; importing tempfile costs 6 ms."""
-    path = target.with_name(f".wizer-{os.urandom(12).hex()}")
+    """Return a name that nothing has, and whose it is; importing tempfile costs 6 ms."""
+    path = target.with_name(f".wizer-{os.getpid()}-{os.urandom(12).hex()}")
     UNFINISHED.add(path)
     return path
 

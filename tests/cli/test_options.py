@@ -9,8 +9,8 @@ import pytest
 from wizer.cli.options import RunOptions, run_options
 from wizer.cli.parse import UsageError, parse
 from wizer.cli.settings import read_config
-from wizer.cli.units import number, seconds, size
 from wizer.errors import OptionError
+from wizer.units import number, seconds, size
 
 
 def options(line: str) -> RunOptions:

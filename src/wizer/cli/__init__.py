@@ -32,7 +32,7 @@ from wizer.cli.parse import UsageError, parse
 from wizer.cli.report import say, worded
 from wizer.errors import InputError, LimitError, OutputError, WizerError
 
-COMMANDS = ("audit", "demo", "inspect", "verify")
+COMMANDS = ("audit", "build", "demo", "inspect", "verify")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -139,6 +139,10 @@ def _command(name: str, arguments: list[str]) -> int:
         from wizer.cli import verify
 
         return verify.main(arguments)
+    if name == "build":
+        from wizer.cli import build
+
+        return build.main(arguments)
     from wizer import demo
 
     return demo.main(arguments)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from wizer.cli.units import number, seconds, size
 from wizer.engine.config import FEATURES
 from wizer.records import record
+from wizer.units import number, seconds, size
 
 
 @record

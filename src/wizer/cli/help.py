@@ -12,6 +12,7 @@ _COMMANDS = (
     ("audit IN", "Say what initialisation saw, and what of it is in the output"),
     ("inspect FILE...", "Show what is in modules, components and snapshots"),
     ("verify ORIGINAL SNAPSHOT", "Check a snapshot against the module it was made from"),
+    ("build [TARGET]...", "Make the snapshots that wizer.toml names, those that are not up to date"),
     ("demo", "Freeze a JavaScript engine, time both"),
 )
 
@@ -21,8 +22,8 @@ _ARGUMENTS = (
 )
 
 _EXIT_STATUSES = (
-    ("0", "The output is written; `audit`: nothing is frozen; `verify`: the same"),
-    ("1", "Initialisation failed, or the module is at fault; `verify`: different"),
+    ("0", "The output is written; `audit`: nothing is frozen; `verify`: the same; `build`: all made"),
+    ("1", "Initialisation failed, or the module is at fault; `verify`: different; `build`: not all made"),
     ("2", "The command line makes no sense"),
     ("3", "`audit`: something is frozen; `verify`: it cannot be told"),
     ("4", "A file could not be read or written"),

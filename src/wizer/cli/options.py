@@ -16,12 +16,12 @@ from wizer.cli.parse import Arguments, UsageError
 from wizer.cli.report import say
 from wizer.cli.signals import fail
 from wizer.cli.spec import BY_NAME, IDLE, ONLY, REFUSED, UNSUPPORTED
-from wizer.cli.units import number, seconds, size
 from wizer.engine.config import EngineConfig
 from wizer.engine.wasi import Wasi
 from wizer.errors import OptionError, WizerError
 from wizer.options import DEFAULT_LIMITS, Changes, Layout, OpenHandles, Options
 from wizer.records import record, replace
+from wizer.units import number, seconds, size
 
 _T = TypeVar("_T")
 

@@ -19,7 +19,6 @@ https://github.com/WebAssembly/component-model/blob/main/design/mvp/CanonicalABI
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final
 
@@ -43,7 +42,8 @@ from wizer.component.additions import ComponentAdditions
 from wizer.component.instances import CoreInstance, Frame
 from wizer.component.items import Component
 from wizer.core.live import Live
-from wizer.errors import StateError, WizerWarning
+from wizer.errors import StateError
+from wizer.notices import warn
 
 PROBE: Final = "wizer:handles"
 """The global that the probe exports: by it the probe is found among the core instances."""
@@ -196,11 +196,7 @@ def check_open_handles(probes: Iterable[tuple[Frame, Live]], put_back: Collectio
         count = "1 open handle" if len(handles) == 1 else f"{len(handles)} open handles"
         held = f"{frame.label} holds {count} ({named}), which no snapshot has"
         if len(others) < len(dealers):
-            warnings.warn(
-                f"{held}: those of the preview-1 adapter are opened again, using another later would trap",
-                WizerWarning,
-                stacklevel=2,
-            )
+            warn(f"{held}: those of the preview-1 adapter are opened again, using another later would trap")
             continue
         raise StateError(
             f"{held}: using one later would trap. Drop them at the end of initialisation or, if they are not "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +10,7 @@ from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import Module
 from wizer.binary.segments import DataSegment, encode_data_header, encode_passive_data
 from wizer.core.state import State
-from wizer.errors import WizerWarning
+from wizer.notices import warn
 from wizer.records import record
 
 if TYPE_CHECKING:
@@ -124,11 +123,7 @@ def _ranges(
     ]
     chosen = plan(images, most, layout, beside=beside, max_bytes=max_bytes)
     if chosen.note:
-        warnings.warn(
-            f"layout `instant`: {chosen.note}, so instances copy their memory, as with `balanced`",
-            WizerWarning,
-            stacklevel=2,
-        )
+        warn(f"layout `instant`: {chosen.note}, so instances copy their memory, as with `balanced`")
     return chosen.ranges
 
 

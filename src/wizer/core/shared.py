@@ -33,7 +33,6 @@ https://github.com/WebAssembly/threads/blob/main/proposals/threads/Overview.md
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator
 from typing import Final
 
@@ -48,7 +47,7 @@ from wizer.binary.values import Number
 from wizer.core.heap.heapcode import HeapCode
 from wizer.core.restore import before_restore
 from wizer.core.state import MemoryState, State
-from wizer.errors import WizerWarning
+from wizer.notices import warn
 from wizer.records import replace
 
 BUSY: Final = 0x5772_6974
@@ -169,12 +168,10 @@ def _flag(module: Module, memidx: int, view: memoryview, ranges: list[tuple[int,
     start, end = ranges[0]
     start += next(i for i, byte in enumerate(view[start:end]) if byte)
     flag = start - start % _WORD
-    warnings.warn(
+    warn(
         f"{module.describe('memory', memidx)} is shared, and nothing in the module tells whether it has been "
         f"initialised: instances restore it as long as the word at {flag:#x} is zero, which it must "
-        "not become again while the program runs",
-        WizerWarning,
-        stacklevel=2,
+        "not become again while the program runs"
     )
     return flag
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import warnings
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
@@ -15,7 +14,8 @@ from wizer.binary.types import RefType
 from wizer.binary.values import Number
 from wizer.checks import shown
 from wizer.engine import capi
-from wizer.errors import LinkError, WizerWarning
+from wizer.errors import LinkError
+from wizer.notices import warn
 from wizer.records import record
 
 _EXAMPLES: Final = {"i32": "1024", "i64": "1024", "f32": "0.5", "f64": "0.5", "v128": "bytes(16)"}
@@ -111,11 +111,9 @@ def warn_of_made_up(imported: Import) -> None:
     """Say that a global has a made-up value."""
     assert isinstance(imported.type, GlobalType)
     value = "null" if isinstance(imported.type.valtype, RefType) else "0"
-    warnings.warn(
+    warn(
         f"the import `{imported.module}::{imported.name}`, a global of {imported.type.valtype}, is not "
-        f"given: it is {value} during initialisation",
-        WizerWarning,
-        stacklevel=2,
+        f"given: it is {value} during initialisation"
     )
 
 
@@ -161,4 +159,4 @@ def _warn(problem: str, name: str, known: list[str], prefix: str = "", importer:
 
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known[:3]
     names = ", ".join(prefix + name for name in close) or "nothing"
-    warnings.warn(f"{problem}; the {importer} imports {names}", WizerWarning, stacklevel=2)
+    warn(f"{problem}; the {importer} imports {names}")

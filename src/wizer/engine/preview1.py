@@ -95,6 +95,7 @@ class Guest:
                 return handle(caller, args)
             trace.called(module, name)
             result = handle(caller, args)
+            self._note_look(trace, caller, name, args)
             if result == _SUCCESS:
                 self._note(trace, caller, name, args)
             return None if name == "proc_exit" else result
@@ -342,6 +343,15 @@ class Guest:
 
     # What a trace is told.
 
+    def _note_look(self, trace: Trace, caller: capi.Caller, name: str, args: tuple[int, ...]) -> None:
+        """Note the path that a call asked about, whatever the answer was."""
+        if name in _PATHS:
+            at = _PATHS[name]
+            path = bytes(self._bytes(caller, args[at], args[at + 1])).decode(errors="replace")
+            trace.looked_at(args[0], path)
+        elif name == "fd_readdir":
+            trace.looked_at(args[0])
+
     def _note(self, trace: Trace, caller: capi.Caller, name: str, args: tuple[int, ...]) -> None:
         """Note what a successful call says of files."""
         if name == "path_open":
@@ -358,6 +368,9 @@ class Guest:
         elif name == "fd_renumber":
             trace.renumbered(args[0], args[1])
 
+
+_PATHS: Final = {"path_open": 2, "path_filestat_get": 2, "path_readlink": 1}
+"""Functions that look at a path below a directory, and which of their arguments is its address."""
 
 _KINDS: Final = {"i32": 0, "i64": 1, "f32": 2, "f64": 3}
 

@@ -55,6 +55,13 @@ _OPEN: Key = (_FILES, "[method]descriptor.open-at")
 _READLINK: Key = (_FILES, "[method]descriptor.readlink-at")
 _READ: Key = (_FILES, "[method]descriptor.read")
 _READS: Final = (_READ, (_FILES, "[method]descriptor.read-via-stream"))
+_LOOKS: Final = (
+    _OPEN,
+    _READLINK,
+    _READ_DIRECTORY,
+    (_FILES, "[method]descriptor.stat-at"),
+    (_FILES, "[method]descriptor.metadata-hash-at"),
+)
 _READ_STREAM: Final = (
     (_STREAMS, "[method]input-stream.read"),
     (_STREAMS, "[method]input-stream.blocking-read"),
@@ -199,7 +206,12 @@ class Preview2:
     def _note(self, key: Key, result: Any, given: Sequence[Any]) -> None:
         """Tell the trace what a call says of files."""
         trace = self._trace
-        if trace is None or isinstance(result, str):
+        if trace is None:
+            return
+        if key in _LOOKS:
+            path = next((arg for arg in given[1:] if isinstance(arg, str)), "")
+            trace.looked_at(given[0].rep, path)
+        if isinstance(result, str):
             return
         if key == _OPEN:
             trace.opened(result.rep, given[0].rep, given[2])

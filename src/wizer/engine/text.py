@@ -31,12 +31,7 @@ def to_binary(wasm: Wasm) -> bytes:
     if not WASM.holds(wasm):
         refuse("wasm", wasm, WASM.expected)
     if isinstance(wasm, os.PathLike):
-        path = Path(wasm)
-        try:
-            wasm = path.read_bytes()
-        except (OSError, ValueError) as error:  # a NUL is no part of a path
-            cause = getattr(error, "strerror", None) or str(error)
-            raise InputError(f"failed to read `{path}`", [cause]) from None
+        wasm = read_file(wasm)
     if isinstance(wasm, bytearray | memoryview):
         wasm = bytes(wasm)
     if isinstance(wasm, bytes) and (wasm[:4] == MAGIC or not _is_text(wasm)):
@@ -55,6 +50,19 @@ def to_binary(wasm: Wasm) -> bytes:
                 f"{wasm!r} is read as the text format; for a file of that name give `pathlib.Path({wasm!r})`"
             ) from None
         raise InvalidError(str(error)) from None
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """Return what a file holds.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:  # a NUL is no part of a path
+        cause = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"failed to read `{os.fspath(path)}`", [cause]) from None
 
 
 def _is_text(wasm: bytes) -> bool:

@@ -13,6 +13,8 @@ class Trace:
         calls: how often each imported function was called, by module and name.
         files: the paths of the files that were opened, in order, below the name of their preopened directory.
         read: the paths of the files and links that were read, each once, in order.
+        looked: the paths that were looked at in any way, whether or not there was anything, each once, in
+            order.
         stdin: whether standard input was read.
         open: the paths of those that are open still, by file descriptor.
         preopens: the names of the preopened directories, by file descriptor.
@@ -23,6 +25,7 @@ class Trace:
         self.calls: Counter[tuple[str, str]] = Counter()
         self.files: list[str] = []
         self.read: dict[str, None] = {}
+        self.looked: dict[str, None] = {}
         self.stdin: bool = False
         self.preopens: dict[int, str] = {}
         self.open: dict[int, str] = {}
@@ -40,6 +43,10 @@ class Trace:
             return function(*args)
 
         return call
+
+    def looked_at(self, directory: int, path: str = "") -> None:
+        """Note that somebody looked at a path below an open directory, or at the directory itself."""
+        self.looked[self._below(directory, path)] = None
 
     def opened(self, fd: int, directory: int, path: str) -> None:
         """Note that a file was opened as ``fd``, by its path below the open directory ``directory``."""
@@ -60,7 +67,7 @@ class Trace:
 
     def _below(self, directory: int, path: str) -> str:
         base = self.open.get(directory, self.preopens.get(directory))
-        return path if base is None else f"{base.rstrip('/')}/{path}"
+        return path if base is None else f"{base.rstrip('/')}/{path}" if path else base
 
     def closed(self, fd: int) -> None:
         """Note that a file was closed."""

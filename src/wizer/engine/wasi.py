@@ -66,6 +66,14 @@ class Wasi:
         """The host's directories by the names that the guest has for them, in the order of their handles."""
         return {**{os.fspath(host): host for host in self.dirs}, **self.mapdirs}
 
+    def host_path(self, guest_path: str) -> Path | None:
+        """Return the host's path of what a guest calls ``guest_path``, None where it is in no directory."""
+        for guest, host in self.directories.items():
+            name = guest.rstrip("/")
+            if guest_path == guest or guest_path.startswith(f"{name}/"):
+                return Path(host) / guest_path[len(name) + 1 :]
+        return None
+
 
 _PATH: Final = instance_kind("a path", str, os.PathLike)
 _OUTPUT: Final = Kind(

@@ -212,11 +212,9 @@ class Origins:
         self.contents: dict[str, dict[str, bytes]] = {"files": {}, "stdin": {}, "env": {}, "args": {}}
         if wasi is None:
             return
-        hosts = {guest: str(host) for guest, host in wasi.directories.items()}
         for path in trace.read:
-            guest = next((g for g in hosts if path.startswith(f"{g.rstrip('/')}/")), None)
-            if guest is not None:
-                host = Path(hosts[guest]) / path[len(guest.rstrip("/")) + 1 :]
+            host = wasi.host_path(path)
+            if host is not None:
                 self.contents["files"][f"{path} (host: {host})"] = _contents(host)
         if isinstance(wasi.stdin, bytes) and trace.stdin:
             self.contents["stdin"]["standard input"] = wasi.stdin

@@ -1,0 +1,266 @@
+"""Giving jobs to workers: as many at once as memory allows, again where a worker died.
+
+An executor does not say which job its worker died of, only which ones are lost. Those are given out again one
+at a time: what a worker dies of then is known, and after three times given up.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Final
+
+from wizer.batch import worker
+from wizer.batch.worker import Answer, Parcel
+from wizer.errors import WizerError
+from wizer.records import replace
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
+ATTEMPTS: Final = 3
+"""How often a job is given out whose worker dies."""
+
+_AHEAD: Final = 2  # jobs for each worker that wait at its door
+
+
+class Task:
+    """A job on its way.
+
+    Attributes:
+        number: which job it is.
+        parcel: what a worker is given.
+        memory: bytes that it may take; None: that is not counted.
+        suspect: whether it was lost with its worker, and so runs alone until it comes back.
+        deaths: how often a worker died with it and nothing else.
+    """
+
+    def __init__(self, number: int, parcel: Parcel, memory: int | None) -> None:
+        self.number = number
+        self.parcel = parcel
+        self.memory = memory
+        self.deaths = 0
+        self.suspect = False
+
+
+class Workers:
+    """An executor, and a new one where its workers have died.
+
+    Args:
+        make: makes an executor; None: a pool of this module's.
+        given: an executor of the caller's, which is not shut down.
+        count: how many jobs it does at once.
+    """
+
+    def __init__(
+        self, count: int, given: Executor | None = None, make: Callable[[], Executor] | None = None
+    ) -> None:
+        self.count = count
+        self._given = given
+        self._make = make or (lambda: processes(count))
+        self._own: Executor | None = None
+        self._pids: set[int] = set()
+
+    def submit(self, parcel: Parcel) -> Future[Answer]:
+        """Give a parcel to a worker.
+
+        Raises:
+            BrokenExecutor: there are none any more.
+        """
+        executor = self._given
+        if executor is None:
+            executor = self._own = self._own or self._make()
+        future = executor.submit(worker.work, parcel)
+        self._pids.update(_processes(executor))
+        return future
+
+    def renew(self) -> set[int]:
+        """Have other workers from now on; return the processes that were workers."""
+        if self._own is not None:
+            self._own.shutdown(wait=True, cancel_futures=True)
+        self._own = self._given = None
+        ended, self._pids = self._pids, set()
+        return ended
+
+    def close(self, *, at_once: bool) -> set[int]:
+        """End the workers that are ours; return their processes."""
+        if self._own is None:
+            return set()
+        if at_once:
+            for process in _processes(self._own).values():
+                process.kill()
+        return self.renew()
+
+
+def processes(count: int, method: str = "spawn") -> ProcessPoolExecutor:
+    """Return a pool of worker processes, started by a method of `multiprocessing`."""
+    from multiprocessing import get_context
+
+    return ProcessPoolExecutor(count, get_context(method), initializer=worker.begin, initargs=(os.getpid(),))
+
+
+def _processes(executor: Executor) -> dict[int, BaseProcess]:
+    """Return the processes of a pool by their numbers; other executors have none that are known."""
+    return dict(getattr(executor, "_processes", None) or {})
+
+
+class Run:
+    """One build's tasks.
+
+    Args:
+        tasks: what to do, in order of their beginnings.
+        workers: who does it.
+        contents: returns the module with a digest.
+        memory: bytes that all jobs which run at once may take; None: that is not counted.
+    """
+
+    def __init__(
+        self, tasks: Iterable[Task], workers: Workers, contents: Callable[[str], bytes], memory: int | None
+    ) -> None:
+        self._rest = iter(tasks)
+        self._again: deque[Task] = deque()  # before the rest
+        self._suspects: deque[Task] = deque()  # one at a time
+        self._running: dict[Future[Answer], Task] = {}
+        self._done: SimpleQueue[Future[Answer]] = SimpleQueue()
+        self._workers = workers
+        self._contents = contents
+        self._memory = memory
+
+    @property
+    def running(self) -> list[Task]:
+        """What runs now, as far as that is known: what was given out first."""
+        return [*self._running.values()][: self._workers.count]
+
+    def stop(self) -> None:
+        """Give out no more."""
+        self._rest = iter(())
+        self._again.clear()
+        self._suspects.clear()
+
+    def answers(self) -> Generator[tuple[Task, Answer], None, None]:
+        """Yield what comes of tasks, as they finish. Where that is not waited for, what runs is ended."""
+        finished = False
+        try:
+            yield from self._answers()
+            finished = True
+        finally:
+            self._close(at_once=not finished)
+
+    def _answers(self) -> Iterator[tuple[Task, Answer]]:
+        while True:
+            yield from self._start()
+            if not self._running:
+                return
+            future = self._done.get()
+            task = self._running.pop(future)
+            yield from self._came(task, future)
+
+    def _close(self, *, at_once: bool) -> None:
+        """End the workers that are ours, and remove what they had half written."""
+        for future in self._running:
+            future.cancel()
+        _sweep(self._workers.close(at_once=at_once), self._running.values())
+
+    def _start(self) -> Iterator[tuple[Task, Answer]]:
+        """Give out what there is room for."""
+        while (task := self._next()) is not None:
+            try:
+                future = self._workers.submit(task.parcel)
+            except BrokenExecutor as error:
+                if not self._running:
+                    yield from self._broken(task, error)
+                    continue
+                self._again.appendleft(task)  # what runs comes back and says the same
+                return
+            self._running[future] = task
+            future.add_done_callback(self._done.put)
+
+    def _next(self) -> Task | None:
+        """Return what to start now; None: nothing."""
+        running = len(self._running)
+        if running and any(task.suspect for task in self._running.values()):
+            return None
+        if self._suspects:
+            return None if running else self._suspects.popleft()
+        if running >= self._workers.count * _AHEAD:
+            return None
+        task = self._again.popleft() if self._again else next(self._rest, None)
+        if task is not None and running and self._is_full(task):
+            self._again.appendleft(task)
+            return None
+        return task
+
+    def _is_full(self, task: Task) -> bool:
+        if self._memory is None:
+            return False
+        needs = sorted((other.memory or 0 for other in [task, *self._running.values()]), reverse=True)
+        return sum(needs[: self._workers.count]) > self._memory  # the others wait at a door
+
+    def _came(self, task: Task, future: Future[Answer]) -> Iterator[tuple[Task, Answer]]:
+        """Deal with a task that came back."""
+        try:
+            answer = future.result()
+        except BrokenExecutor as error:
+            yield from self._broken(task, error)
+        except CancelledError:
+            self._again.append(task)
+        except Exception as error:
+            if type(error).__name__ == "KilledWorker":  # Dask's, which has tried several by itself
+                yield task, _dead(str(error))
+            else:
+                cause = f"{type(error).__name__}: {error}"
+                yield task, Answer(error=WizerError("the job did not come through", [cause]))
+        else:
+            task.suspect = False
+            if answer.missing:
+                self._send(task, answer.missing)
+            else:
+                yield task, answer
+
+    def _send(self, task: Task, missing: Iterable[str]) -> None:
+        """Send a task with the modules that its worker lacked."""
+        sent = {digest: self._contents(digest) for digest in missing}
+        task.parcel = replace(task.parcel, sent={**task.parcel.sent, **sent})
+        self._again.appendleft(task)
+
+    def _broken(self, task: Task, error: Exception) -> Iterator[tuple[Task, Answer]]:
+        """Have new workers; what was lost is suspect, and what was alone with its worker has ended it."""
+        running, self._running, self._done = self._running, {}, SimpleQueue()
+        tasks = [task, *running.values()]
+        _sweep(self._workers.renew(), tasks)
+        lost = [task]
+        for future, other in running.items():
+            if future.done() and not future.cancelled() and future.exception() is None:
+                yield from self._came(other, future)
+            else:
+                lost.append(other)
+        for each in lost:
+            each.deaths += len(tasks) == 1
+            each.suspect = True
+            if each.deaths >= ATTEMPTS:
+                yield each, _dead(str(error))
+            else:
+                self._suspects.append(each)
+
+
+def _dead(cause: str) -> Answer:
+    return Answer(error=WizerError(f"its worker died, {ATTEMPTS} times", [cause]))
+
+
+def _sweep(pids: Iterable[int], tasks: Iterable[Task]) -> None:
+    """Remove what processes that have ended left half written beside outputs."""
+    for folder in {task.parcel.output.parent for task in tasks} if pids else ():
+        for pid in pids:
+            for path in _unfinished(folder, pid):
+                with suppress(OSError):
+                    path.unlink()
+
+
+def _unfinished(folder: Path, pid: int) -> Iterator[Path]:
+    for place in (folder, folder / ".wizer"):
+        yield from place.glob(f".wizer-{pid}-*")

@@ -1,0 +1,198 @@
+"""``wizer build [TARGET…]``: make the snapshots that a file names, those that are not up to date."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+from wizer.cli.parse import UsageError
+from wizer.cli.report import say, show
+from wizer.cli.signals import Interrupted
+from wizer.errors import OptionError
+from wizer.units import number, size
+
+if TYPE_CHECKING:
+    from wizer.batch.build import Build
+    from wizer.batch.jobs import Job, Result
+
+USAGE = """\
+Make the snapshots that wizer.toml names, or [tool.wizer] in pyproject.toml: those that are not up to date
+
+Usage: wizer build [OPTIONS] [TARGET]...
+
+TARGET is the name of a table, of one of its snapshots as the summary has it, or an output; all, where there
+is none. docs/build.md has the keys of the file.
+
+Options:
+  -f, --file FILE                 The file [default: wizer.toml, or pyproject.toml, of this folder]
+  -j, --jobs N                    Worker processes [default: the number of cores]
+  -k, --keep-going                Go on with the others when one is not made
+  -n, --dry-run                   Say what would be made, and make nothing
+      --force                     Make all, up to date or not
+      --max-memory SIZE           Most memory for all guests that run at once: 4GiB
+  -q, --quiet                     Say nothing but what went wrong
+  -h, --help                      Print this help
+
+An output is up to date if the module, those it imports from, the options, Wizer's and the engine's version,
+the files that initialisation looked at and the variables that it asked for are what they were: that is in a
+record beside it, in `.wizer/`.
+
+Exit status: 0 all are made or up to date; 1 some are not; 2 the command line or the file makes no sense;
+130 Ctrl-C: what is written is whole, and the next build goes on from there.
+"""
+
+FAILED = 1
+_T = TypeVar("_T")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``wizer build`` and return the exit status.
+
+    Raises:
+        UsageError: the command line or the file makes no sense.
+        WizerError: the file cannot be read.
+        KeyboardInterrupt: a signal asked for the end; nothing is half written.
+    """
+    arguments = _parse(argv)
+    if arguments.help:
+        print(USAGE, end="")
+        return 0
+    try:
+        jobs = _jobs(arguments)
+        from wizer.batch.build import Build
+
+        build = Build(
+            jobs,
+            None,
+            arguments.jobs,
+            arguments.max_memory,
+            force=arguments.force,
+            shared_files=None,
+        )
+    except OptionError as error:
+        raise UsageError(str(error), trailer=False) from None
+    if arguments.dry_run:
+        return _dry_run(build)
+    with _interruptible():
+        return _build(build, arguments, len(jobs))
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, trailer=False)
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = _Parser(prog="wizer build", add_help=False, allow_abbrev=False)
+    parser.add_argument("targets", nargs="*")
+    parser.add_argument("-f", "--file", type=Path)
+    parser.add_argument("-j", "--jobs", type=_reader(number))
+    parser.add_argument("-k", "--keep-going", action="store_true")
+    parser.add_argument("-n", "--dry-run", action="store_true")
+    parser.add_argument("--force", action="store_true")
+    parser.add_argument("--max-memory", type=_reader(size))
+    parser.add_argument("-q", "--quiet", action="store_true")
+    parser.add_argument("-h", "--help", action="store_true")
+    arguments = parser.parse_intermixed_args(argv)
+    if arguments.jobs == 0:
+        raise UsageError("invalid value '0' for '--jobs': one job runs at least", trailer=False)
+    return arguments
+
+
+def _reader(read: Callable[[str], _T]) -> Callable[[str], _T]:
+    """Return a reader whose complaint argparse passes on."""
+
+    def reader(text: str) -> _T:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"invalid value '{text}': {error}") from None
+
+    return reader
+
+
+def _jobs(arguments: argparse.Namespace) -> list[Job]:
+    """Return what the file and the targets name."""
+    from wizer.batch import config, plan
+
+    path = arguments.file or config.find(Path())
+    if path is None:
+        raise UsageError(
+            f"there is no {config.FILE} here, and no [tool.wizer] in {config.PYPROJECT}: name a --file",
+            trailer=False,
+        )
+    return plan.jobs(config.read(path), path.resolve().parent, arguments.targets)
+
+
+def _dry_run(build: Build) -> int:
+    """Say what would be made."""
+    failed = False
+    for job, result in build.plan():
+        if result is None:
+            show(f"make {job.title}")
+        elif result.error is not None:
+            failed = True
+            _tell(result)
+    return FAILED if failed else 0
+
+
+def _build(build: Build, arguments: argparse.Namespace, count: int) -> int:
+    """Build, say how it goes, and return the exit status."""
+    begin = time.perf_counter()
+    results: list[Result] = []
+    with contextlib.closing(build.results()) as coming:
+        for result in coming:
+            results.append(result)
+            _tell(result)
+            if result.error is not None and not arguments.keep_going:
+                build.stop()
+    if not arguments.quiet:
+        _summary(results, count, time.perf_counter() - begin)
+    return FAILED if len(results) < count or any(result.error for result in results) else 0
+
+
+def _tell(result: Result) -> None:
+    """Say what is worth a line of its own."""
+    for warning in result.warnings:
+        say(f"warning: {result.job}: {warning}")
+    if result.error is not None:
+        say(f"Error: {result.job}: {result.error}")
+
+
+def _summary(results: Sequence[Result], count: int, seconds: float) -> None:
+    """Say what was made."""
+    made = sum(result.outcome == "made" for result in results)
+    current = sum(result.outcome == "current" for result in results)
+    failed = [result for result in results if result.error is not None]
+    parts = [f"{made} made", f"{current} up to date"]
+    if failed:
+        parts.append(f"{len(failed)} failed: {', '.join(result.job for result in failed[:5])}")
+    if left := count - len(results):
+        parts.append(f"{left} not begun (--keep-going begins them)")
+    show(f"{'; '.join(parts)}; {seconds:.2f} s")
+    if chance := [result for result in results if result.chance]:
+        show(
+            f"{len(chance)} looked at chance or the clock without `deterministic`, and are up to date all "
+            f"the same: {', '.join(result.job for result in chance[:5])}{', …' if len(chance) > 5 else ''}"
+        )
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Have the first signal that asks for the end raise, and ignore others until that is done."""
+    ending = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+    def end(received: int, _frame: object) -> None:
+        for each in ending:
+            signal.signal(each, signal.SIG_IGN)
+        raise Interrupted(received)
+
+    before = {each: signal.signal(each, end) for each in ending}
+    yield
+    for each, handler in before.items():
+        signal.signal(each, handler)

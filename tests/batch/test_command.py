@@ -1,0 +1,56 @@
+"""`wizer build` reads its file, makes what is not up to date, and says how that went."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import wasmtime
+
+from support.command import Tool
+
+Modules = Callable[[int], list[Path]]
+
+TABLE = '[snapshots.all]\ninputs = "*.wasm"\noutput = "out/{stem}.wasm"\n'
+
+
+def test_all_then_nothing(wizer: Tool, modules: Modules, tmp_path: Path) -> None:
+    modules(3)
+    (tmp_path / "wizer.toml").write_text(TABLE)
+    ended = wizer("build", "-j", "1")
+    assert (ended.status, ended.stderr) == (0, "")
+    assert ended.stdout.startswith(b"3 made; 0 up to date; ")
+    assert len(list((tmp_path / "out").glob("*.wasm"))) == 3
+    assert wizer("build").stdout.startswith(b"0 made; 3 up to date; ")
+
+
+def test_a_dry_run_names_what_would_be_made(wizer: Tool, modules: Modules, tmp_path: Path) -> None:
+    modules(2)
+    (tmp_path / "wizer.toml").write_text(TABLE)
+    ended = wizer("build", "--dry-run")
+    assert ended.stdout.splitlines() == [b"make all[0.wasm]", b"make all[1.wasm]"]
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_that_fails_is_named_and_the_others_are_made(
+    wizer: Tool, modules: Modules, tmp_path: Path
+) -> None:
+    modules(3)
+    (tmp_path / "1.wasm").write_bytes(
+        wasmtime.wat2wasm('(module (func (export "wizer-initialize") unreachable))')
+    )
+    (tmp_path / "wizer.toml").write_text(TABLE)
+    ended = wizer("build", "-j", "1", "--keep-going")
+    assert ended.status == 1
+    assert ended.first_line == "Error: all[1.wasm]: the `wizer-initialize` function trapped"
+    assert ended.stdout.startswith(b"2 made; 0 up to date; 1 failed: all[1.wasm]; ")
+
+
+def test_a_target_is_a_table_a_snapshot_or_an_output(wizer: Tool, modules: Modules, tmp_path: Path) -> None:
+    modules(2)
+    (tmp_path / "pyproject.toml").write_text(TABLE.replace("snapshots", "tool.wizer.snapshots"))
+    for target in ("all", "all[1.wasm]", "out/1.wasm"):
+        ended = wizer("build", "--dry-run", target)
+        assert ended.stdout.splitlines()[-1] == b"make all[1.wasm]"
+    ended = wizer("build", "nothing")
+    assert (ended.status, ended.first_line) == (2, "error: there is no snapshot `nothing`; known are all")
