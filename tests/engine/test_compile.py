@@ -14,6 +14,8 @@ from typing import Any, get_args
 import pytest
 import wasmtime
 
+from support.tools import assembled
+from wizer import Session
 from wizer.engine import cache
 from wizer.engine.compile import Compiled, compile_module, compile_with, winch_exists
 from wizer.engine.config import Compiler, EngineConfig
@@ -246,6 +248,21 @@ def test_code_is_kept_for_each_configuration(tmp_path: Path, monkeypatch: pytest
         compiled(code, cache=True, **options)
     compiled(code, cache=True, limits=Limits(fuel=1000))
     assert len(entries(tmp_path)) == 4
+
+
+@linux
+def test_components_are_kept_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    wasm = assembled(
+        f"(component (core module $m (func {'nop ' * 10_000})) (core instance (instantiate $m)))"
+    )
+    made = []
+    for _ in range(2):
+        Session(wasm).close()
+        made.append([(entry, entry.stat().st_ino) for entry in entries(tmp_path)])
+    assert len(made[0]) == 1
+    assert made[0] == made[1]
 
 
 @linux

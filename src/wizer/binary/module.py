@@ -167,6 +167,15 @@ class Module:
             names.update(read_field_names(reader))
         return names
 
+    def mentions(self, name: str) -> bool:
+        """Whether a name occurs where `names` looks, be it in another one; to read them all takes time."""
+        places = (sec.IMPORT, sec.EXPORT)
+        return any(
+            self.wasm.find(name.encode(), section.start, section.end) >= 0
+            for section in self.sections
+            if section.id in places or (section.id == sec.CUSTOM and section.name == "name")
+        )
+
     def describe(self, kind: ExternKind, index: int) -> str:
         """Return what to call an item in a message: ``table 2 ("handlers")``."""
         name = self.names.get((kind, index))

@@ -43,10 +43,15 @@ class Reader:
 
     def u32(self) -> int:
         """Read an unsigned integer of 32 bits."""
-        pos = self.pos
-        if pos < self.end and self.wasm[pos] < 0x80:
-            self.pos = pos + 1
-            return self.wasm[pos]
+        wasm, pos = self.wasm, self.pos
+        if pos < self.end:  # nearly all have one byte or two
+            first = wasm[pos]
+            if first < 0x80:
+                self.pos = pos + 1
+                return first
+            if pos + 1 < self.end and (second := wasm[pos + 1]) < 0x80:
+                self.pos = pos + 2
+                return first & 0x7F | second << 7
         return self._unsigned(32)
 
     def u32s(self) -> tuple[int, ...]:

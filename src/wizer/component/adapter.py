@@ -27,6 +27,8 @@ _BLOCK_ALLOCATED: Final = 4
 
 def without_handles(module: Module, state: State) -> State:
     """Return ``state`` as it is, or, where ``module`` is the adapter and has its block, as before that."""
+    if not module.mentions(_BLOCK):
+        return state
     globals_ = {
         name: index
         for (kind, index), name in module.names.items()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Unpack
 
-from wizer.binary.assemble import Chunk, without_bodies
-from wizer.binary.module import parse_module
+from wizer.binary.assemble import Chunk
 from wizer.component.adapter import without_handles
 from wizer.component.capture import capture_component
 from wizer.component.handles import check_open_handles
+from wizer.component.hollow import hollow, linked_names
 from wizer.component.instances import Exports, Instances, evaluate, exported_functions
 from wizer.component.instrument import InstrumentedComponent, instrument_component
 from wizer.component.live import LiveComponent, find_live
@@ -65,33 +65,30 @@ def rewritten(
 ) -> list[Chunk]:
     """Return the chunks of the snapshot of a component whose core instances have ``states``.
 
-    It is validated in parts: each module, and the component with modules whose functions do nothing.
+    It is validated in parts: each module, and the component with hollow modules.
     """
-    check, outlines = validator(options), list[bytes]()
-
-    def note(outline: bytes) -> Callable[[], None]:
-        assert check is not None
-        outlines.append(outline)
-        return check(outline)
-
     PROGRESS.at("writing")
+    wait = _begin_check(instances, states, removed, options) if options.validate else None
+    check = validator(options)
     modules = [
-        rewrite(
-            core.module,
-            state,
-            core.module.exports,
-            **options.data_options(core.module),
-            check=note if check else None,
-        )
+        rewrite(core.module, state, core.module.exports, **options.data_options(core.module), check=check)
         for core, state in zip(instances.cores, states, strict=True)
     ]
-    if check is not None:
-        from wizer.engine.validate import validate_component_snapshot
-
-        hollow = [[without_bodies(parse_module(outline))] for outline in outlines]
-        outline = b"".join(rewrite_component(instances, hollow, removed))
-        validate_component_snapshot(outline, options.config)
+    if wait is not None:
+        wait()
     return rewrite_component(instances, modules, removed)
+
+
+def _begin_check(
+    instances: Instances, states: Sequence[State], removed: Collection[Path], options: Options
+) -> Callable[[], None]:
+    """Begin to check what is not inside of modules; return what waits until that is known."""
+    from wizer.engine.validate import begin, validate_component_snapshot
+
+    names = linked_names(instances)
+    inside = [hollow(core.module, state, names) for core, state in zip(instances.cores, states, strict=True)]
+    outline = b"".join(rewrite_component(instances, inside, removed))
+    return begin(lambda: validate_component_snapshot(outline, options.config))
 
 
 def forget(instances: Instances, instrumented: InstrumentedComponent, live: LiveComponent) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from wizer.binary import sections as sec
 from wizer.binary.module import Module
 from wizer.binary.types import FuncType
 
@@ -39,8 +38,8 @@ def forgetting_functions(module: Module) -> dict[str, int]:
 
     An environment that the program may read without libc's help stays, unless it exports the function.
     """
-    if not any(_mentions(module, name) for name in FORGETTING.values()):
-        return {}  # names are many, reading them all takes time
+    if not any(map(module.mentions, FORGETTING.values())):
+        return {}
     functions = _functions(module)
     found = {what: functions[name] for what, name in FORGETTING.items() if name in functions}
     if EAGER in functions and FORGETTING["environment"] not in module.exports_by_name:
@@ -65,12 +64,6 @@ def remembered(module: Module, called: Collection[str]) -> dict[str, str]:
     ]
     forgetting = forgetting_functions(module) if asked else {}
     return {what: FORGETTING[what] for what in asked if what not in forgetting}
-
-
-def _mentions(module: Module, name: str) -> bool:
-    """Whether the bytes of a name occur where names of functions are."""
-    sections = (s for s in module.sections if s.id == sec.EXPORT or (s.id == sec.CUSTOM and s.name == "name"))
-    return any(module.wasm.find(name.encode(), s.start, s.end) >= 0 for s in sections)
 
 
 def _functions(module: Module) -> dict[str, int]:

@@ -166,7 +166,7 @@ def dropped_custom_sections(module: Module) -> list[str]:
     return [s.name for s in module.sections if s.id == sec.CUSTOM and _describes_relocations(s)]
 
 
-def _grown(type_: T, size: int) -> T:
+def grown(type_: T, size: int) -> T:
     """Return a type whose minimum is what initialisation left: a size in pages or elements."""
     return replace(type_, limits=replace(type_.limits, minimum=size))
 
@@ -182,9 +182,9 @@ def _imports(module: Module, state: State) -> dict[int, list[Chunk] | None]:
 def _captured(imported: Import, index: int, state: State) -> Import:
     match imported.type:
         case TableType() as table if index in state.tables:
-            return replace(imported, type=_grown(table, state.tables[index].size))
+            return replace(imported, type=grown(table, state.tables[index].size))
         case MemoryType() as memory if index in state.memories:
-            return replace(imported, type=_grown(memory, state.memories[index].pages))
+            return replace(imported, type=grown(memory, state.memories[index].pages))
     return imported
 
 
@@ -192,7 +192,7 @@ def _tables(module: Module, state: State, heap: HeapCode) -> list[Chunk] | None:
     items = []
     for tableidx, table in enumerate(module.tables):
         if not module.imported("table", tableidx):
-            encoded = encode_tabletype(_grown(table.type, state.tables[tableidx].size))
+            encoded = encode_tabletype(grown(table.type, state.tables[tableidx].size))
             items.append(encoded if table.init is None else b"\x40\x00" + encoded + table.init.code)
     return vector([*items, *heap.tables])
 
@@ -200,7 +200,7 @@ def _tables(module: Module, state: State, heap: HeapCode) -> list[Chunk] | None:
 def _memories(module: Module, state: State) -> list[Chunk] | None:
     return vector(
         [
-            encode_memorytype(_grown(memory, state.memories[memidx].pages))
+            encode_memorytype(grown(memory, state.memories[memidx].pages))
             for memidx, memory in enumerate(module.memories)
             if not module.imported("memory", memidx)
         ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -309,25 +308,9 @@ def validator(options: Options) -> Check | None:
 
 
 def _validating(config: EngineConfig, wasm: bytes) -> Callable[[], None]:
-    from wizer.engine.validate import validate_snapshot
+    from wizer.engine.validate import begin, validate_snapshot
 
-    failures: list[BaseException] = []
-
-    def validate() -> None:
-        try:
-            validate_snapshot(wasm, config)
-        except BaseException as failure:
-            failures.append(failure)
-
-    thread = threading.Thread(target=validate)
-    thread.start()
-
-    def wait() -> None:
-        thread.join()
-        if failures:
-            raise failures[0]
-
-    return wait
+    return begin(lambda: validate_snapshot(wasm, config))
 
 
 def _given(options: Options) -> tuple[dict[str, Mapping[str, Any]], dict[str, bytes]]:

@@ -1,4 +1,4 @@
-"""A cache of compiled modules, in files that the engine maps instead of reading.
+"""A cache of compiled modules and components, in files that the engine maps instead of reading.
 
 The engine's own cache compresses what it keeps, and unpacks and copies it for every run: 0.1 s for 10 MB of
 WebAssembly. A mapped file takes as long as its checksum, and memory only for the code that runs.
@@ -15,12 +15,17 @@ import os
 import stat
 import sys
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
 import wasmtime
 
 from wizer.engine import capi_config
 from wizer.output import UNFINISHED
+
+if TYPE_CHECKING:
+    from wasmtime.component import Component
+
+Code = TypeVar("Code", bound="wasmtime.Module | Component")
 
 MOST = 1 << 30
 """Bytes in the cache; beyond that, what was not used for longest goes."""
@@ -30,7 +35,7 @@ _CHECKSUM = 4  # bytes
 
 
 def key(wasm: bytes, settings: str) -> str:
-    """Return the key of a module in the binary format, compiled with these settings."""
+    """Return the key of a module or component in the binary format, compiled with these settings."""
     import hashlib
 
     digest = hashlib.sha256(settings.encode())
@@ -38,8 +43,8 @@ def key(wasm: bytes, settings: str) -> str:
     return digest.hexdigest()
 
 
-def load(engine: wasmtime.Engine, key: str) -> wasmtime.Module | None:
-    """Return the module with this key, None where there is none that the engine takes."""
+def load(kind: type[Code], engine: wasmtime.Engine, key: str) -> Code | None:
+    """Return the module or component with this key, None where there is none that the engine takes."""
     folder = _folder()
     if folder is None:
         return None
@@ -49,13 +54,13 @@ def load(engine: wasmtime.Engine, key: str) -> wasmtime.Module | None:
         with _opened(_beside(path)) as beside:
             if _checksum(path) != beside.read(_CHECKSUM + 1):
                 return None
-        return wasmtime.Module.deserialize_file(engine, str(path))
+        return cast("Code", kind.deserialize_file(engine, str(path)))
     except (OSError, ValueError, wasmtime.WasmtimeError):  # an empty file cannot be mapped
         return None
 
 
-def store(module: wasmtime.Module, key: str) -> None:
-    """Store a module under its key; where that is impossible, do nothing."""
+def store(code: wasmtime.Module | Component, key: str) -> None:
+    """Store a module or component under its key; where that is impossible, do nothing."""
     folder = _folder()
     if folder is None:
         return
@@ -65,7 +70,7 @@ def store(module: wasmtime.Module, key: str) -> None:
     try:
         with contextlib.suppress(OSError, ValueError, wasmtime.WasmtimeError):
             with new.open("xb", buffering=0) as stream:
-                capi_config.write_compiled(module, stream)
+                capi_config.write_compiled(code, stream)
             _beside(new).write_bytes(_checksum(new))
             _beside(new).replace(_beside(folder / key))  # one of another file is no harm: see `load`
             new.replace(folder / key)

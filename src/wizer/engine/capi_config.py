@@ -9,9 +9,13 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping
 from io import RawIOBase
+from typing import TYPE_CHECKING
 
 from wasmtime import Config, Engine, Module, WasiConfig, WasmtimeError
 from wasmtime import _ffi as ffi
+
+if TYPE_CHECKING:
+    from wasmtime.component import Component
 
 STRATEGIES = {"cranelift": 1, "winch": 2}
 REGISTER_ALLOCATORS = {"backtracking": 0, "single-pass": 1}
@@ -60,15 +64,32 @@ def new_module(engine: Engine, wasm: bytes) -> Module:
     return Module._from_ptr(pointer)
 
 
-def write_compiled(module: Module, stream: RawIOBase) -> None:
-    """Write a compiled module from where the engine puts it; the public method copies it once more.
+def new_component(engine: Engine, wasm: bytes) -> Component:
+    """Compile ``wasm`` as `new_module` does a module.
 
     Raises:
-        WasmtimeError: the module cannot be written.
+        WasmtimeError: it does not compile.
+    """
+    from wasmtime.component import Component
+
+    pointer = ctypes.POINTER(ffi.wasmtime_component_t)()
+    error = ffi.wasmtime_component_new(engine.ptr(), _start(wasm), len(wasm), ctypes.byref(pointer))
+    if error:
+        raise WasmtimeError._from_ptr(error)
+    return Component._from_ptr(pointer)
+
+
+def write_compiled(code: Module | Component, stream: RawIOBase) -> None:
+    """Write what was compiled from where the engine puts it; the public method copies it once more.
+
+    Raises:
+        WasmtimeError: it cannot be written.
         OSError: the stream does not take it.
     """
     vec = ffi.wasm_byte_vec_t()
-    error = ffi.wasmtime_module_serialize(module.ptr(), ctypes.byref(vec))
+    is_module = isinstance(code, Module)
+    serialize = ffi.wasmtime_module_serialize if is_module else ffi.wasmtime_component_serialize
+    error = serialize(code.ptr(), ctypes.byref(vec))
     if error:
         raise WasmtimeError._from_ptr(error)
     try:

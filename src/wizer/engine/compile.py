@@ -8,7 +8,6 @@ the measurements.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
@@ -19,8 +18,9 @@ from wizer.binary.sections import CODE, split_sections
 from wizer.engine import capi_config
 from wizer.engine.config import Compiler, EngineConfig, engine_config, validation_config
 from wizer.engine.stack import with_compiler_stack
+from wizer.engine.validate import begin
 from wizer.errors import InvalidError, OptionError, ParseError
-from wizer.records import record, replace
+from wizer.records import record
 
 if TYPE_CHECKING:
     from wasmtime.component import Component
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Code = TypeVar("Code")
 _T = TypeVar("_T")
+_Kept = TypeVar("_Kept", bound="wasmtime.Module | Component")
 
 
 @record
@@ -60,22 +61,27 @@ def compile_module(
 
     def make(compiler: Compiler) -> Compiled[wasmtime.Module]:
         engine = _engine(config, compiler, limits)
-        if config.cache is not True or not _worth_keeping(wasm):
-            return Compiled(engine, _module(engine, wasm, original), compiler)
-        from wizer.engine import cache
 
-        key = cache.key(wasm, f"{compiler} {limits.fuel is not None} {config}")
-        module = cache.load(engine, key)
-        if module is None:
-            module = _module(engine, wasm, original)
-            cache.store(module, key)
-        return Compiled(engine, module, compiler)
+        def compiled() -> wasmtime.Module:
+            return _module(engine, wasm, original)
+
+        if config.cache is not True or not _worth_keeping(wasm):
+            return Compiled(engine, compiled(), compiler)
+        settings = _settings(config, compiler, limits)
+        return Compiled(engine, _kept(wasmtime.Module, engine, wasm, settings, compiled), compiler)
 
     return _with_quickest(make, config, simple, "the module")
 
 
 def compile_component(
-    wasm: bytes, original: bytes, config: EngineConfig, *, simple: bool, code: int, limits: Limits
+    wasm: bytes,
+    original: bytes,
+    config: EngineConfig,
+    *,
+    simple: bool,
+    code: int,
+    limits: Limits,
+    modules: Sequence[bytes] = (),
 ) -> Compiled[Component]:
     """Compile a component as `compile_module` does a module.
 
@@ -86,25 +92,54 @@ def compile_component(
         simple: the modules inside have only types that Winch may take.
         code: how many bytes of it are code; what is nearly all data is not worth a place in the cache.
         limits: whether code must count fuel.
+        modules: what the modules inside were made of, which have to be valid themselves.
 
     Raises:
         InvalidError: the component is invalid, or uses what the compiler asked for does not know.
         OptionError: the configuration is refused, or Winch was asked for and does not exist here.
     """
-    if config.cache is True and code * 16 < len(wasm):
-        config = replace(config, cache=False)
+    from wasmtime.component import Component
+
+    def make_with(compiler: Compiler, *, tasks: bool) -> Compiled[Component]:
+        engine = _engine(config, compiler, limits, tasks=tasks)
+
+        def compiled() -> Component:
+            with validating(engine, modules):
+                return _component(engine, wasm, original=original if tasks else None)
+
+        if config.cache is not True or not _enough_code(code, wasm):
+            return Compiled(engine, compiled(), compiler)
+        settings = f"{_settings(config, compiler, limits)} {tasks}"
+        return Compiled(engine, _kept(Component, engine, wasm, settings, compiled), compiler)
 
     def make(compiler: Compiler) -> Compiled[Component]:
         try:
             # Where the engine has tasks, a host function that is lent two handles ends in an error of the
             # engine.
-            engine = _engine(config, compiler, limits, tasks=False, cached=True)
-            return Compiled(engine, _component(engine, wasm), compiler)
+            return make_with(compiler, tasks=False)
         except InvalidError:
-            engine = _engine(config, compiler, limits, cached=True)
-            return Compiled(engine, _component(engine, wasm, original=original), compiler)
+            return make_with(compiler, tasks=True)
 
     return _with_quickest(make, config, simple, "a module in the component")
+
+
+def _settings(config: EngineConfig, compiler: Compiler, limits: Limits) -> str:
+    """Return what machine code depends on beside what it is made of, as text."""
+    return f"{compiler} {limits.fuel is not None} {config}"
+
+
+def _kept(
+    kind: type[_Kept], engine: wasmtime.Engine, wasm: bytes, settings: str, compiled: Callable[[], _Kept]
+) -> _Kept:
+    """Return what is in the cache, or else what ``compiled`` returns, which goes there."""
+    from wizer.engine import cache
+
+    key = cache.key(wasm, settings)
+    code = cache.load(kind, engine, key)
+    if code is None:
+        code = compiled()
+        cache.store(code, key)
+    return code
 
 
 def _with_quickest(make: Callable[[Compiler], _T], config: EngineConfig, simple: bool, what: str) -> _T:
@@ -180,20 +215,17 @@ def _machine() -> str:
 
 
 def _engine(
-    config: EngineConfig, compiler: Compiler, limits: Limits, *, tasks: bool = True, cached: bool = False
+    config: EngineConfig, compiler: Compiler, limits: Limits, *, tasks: bool = True
 ) -> wasmtime.Engine:
-    """Make an engine; ``cached``: with the engine's own cache where none is named, too."""
+    """Make an engine, with the engine's own cache where its settings are named."""
     settings = engine_config(config, compiler, fuel=limits.fuel is not None, concurrency=tasks)
-    if isinstance(config.cache, str) or (cached and config.cache):
+    if isinstance(config.cache, str):
         try:
             settings.cache = config.cache
         except (wasmtime.WasmtimeError, UnicodeError) as error:
-            if isinstance(config.cache, str):  # a default one that cannot be used is no error
-                from wizer.engine.messages import causes
+            from wizer.engine.messages import causes
 
-                raise OptionError(
-                    f"the cache settings {config.cache!r} cannot be used", causes(error)
-                ) from None
+            raise OptionError(f"the cache settings {config.cache!r} cannot be used", causes(error)) from None
     return wasmtime.Engine(settings)
 
 
@@ -203,10 +235,8 @@ def _component(
     message: str = "the component does not compile",
     original: bytes | None = None,
 ) -> Component:
-    from wasmtime.component import Component
-
     try:
-        return with_compiler_stack(lambda: Component(engine, wasm))
+        return with_compiler_stack(lambda: capi_config.new_component(engine, wasm))
     except wasmtime.WasmtimeError as error:
         refused = error
     if original is not None:
@@ -245,25 +275,22 @@ def validating(engine: wasmtime.Engine, modules: Sequence[bytes]) -> Iterator[No
     Raises:
         InvalidError: one is not, and nothing else is wrong.
     """
-    errors: list[BaseException] = []
 
     def check() -> None:
         try:
             for wasm in modules:
                 capi_config.validate(engine, wasm)
         except wasmtime.WasmtimeError as error:
-            errors.append(invalid("the module is invalid", error))
-        except BaseException as error:
-            errors.append(error)
+            raise invalid("the module is invalid", error) from None
 
-    thread = threading.Thread(target=with_compiler_stack, args=(check,))
-    thread.start()
+    wait = begin(lambda: with_compiler_stack(check))
     try:
         yield
-    finally:
-        thread.join()
-    if errors:
-        raise errors[0]
+    except BaseException:
+        with suppress(BaseException):
+            wait()
+        raise
+    wait()
 
 
 def invalid(message: str, error: wasmtime.WasmtimeError) -> InvalidError:
@@ -285,4 +312,8 @@ def _worth_keeping(wasm: bytes) -> bool:
         code = sum(section.end - section.start for section in split_sections(wasm) if section.id == CODE)
     except ParseError:
         return False  # the compiler says why
+    return _enough_code(code, wasm)
+
+
+def _enough_code(code: int, wasm: bytes) -> bool:
     return code >= _LITTLE_CODE and code * 16 >= len(wasm)

@@ -14,7 +14,7 @@ from wasmtime import _ffi as ffi
 from wizer.binary.module import Module
 from wizer.checks import shown
 from wizer.engine.callbacks import raise_host_exception
-from wizer.engine.compile import Compiled, compile_component, validate_component_features, validating
+from wizer.engine.compile import Compiled, compile_component, validate_component_features
 from wizer.engine.component_link import Imports, make_linker
 from wizer.engine.component_types import FunctionType, describe_function
 from wizer.engine.config import EngineConfig, guest_stack
@@ -72,12 +72,17 @@ class RunningComponent:
             from wizer.engine.relay import INSTANCES, MEMORIES
 
             limits = _with_own(limits, instances=INSTANCES, memories=MEMORIES)
-        self._compiled = compile_component(
-            instrumented, original, config, simple=simple, code=code, limits=limits
-        )
         originals = {id(module): module.wasm for module in cores}
-        with validating(self._compiled.engine, [*originals.values()]):  # see `compile_module`
-            self._functions = exported_functions(self._compiled)
+        self._compiled = compile_component(
+            instrumented,
+            original,
+            config,
+            simple=simple,
+            code=code,
+            limits=limits,
+            modules=[*originals.values()],
+        )
+        self._functions = exported_functions(self._compiled)
         bounds = shared_out(cores, limits)
         self.shell: Shell = Shell(self._compiled.engine, limits, guest_stack(config), hard_exit)
         self.shell.bound(bounds)
