@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from wizer.binary.module import Module
 from wizer.contents.symbols import Symbols
@@ -37,8 +37,17 @@ from wizer.errors import TrapError
 from wizer.options import Options
 from wizer.records import field, record, replace
 from wizer.session import Initialize, Session, initialized
-from wizer.trust.differences import Difference, differences, merged
+from wizer.trust.differences import (
+    Difference,
+    differences_but_bytes,
+    differing_ranges,
+    joined,
+    memory_pairs,
+)
 from wizer.trust.worlds import FIRST, RUNS, SOURCES, World, asked, changed, others, variables
+
+if TYPE_CHECKING:
+    from wizer.trust.differences import Ranges
 
 _TEXT: Final = 4096  # bytes of a string looked at on either side
 _GAP: Final = 7  # equal bytes between two that differ that still are one range
@@ -275,42 +284,67 @@ _Found = list[tuple[int, Difference]]  # the core instance's number, and where i
 
 
 class Places:
-    """Where runs differ from the first one: each place once, memory in ranges."""
+    """Where runs differ from the first one: each place once, memory in ranges.
+
+    A hash table with another key differs in hundreds of thousands of ranges, so they are kept in arrays.
+    """
 
     def __init__(self) -> None:
         self._places: dict[tuple[int, str], Difference] = {}
-        self._spans: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        self._spans: dict[tuple[int, int], Ranges] = {}
 
-    def add(self, number: int, difference: Difference) -> None:
-        """Add a place in a core instance."""
-        if difference.span is None:
+    def add(self, number: int, first: tuple[Module, State], other: tuple[Module, State]) -> None:
+        """Add the places in which two states of a core instance differ."""
+        for memidx, held, found in memory_pairs(first, other):
+            ranges = differing_ranges(held, found)
+            if len(ranges):
+                known = self._spans.get((number, memidx))
+                self._spans[number, memidx] = ranges if known is None else joined([known, ranges])
+        for difference in differences_but_bytes(first, other):
             self._places.setdefault((number, difference.place), difference)
-        else:
-            key = number, difference.index
-            self._spans[key] = merged(sorted([*self._spans.get(key, ()), difference.span]), 0)
 
     def __contains__(self, found: tuple[int, Difference]) -> bool:
         number, difference = found
         if difference.span is None:
             return (number, difference.place) in self._places
-        low, high = difference.span
-        spans = self._spans.get((number, difference.index), ())
-        return any(start <= low and high <= end for start, end in spans)
+        import numpy as np
+
+        return self._cover((number, difference.index), np.array([difference.span]))
+
+    def covers(self, others: Places) -> bool:
+        """Whether all of other places are among these."""
+        return others._places.keys() <= self._places.keys() and all(
+            self._cover(key, ranges) for key, ranges in others._spans.items()
+        )
+
+    def _cover(self, key: tuple[int, int], ranges: Ranges) -> bool:
+        """Whether the ranges of one memory hold others; none of either touch each other."""
+        own = self._spans.get(key)
+        if own is None:
+            return False
+        at = own[:, 0].searchsorted(ranges[:, 0], side="right") - 1
+        return bool((at >= 0).all() and (ranges[:, 1] <= own[at, 1]).all())
 
     def explains(self, number: int, difference: Difference) -> bool:
         """Whether runs differ where another difference is, but for some bytes of words that do."""
         if difference.span is None:
             return (number, difference.place) in self._places
         position, end = difference.span
-        for low, high in self._spans.get((number, difference.index), ()):
-            if low & -_WORD <= position < high:
-                position = -(-high // _WORD) * _WORD
+        own = self._spans.get((number, difference.index))
+        if own is None:
+            return False
+        begin = max(0, int(own[:, 0].searchsorted(position, side="right")) - 1)
+        for low, high in own[begin:]:
+            if low & -_WORD > position:
+                break
+            if position < high:
+                position = -(-int(high) // _WORD) * _WORD
         return position >= end
 
     @property
     def size(self) -> int:
         """How many places and bytes of memory there are."""
-        return len(self._places) + sum(high - low for spans in self._spans.values() for low, high in spans)
+        return len(self._places) + sum(int((own[:, 1] - own[:, 0]).sum()) for own in self._spans.values())
 
     def changes_shape(self) -> bool:
         """Whether runs differ in more than numbers: in sizes, tables, objects or segments."""
@@ -322,17 +356,9 @@ class Places:
     def found(self) -> _Found:
         """Return all places; ranges of memory that are close to each other are one."""
         return [
-            (number, Difference("memory", memidx, "", "", "other bytes", span))
-            for (number, memidx), spans in self._spans.items()
-            for span in merged(spans, _GAP)
-        ] + [(number, difference) for (number, _), difference in self._places.items()]
-
-    def parts(self) -> _Found:
-        """Return all places; ranges of memory are apart where some byte between them is the same."""
-        return [
-            (number, Difference("memory", memidx, "", "", "other bytes", span))
-            for (number, memidx), spans in self._spans.items()
-            for span in spans
+            (number, Difference("memory", memidx, "", "", "other bytes", (start, end)))
+            for (number, memidx), own in self._spans.items()
+            for start, end in joined([own], _GAP).tolist()
         ] + [(number, difference) for (number, _), difference in self._places.items()]
 
 
@@ -383,7 +409,7 @@ class Dependence:
         every: Places | None = self._places("", together, None)
         if self.failures.pop("", None) is not None:
             every = None
-        elif every is not None and not every.parts():
+        elif every is not None and not every.size:
             return
         for source in SOURCES:
             if source in self._sources:
@@ -402,7 +428,7 @@ class Dependence:
                 self.failures[source] = failure
             elif source in _CONTENTS:
                 self.failures.pop(source, None)
-            if every is not None and all(part in places for part in every.parts()):
+            if every is not None and places.covers(every):
                 break
         return places
 
@@ -414,8 +440,7 @@ class Dependence:
             return str(error)
         with session:
             for number, (core, other) in enumerate(zip(self.cores, session.states(), strict=True)):
-                for difference in differences(core, other[1:]):
-                    places.add(number, difference)
+                places.add(number, core, other[1:])
         return None
 
 

@@ -14,9 +14,9 @@ the other. Memories are compared piece by piece where they may be other than zer
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from struct import pack, unpack
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from wizer.binary.module import Module
 from wizer.binary.values import Number
@@ -40,6 +40,12 @@ from wizer.core.state import (
 from wizer.core.tables import initial_element, initial_elements
 from wizer.progress import PROGRESS
 from wizer.records import record
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Ranges: TypeAlias = NDArray[np.int64]  # of shape (n, 2): where each begins, and where it ends
 
 _PIECE = 1 << 20  # bytes of memory compared at once
 _SHOWN = 8  # bytes or steps shown of a long difference
@@ -81,9 +87,30 @@ def differences(first: tuple[Module, State], second: tuple[Module, State]) -> It
 
     Only what the first module has is compared: a snapshot's index spaces may have grown at their ends.
     """
+    module = first[0]
+    for memidx, held, other in memory_pairs(first, second):
+        name = module.describe("memory", memidx)
+        for start, end in differing_ranges(held, other).tolist():
+            place = f"{name} at {start:#x}" + (f"..{end:#x}" if end - start > 1 else "")
+            texts = _bytes(held.view, start, end), _bytes(other.view, start, end)
+            yield Difference("memory", memidx, place, *texts, (start, end))
+    yield from differences_but_bytes(first, second)
+
+
+def memory_pairs(
+    first: tuple[Module, State], second: tuple[Module, State]
+) -> Iterator[tuple[int, MemoryState, MemoryState]]:
+    """Yield the index of each memory that two states have, and what both hold."""
+    for memidx, memory in first[1].memories.items():
+        if memidx in second[1].memories:
+            yield memidx, memory, second[1].memories[memidx]
+
+
+def differences_but_bytes(first: tuple[Module, State], second: tuple[Module, State]) -> Iterator[Difference]:
+    """Yield what `differences` does, without the bytes of memories."""
     PROGRESS.at("comparing")
     comparison = _Comparison(first, second)
-    yield from comparison.memories()
+    yield from comparison.sizes()
     yield from comparison.globals()
     yield from comparison.tables()
     yield from comparison.segments()
@@ -100,22 +127,16 @@ class _Comparison:
         self._inverse: dict[int, int] = {}
         self._pending: list[tuple[int, int, _Where]] = []
 
-    def memories(self) -> Iterator[Difference]:
-        """Yield the differences of memories."""
+    def sizes(self) -> Iterator[Difference]:
+        """Yield the memories of which only one is there, and those whose sizes differ."""
         for memidx, memory in self.state.memories.items():
             name = self.module.describe("memory", memidx)
             other = self.other.memories.get(memidx)
             if other is None:
                 yield Difference("memory", memidx, name, "is there", "is not")
-                continue
-            if memory.pages != other.pages:
-                yield Difference(
-                    "memory", memidx, f"size of {name}", f"{memory.pages} pages", f"{other.pages} pages"
-                )
-            for start, end in differing_ranges(memory, other):
-                place = f"{name} at {start:#x}" + (f"..{end:#x}" if end - start > 1 else "")
-                held, found = (_bytes(view, start, end) for view in (memory.view, other.view))
-                yield Difference("memory", memidx, place, held, found, (start, end))
+            elif memory.pages != other.pages:
+                sizes = f"{memory.pages} pages", f"{other.pages} pages"
+                yield Difference("memory", memidx, f"size of {name}", *sizes)
 
     def globals(self) -> Iterator[Difference]:
         """Yield the differences of globals, and note the objects in them.
@@ -275,25 +296,17 @@ def table_elements(module: Module, state: State, tableidx: int) -> Mapping[int, 
     return (initial_elements(module, tableidx) or {}) if changed is None else changed
 
 
-def differing_ranges(first: MemoryState, second: MemoryState) -> Iterator[tuple[int, int]]:
-    """Yield the ranges of bytes in which two memories differ, ascending; sizes are not compared."""
+def differing_ranges(first: MemoryState, second: MemoryState) -> Ranges:
+    """Return the ranges of bytes in which two memories differ; sizes are not compared."""
     size = min(len(first.view), len(second.view))
-    open_range: tuple[int, int] | None = None
+    found: list[Ranges] = []
     for start, end in _touched(first, second, size):
         for piece in range(start, end, _PIECE):
             stop = min(piece + _PIECE, end)
             held, other = bytes(first.view[piece:stop]), bytes(second.view[piece:stop])
-            if held == other:
-                continue
-            for low, high in _ranges_of_bytes(held, other):
-                if open_range is not None and open_range[1] == piece + low:
-                    open_range = open_range[0], piece + high
-                    continue
-                if open_range is not None:
-                    yield open_range
-                open_range = piece + low, piece + high
-    if open_range is not None:
-        yield open_range
+            if held != other:
+                found.append(_ranges_of_bytes(held, other) + piece)
+    return joined(found)
 
 
 def _touched(first: MemoryState, second: MemoryState, size: int) -> Iterator[tuple[int, int]]:
@@ -309,13 +322,28 @@ def _touched(first: MemoryState, second: MemoryState, size: int) -> Iterator[tup
             position = high
 
 
-def _ranges_of_bytes(first: bytes, second: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the ranges in which strings of the same length differ."""
+def _ranges_of_bytes(first: bytes, second: bytes) -> Ranges:
+    """Return the ranges in which strings of the same length differ."""
     import numpy as np
 
     unequal = np.frombuffer(first, np.uint8) != np.frombuffer(second, np.uint8)
     edges = np.flatnonzero(np.diff(unequal, prepend=False, append=False))
-    yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
+    return edges.reshape(-1, 2).astype(np.int64, copy=False)
+
+
+def joined(ranges: Sequence[Ranges], gap: int = 0) -> Ranges:
+    """Return ranges as one array, ascending and apart; those up to ``gap`` bytes from each other are one."""
+    import numpy as np
+
+    if not ranges:
+        return np.empty((0, 2), np.int64)
+    every = np.concatenate(ranges)
+    every = every[np.argsort(every[:, 0], kind="stable")]
+    ends = np.maximum.accumulate(every[:, 1])
+    first = np.ones(len(every), np.bool_)
+    first[1:] = every[1:, 0] - ends[:-1] > gap
+    last = np.append(first[1:], True)
+    return np.stack([every[first, 0], ends[last]], axis=1)
 
 
 def _data(module: Module, state: State, dataidx: int) -> memoryview:
@@ -405,14 +433,3 @@ def _is_text(data: bytes) -> bool:
 
 def _length(held: Sequence[object] | memoryview, unit: str) -> str:
     return f"{len(held)} {unit}" if len(held) else "dropped or empty"
-
-
-def merged(ranges: Iterable[tuple[int, int]], gap: int) -> list[tuple[int, int]]:
-    """Join ascending ranges over gaps of up to ``gap`` bytes."""
-    joined: list[tuple[int, int]] = []
-    for start, end in ranges:
-        if joined and start - joined[-1][1] <= gap:
-            joined[-1] = joined[-1][0], max(end, joined[-1][1])
-        else:
-            joined.append((start, end))
-    return joined
