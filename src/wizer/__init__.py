@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from wizer.api import Instrumented, Wizer, audit, verify, wizen
     from wizer.batch.build import build
     from wizer.batch.jobs import Job, Result
+    from wizer.contents.changes import Diff
+    from wizer.contents.comparison import diff
     from wizer.contents.inspection import inspect
     from wizer.contents.records import Inspection
     from wizer.engine.ahead import load
@@ -53,6 +55,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Audit",
     "Deterministic",
+    "Diff",
     "EngineConfig",
     "ExitError",
     "InputError",
@@ -78,6 +81,7 @@ __all__ = [
     "__version__",
     "audit",
     "build",
+    "diff",
     "inspect",
     "load",
     "verify",
@@ -87,6 +91,8 @@ __all__ = [
 # Where the public names live. They are imported when they are first used: `wizer --version` needs no engine.
 _HOMES = {
     "wizer.api": ("Instrumented", "Wizer", "audit", "verify", "wizen"),
+    "wizer.contents.changes": ("Diff",),
+    "wizer.contents.comparison": ("diff",),
     "wizer.contents.inspection": ("inspect",),
     "wizer.contents.records": ("Inspection",),
     "wizer.batch.build": ("build",),

@@ -57,6 +57,7 @@ EXAMPLES = {
     "wasm-reference-types": "--wasm-reference-types false",
     "relaxed-simd-deterministic": "--relaxed-simd-deterministic",
     "include-dir": "--include-dir",
+    "exit-code": "--exit-code",
     "help": "--help",
     "version": "--version",
     "record": "-R path=x",

@@ -9,7 +9,8 @@ gives the parts their meaning, ``run`` calls the library. ``main`` turns what co
 
     ====  ==================================================
     0     the output is written
-    1     initialisation failed, or the module is at fault; nothing is written
+    1     initialisation failed, or the module is at fault; nothing
+          is written; ``diff --exit-code``: the two differ
     2     the command line makes no sense
     3     ``audit``: something is frozen; ``verify``: it cannot be told
     4     a file could not be read or written
@@ -32,7 +33,7 @@ from wizer.cli.parse import UsageError, parse
 from wizer.cli.report import say, worded
 from wizer.errors import InputError, LimitError, OutputError, WizerError
 
-COMMANDS = ("audit", "build", "demo", "inspect", "verify")
+COMMANDS = ("audit", "build", "demo", "diff", "inspect", "verify")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -131,6 +132,10 @@ def _command(name: str, arguments: list[str]) -> int:
         from wizer.cli import audit
 
         return audit.main(arguments)
+    if name == "diff":
+        from wizer.cli import diff
+
+        return diff.main(arguments)
     if name == "inspect":
         from wizer.cli import inspect
 

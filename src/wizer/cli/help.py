@@ -10,6 +10,7 @@ from wizer.cli.spec import FEATURES, OPTIONS, Option, Takes
 
 _COMMANDS = (
     ("audit IN", "Say what initialisation saw, and what of it is in the output"),
+    ("diff FIRST SECOND", "Show where two modules, components or snapshots differ"),
     ("inspect FILE...", "Show what is in modules, components and snapshots"),
     ("verify ORIGINAL SNAPSHOT", "Check a snapshot against the module it was made from"),
     ("build [TARGET]...", "Make the snapshots that wizer.toml names, those that are not up to date"),
@@ -23,7 +24,7 @@ _ARGUMENTS = (
 
 _EXIT_STATUSES = (
     ("0", "The output is written; `audit`: nothing is frozen; `verify`: the same; `build`: all made"),
-    ("1", "Initialisation failed, or the module is at fault; `verify`: different; `build`: not all made"),
+    ("1", "Initialisation failed, or the module is at fault; `verify`, `diff`: different; `build`: not all"),
     ("2", "The command line makes no sense"),
     ("3", "`audit`: something is frozen; `verify`: it cannot be told"),
     ("4", "A file could not be read or written"),

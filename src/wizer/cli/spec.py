@@ -133,9 +133,10 @@ OPTIONS = (
     Option(
         "json",
         AUDIT,
-        "Print all that was found as a JSON document; `verify` and `inspect`, too",
+        "Print all that was found as a JSON document; `verify`, `inspect` and `diff`, too",
         Takes.NOTHING,
     ),
+    Option("exit-code", AUDIT, "Only for `wizer diff`: exit with 1 where something differs", Takes.NOTHING),
     Option("timeout", LIMITS, "Most time for the run: 2, 1.5s, 100ms [default: 10m]", metavar="TIME"),
     Option("fuel", LIMITS, "Most instructions to execute, roughly", metavar="N"),
     Option("max-memory", LIMITS, "Most memory for the run: 65536, 64KiB [default: 16GiB]", metavar="SIZE"),
@@ -186,7 +187,11 @@ OPTIONS = (
 
 BY_NAME = {option.name: option for option in OPTIONS}
 
-ONLY: dict[str, tuple[str, ...]] = {"allow": ("audit",), "json": ("audit", "inspect", "verify")}
+ONLY: dict[str, tuple[str, ...]] = {
+    "allow": ("audit",),
+    "json": ("audit", "diff", "inspect", "verify"),
+    "exit-code": ("diff",),
+}
 """Options that belong to commands with a name, and to which."""
 
 _CHECKS_ONLY = {

@@ -12,8 +12,9 @@ from wizer.component import items as it
 from wizer.component.names import read_component_names
 from wizer.component.parse import MAX_DEPTH, parse_component
 from wizer.contents.module import inspect_module, problems, section_info
-from wizer.contents.records import Inspection, Problem, SectionInfo
+from wizer.contents.records import Inspection, SectionInfo
 from wizer.errors import ParseError
+from wizer.records import record
 
 _HEADER: Final = 8
 _VECTORS: Final = frozenset(
@@ -21,40 +22,74 @@ _VECTORS: Final = frozenset(
 )
 
 
-def inspect_component(wasm: bytes, name: str, base: int = 0, depth: int = 0) -> Inspection:
-    """Return what is in a component that stands at ``base`` in its file."""
+@record
+class Piece:
+    """A section of a component.
+
+    Attributes:
+        title: what kind of section it is.
+        name: the name of a custom section; of a module or component inside, what to call it.
+        count: how many items it has; None where that has no meaning.
+        start, contents, end: where it begins, its header included, where its contents do, and where it ends.
+        nested: whether it is a module or component.
+    """
+
+    title: str
+    name: str
+    count: int | None
+    start: int
+    contents: int
+    end: int
+    nested: bool
+
+
+def pieces(wasm: bytes) -> tuple[list[Piece], list[ParseError]]:
+    """Return what takes the bytes of a component, without gaps, and what cannot be read."""
     labels = _labels(wasm)
     reader = Reader(wasm, _HEADER)
-    sections = [section_info(wasm, "header", 0, _HEADER, base)]
-    parts: list[Inspection] = []
-    faults: list[Problem] = []
+    found = [Piece("header", "", None, 0, 0, _HEADER, False)]
+    faults: list[ParseError] = []
+    counts: Counter[str] = Counter()
     while not reader.at_end:
         start = reader.pos
         try:
             section_id, end = read_section_header(reader, it.TITLES)
         except ParseError as error:
-            faults += problems([error], base)
-            sections.append(section_info(wasm, "unreadable", start, len(wasm), base))
+            faults.append(error)
+            found.append(Piece("unreadable", "", None, start, start, len(wasm), False))
             break
         contents = Reader(wasm, reader.pos, end)
-        reader.pos = end
-        title = it.TITLES[section_id]
-        if section_id in (it.CORE_MODULE, it.COMPONENT) and depth < MAX_DEPTH:
-            label = labels.get(contents.pos, f"{title} {sum(section.title == title for section in sections)}")
-            part = _part(wasm[contents.pos : end], label, base + contents.pos, depth)
-            parts.append(part)
-            size = end - start
-            sections.append(SectionInfo(title, "", base + start, size, None, part.compressed))
-            continue
-        section_name, count = "", None
+        title, name, count = it.TITLES[section_id], "", None
+        nested = section_id in (it.CORE_MODULE, it.COMPONENT)
         try:
-            if section_id == it.CUSTOM:
-                section_name = contents.name()
+            if nested:
+                name = labels.get(reader.pos, f"{title} {counts[title]}")
+            elif section_id == it.CUSTOM:
+                name = contents.name()
             elif section_id in _VECTORS:
                 count = contents.u32()
         except ParseError as error:
-            faults += problems([error], base)
-        sections.append(section_info(wasm, title, start, end, base, section_name, count))
+            faults.append(error)
+        counts[title] += 1
+        found.append(Piece(title, name, count, start, reader.pos, end, nested))
+        reader.pos = end
+    return found, faults
+
+
+def inspect_component(wasm: bytes, name: str, base: int = 0, depth: int = 0) -> Inspection:
+    """Return what is in a component that stands at ``base`` in its file."""
+    found, faults = pieces(wasm)
+    sections: list[SectionInfo] = []
+    parts: list[Inspection] = []
+    for piece in found:
+        if piece.nested and depth < MAX_DEPTH:
+            part = _part(wasm[piece.contents : piece.end], piece.name, base + piece.contents, depth)
+            parts.append(part)
+            size, packed = piece.end - piece.start, part.compressed
+            sections.append(SectionInfo(piece.title, "", base + piece.start, size, None, packed))
+        else:
+            info = section_info(wasm, piece.title, piece.start, piece.end, base, piece.name, piece.count)
+            sections.append(info)
     packed = sum(section.compressed for section in sections)
     return Inspection(
         name,
@@ -64,7 +99,7 @@ def inspect_component(wasm: bytes, name: str, base: int = 0, depth: int = 0) -> 
         packed,
         tuple(sections),
         parts=tuple(parts),
-        problems=tuple(faults),
+        problems=tuple(problems(faults, base)),
     )
 
 

@@ -66,7 +66,7 @@ class Image:
         """Return those bytes of ``data`` that are in a range of addresses."""
         return self.data[self.where(start) : self.where(end)]
 
-    def read(self, start: int, end: int) -> bytes:
+    def array(self, start: int, end: int) -> Bytes:
         """Return the contents of a range of addresses, zeros where nothing is said of them."""
         found = np.zeros(end - start, np.uint8)
         first = int(np.searchsorted(self.ends, start, side="right"))
@@ -75,7 +75,7 @@ class Image:
             low, high = max(int(self.starts[number]), start), min(int(self.ends[number]), end)
             at = int(self.at[number]) + low - int(self.starts[number])
             found[low - start : high - start] = self.data[at : at + high - low]
-        return found.tobytes()
+        return found
 
 
 def image_of(module: Module, memidx: int) -> Image:

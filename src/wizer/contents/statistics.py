@@ -28,7 +28,7 @@ _LONGEST: Final = 8  # strings
 _APART: Final = 8  # words of zeros between two blocks
 _WORD: Final = 8
 _EDGE: Final = (_APART + 2) * _WORD  # bytes in which a block has something, at either end
-_MOST_BUCKETS: Final = 4096
+MOST_BUCKETS: Final = 4096
 _LEAST_BUCKET: Final = 4096  # bytes: a page of a host
 
 
@@ -65,12 +65,18 @@ def _pieces(data: Bytes) -> Iterator[Bytes]:
         yield data[start : start + _PIECE]
 
 
+def bucket_size(size: int) -> int:
+    """Return the bytes of a bucket of which a memory has at most `MOST_BUCKETS`: a power of two."""
+    bucket = _LEAST_BUCKET
+    while bucket * MOST_BUCKETS < size:
+        bucket *= 2
+    return bucket
+
+
 def density(image: Image) -> tuple[int, tuple[int, ...]]:
     """Return the bytes of a bucket, and for each bucket of a memory how many bytes of it are not zero."""
     end = int(image.ends[-1]) if len(image.ends) else 0
-    bucket = _LEAST_BUCKET
-    while bucket * _MOST_BUCKETS < max(end, image.size):
-        bucket *= 2
+    bucket = bucket_size(max(end, image.size))
     counts = []
     here = 0
     for start in range(0, end, bucket):
