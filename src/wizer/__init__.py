@@ -108,6 +108,11 @@ _HOMES = {
 }
 
 
+def __dir__() -> list[str]:
+    """Return the public names, also those that have not been imported yet."""
+    return sorted({*__all__, *(name for name in globals() if name[:2] == name[-2:] == "__")})
+
+
 def __getattr__(name: str) -> Any:
     """Import a public name (PEP 562)."""
     home = next((home for home, names in _HOMES.items() if name in names), "wizer.errors")

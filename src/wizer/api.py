@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar, Unpack
 from wizer.binary.assemble import Chunk
 from wizer.binary.externs import INITIALIZE, ExternKind
 from wizer.binary.sections import is_component
-from wizer.checks import collection_kind, expect, instance_kind
+from wizer.checks import collection_kind, expect, instance_kind, shown
 from wizer.engine.text import Wasm, to_binary
 from wizer.options import (
     ExportChanges,
@@ -26,7 +26,7 @@ from wizer.options import (
 )
 from wizer.output import write_path, write_stream
 from wizer.progress import PROGRESS
-from wizer.records import replace
+from wizer.records import field_defaults, replace
 from wizer.session import Session, compiled_ahead, export_changes, initialized, machine_code, write_chunks
 
 if TYPE_CHECKING:
@@ -56,6 +56,20 @@ class Wizer:
 
     def __init__(self, **options: Unpack[WizerOptions]) -> None:
         self.options: Options = wizer_options(options)
+
+    def __repr__(self) -> str:
+        return f"Wizer({', '.join(f'{name}={value}' for name, value in self._given())})"
+
+    def _repr_html_(self) -> str:
+        from wizer.markup import html_table
+
+        return html_table("Wizer", self._given())
+
+    def _given(self) -> Iterator[tuple[str, str]]:
+        """Yield the options that are not as they are by default, with the beginning of their values."""
+        for name, default in field_defaults(Options).items():
+            if (value := getattr(self.options, name)) != default:
+                yield name, shown(value)
 
     def session(
         self, wasm: Wasm, imports: Imports | None = None, **options: Unpack[SessionOptions]
@@ -214,6 +228,19 @@ class Instrumented:
         self.wasm: bytes = self._source.wasm
         self.prefix: str = self._source.prefix
         self._rename = dict(rename or {})
+
+    def __repr__(self) -> str:
+        return f"<Instrumented: {', '.join(f'{name} {value}' for name, value in self._facts())}>"
+
+    def _repr_html_(self) -> str:
+        from wizer.markup import html_table
+
+        return html_table("Instrumented", self._facts())
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        yield "what:", "component" if is_component(self.wasm) else "module"
+        yield "bytes:", str(len(self.wasm))
+        yield "prefix:", shown(self.prefix)
 
     @property
     def module(self) -> Module:

@@ -1,4 +1,4 @@
-"""What a run is doing, for whoever bounds it from outside: another thread, or another process.
+"""What a run is doing, for whoever looks at it from outside: another thread, another process, a log.
 
 There is one run at a time where that matters: in a command line's process, and in an isolated run's.
 """
@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
+from wizer.notices import DEBUG, INFO, log
+
 Stage: TypeAlias = Literal[
     "reading",
     "parsing",
@@ -17,9 +19,17 @@ Stage: TypeAlias = Literal[
     "linking",
     "initialising",
     "capturing",
+    "scanning",
     "comparing",
     "writing",
 ]
+
+Listener: TypeAlias = Callable[..., None]
+
+
+def megabytes(size: int) -> str:
+    """Return a number of bytes as text: ``10.4 MB``."""
+    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"
 
 
 class Progress:
@@ -27,35 +37,58 @@ class Progress:
 
     Attributes:
         stage: what it is doing.
-        began: when it began, on the monotonic clock; None before. Reading the input is no part of it: the
-            input may be a pipe that somebody else is slow to fill.
-        listener: is told when a stage begins, and whether a run begins with it.
+        subject: to what: a function, a size; empty where there is nothing to say.
+        since: when it began to, on the monotonic clock.
+        began: when the run began; None before. Reading the input is no part of it: the input may be a pipe
+            that somebody else is slow to fill.
+        runs: how many runs have begun.
+        times: the seconds that each stage took which has ended.
+        listeners: are told ``("stage", stage, subject, begins)`` when a stage begins, and whether a run
+            begins with it; and ``("note", text)`` of what is worth saying to those who want to know all.
     """
 
     def __init__(self) -> None:
-        self.stage: Stage = "reading"
-        self.began: float | None = None
-        self.listener: Callable[[Stage, bool], None] | None = None
+        self.listeners: list[Listener] = []
+        self.reset()
 
     def reset(self) -> None:
         """Be where no run has begun."""
-        self.began = None
-        self.stage = "reading"
+        self.stage: Stage = "reading"
+        self.subject = ""
+        self.since = time.monotonic()
+        self.began: float | None = None
+        self.runs = 0
+        self.times: dict[str, float] = {}
 
     def begin(self) -> None:
         """Begin a run; verifying and auditing take several, each with limits of its own."""
         self.began = time.monotonic()
-        self._tell("parsing", True)
+        self.runs += 1
+        self._tell("parsing", "", True)
 
-    def at(self, stage: Stage) -> None:
-        """Begin another stage."""
-        if stage != self.stage:
-            self._tell(stage, False)
+    def at(self, stage: Stage, subject: str = "") -> None:
+        """Begin another stage, or the same with another subject."""
+        if stage != self.stage or subject != self.subject:
+            self._tell(stage, subject, False)
 
-    def _tell(self, stage: Stage, begins: bool) -> None:
-        self.stage = stage
-        if self.listener is not None:
-            self.listener(stage, begins)
+    def end(self) -> None:
+        """Count the time of the last stage."""
+        now = time.monotonic()
+        self.times[self.stage] = self.times.get(self.stage, 0.0) + now - self.since
+        self.since = now
+
+    def note(self, text: str) -> None:
+        """Note what a run met that is neither an error nor a warning: a limit that made a difference."""
+        log(INFO, text)
+        for listener in self.listeners:
+            listener("note", text)
+
+    def _tell(self, stage: Stage, subject: str, begins: bool) -> None:
+        self.end()
+        self.stage, self.subject = stage, subject
+        log(DEBUG, f"{stage} {subject}".rstrip())
+        for listener in self.listeners:
+            listener("stage", stage, subject, begins)
 
 
 PROGRESS = Progress()

@@ -130,8 +130,11 @@ def _made(cls: type, kw_only: bool, caches: bool) -> type:
     namespace["__match_args__"] = () if kw_only else names
     namespace["__dataclass_fields__"] = _Fields(names, defaults, kw_only)
     namespace["__signature__"] = _Signature()
+    shown = namespace.get("__repr__")
     namespace.update(_METHODS)
     namespace.update(_comparing(names))
+    if shown is not None:
+        namespace["__repr__"] = shown
     return type(cls)(cls.__name__, cls.__bases__, namespace)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self, TypeAlias, Unpack
 
 from wizer.binary.assemble import Chunk
 from wizer.binary.sections import is_component
-from wizer.checks import PATH, TEXT, expect, instance_kind, or_none, refuse, sequence_kind
+from wizer.checks import PATH, TEXT, expect, instance_kind, or_none, refuse, sequence_kind, shown
 from wizer.core.state import State
 from wizer.engine.text import Wasm, to_binary
 from wizer.errors import LimitError, OptionError, OutputError
@@ -26,12 +26,14 @@ from wizer.options import (
     session_options,
 )
 from wizer.output import write_path, write_stream
-from wizer.progress import PROGRESS
+from wizer.progress import PROGRESS, megabytes
 from wizer.records import replace
 
 if TYPE_CHECKING:
     from wizer.binary.module import Module
+    from wizer.core.externs import Extern
     from wizer.core.guest import CoreStates, Guest, Results
+    from wizer.core.typed import Elements, ElementType, TypedMemory
     from wizer.engine.types import Store
 
 Initialize: TypeAlias = "Callable[[Session], object]"
@@ -92,6 +94,26 @@ class Session:
         self._options = options
         self._opened: Guest | None = _guest(to_binary(wasm), options)
         self.results = self._opened.results
+
+    def __repr__(self) -> str:
+        return f"<Session: {', '.join(f'{name} {value}' for name, value in self._facts())}>"
+
+    def _repr_html_(self) -> str:
+        from wizer.markup import html_table
+
+        return html_table("Session", self._facts())
+
+    def _facts(self) -> Iterator[tuple[str, object]]:
+        """Yield what is known without asking the instance, which another thread may be using."""
+        if self._opened is None:
+            yield "is", "closed"
+            return
+        yield "of a", "component" if self.is_component else "module"
+        yield "exports:", len(self._opened.exports)
+        yield "imports:", len(self._opened.imports)
+        yield "calls:", len(self.results)
+        if self.results:
+            yield "last:", shown(self.results[-1][0])
 
     def beside(self, snapshot: bytes) -> Session:
         """Open a snapshot of this session with the same options, except that it prints nothing.
@@ -236,6 +258,71 @@ class Session:
         expect("name", name, or_none(TEXT))
         return self._guest.memory(name)
 
+    def read_string(
+        self, address: int, size: int | None = None, *, encoding: str = "utf-8", memory: str | None = None
+    ) -> str:
+        """Return text in a memory: of ``size`` bytes, or up to the first byte that is zero.
+
+        Args:
+            address: where it begins.
+            size: how many bytes it has; None: it ends before a zero.
+            encoding: how they are read.
+            memory: the export; None: the module's first memory.
+
+        Raises:
+            OptionError: there is no such memory, range or text, or this is a component.
+        """
+        return self._typed(memory).read_string(address, size, encoding)
+
+    def unpack(self, format: str, address: int, *, memory: str | None = None) -> tuple[Any, ...]:
+        """Return the values that stand at an address, in a format of the ``struct`` module: ``"IHd"``.
+
+        A memory is little-endian, and there are no gaps but those of the format (``x``).
+
+        Raises:
+            OptionError: there is no such memory, range or format, or this is a component.
+        """
+        return self._typed(memory).unpack(format, address)
+
+    def pack(self, format: str, address: int, *values: Any, memory: str | None = None) -> None:
+        """Write values to an address, in a format as of `unpack`.
+
+        Raises:
+            OptionError: as for `unpack`, or the values do not fit.
+        """
+        self._typed(memory).pack(format, address, values)
+
+    def array(self, dtype: ElementType, address: int, count: int, *, memory: str | None = None) -> Elements:
+        """Return elements of a memory as a NumPy array, which is a writable view as that of `memory` is.
+
+        Args:
+            dtype: the type of an element: ``"u4"``, ``np.float64``; little-endian unless it says otherwise.
+            address: where the first one begins.
+            count: how many there are.
+            memory: the export; None: the module's first memory.
+
+        Raises:
+            OptionError: there is no such memory, range or type, or this is a component.
+        """
+        return self._typed(memory).array(dtype, address, count)
+
+    def _typed(self, name: str | None) -> TypedMemory:
+        from wizer.core.typed import TypedMemory
+
+        view = self.memory(name)
+        index = 0 if name is None else self.module.exports_by_name[name].index
+        return TypedMemory(view, self.module.describe("memory", index))
+
+    @property
+    def exports(self) -> Mapping[str, Extern]:
+        """The exports by name, with kind and type: of a component, its functions, also those of instances."""
+        return {extern.name: extern for extern in self._guest.exports}
+
+    @property
+    def imports(self) -> tuple[Extern, ...]:
+        """The imports in their order, with kind and type; a component's have no type here."""
+        return tuple(self._guest.imports)
+
     @property
     def globals(self) -> MutableMapping[str, Any]:
         """The exported globals of a module, by name; mutable ones can be set."""
@@ -365,7 +452,7 @@ def machine_code(snapshot: bytes, options: Options) -> bytes | bytearray:
     from wizer.engine.ahead import compile_ahead
     from wizer.engine.config import EngineConfig
 
-    PROGRESS.at("compiling")
+    PROGRESS.at("compiling", megabytes(len(snapshot)))
     return compile_ahead(snapshot, options.engine or EngineConfig())
 
 

@@ -31,10 +31,10 @@ def excess():
     hoard = []
     while True:
         {excess}
-def told(stage, begins):
-    if stage == {stage!r}:
+def told(kind, *content):
+    if kind == "stage" and content[0] == {stage!r}:
         excess()
-PROGRESS.listener = told
+PROGRESS.listeners.append(told)
 {before}
 from wizer.cli import run_process
 run_process()
@@ -53,6 +53,7 @@ DOING = {
     "linking": "linking the imports",
     "initialising": "initialisation",
     "capturing": "capturing the state",
+    "scanning": "looking for what memory holds",
     "comparing": "comparing states",
     "writing": "writing the output",
 }

@@ -51,6 +51,10 @@ class SizeLimits:
     is64: bool = False
     shared: bool = False
 
+    def __str__(self) -> str:
+        parts = ["i64" * self.is64, str(self.minimum), "" if self.maximum is None else str(self.maximum)]
+        return " ".join([*filter(None, parts), *["shared"] * self.shared])
+
     @property
     def address_type(self) -> AddressType:
         """The type of its addresses."""
@@ -69,6 +73,9 @@ class TableType:
     element: RefType
     limits: SizeLimits
 
+    def __str__(self) -> str:
+        return f"{self.limits} {self.element}"
+
 
 @record
 class MemoryType:
@@ -76,6 +83,9 @@ class MemoryType:
 
     limits: SizeLimits
     page_size_log2: int = 16
+
+    def __str__(self) -> str:
+        return f"{self.limits}" + f" (pagesize {self.page_size:#x})" * (self.page_size_log2 != 16)
 
     @property
     def page_size(self) -> int:
@@ -89,6 +99,9 @@ class GlobalType:
 
     valtype: ValType
     mutable: bool
+
+    def __str__(self) -> str:
+        return f"(mut {self.valtype})" if self.mutable else str(self.valtype)
 
 
 @record

@@ -97,6 +97,30 @@ class Module:
     data: tuple[DataSegment, ...] = ()
     data_count: int | None = None
 
+    def __repr__(self) -> str:
+        return f"<Module: {', '.join(f'{value} {name}' for name, value in self._facts())}>"
+
+    def _repr_html_(self) -> str:
+        from wizer.markup import html_table
+
+        return html_table("WebAssembly module", self._facts())
+
+    def _facts(self) -> Iterator[tuple[str, int]]:
+        """Yield what there is, and how many of it."""
+        yield "bytes", len(self.wasm)
+        counts = {
+            "functions": self.funcs,
+            "tables": self.tables,
+            "memories": self.memories,
+            "globals": self.globals,
+            "imports": self.imports,
+            "exports": self.exports,
+            "data segments": self.data,
+        }
+        for name, items in counts.items():
+            if items:
+                yield name, len(items)
+
     def section(self, section_id: int) -> Section | None:
         """Return the section with this id."""
         return next((section for section in self.sections if section.id == section_id), None)

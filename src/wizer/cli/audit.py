@@ -74,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
     wasi = make_wasi(options, flags)
     from wizer.trust.audit import audit_with
 
-    with watched(flags.limits):
+    with watched(flags.limits, wasi):
         wasm = read(options.input, "failed to open input file")
         audit = audit_with(make_options(options, flags, wasi), wasm)
     frozen = audit.frozen(allowed)

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from wizer.cli.files import STDIO, read_preload
 from wizer.cli.flags import LETTERS, Flags, Setting, from_settings, split
 from wizer.cli.parse import Arguments, UsageError
-from wizer.cli.report import say
+from wizer.cli.report import Manner, remark
 from wizer.cli.signals import fail
 from wizer.cli.spec import BY_NAME, IDLE, ONLY, REFUSED, UNSUPPORTED
 from wizer.engine.config import EngineConfig
@@ -62,6 +62,9 @@ class RunOptions:
         features: proposals switched by the ``--wasm-…`` options.
         relaxed_simd_deterministic: None if nothing was said.
         settings: the ``-W``, ``-S``, ``-C``, ``-O``, ``-D`` settings, of the TOML file first.
+        config: the TOML file with settings, or None.
+        depfile: the path of the rule for Make and Ninja, or None.
+        verbose: whether to say what the run did.
         warnings: what is worth saying about the command line itself.
     """
 
@@ -96,6 +99,9 @@ class RunOptions:
     features: Mapping[str, bool]
     relaxed_simd_deterministic: bool | None = None
     settings: tuple[Setting, ...] = ()
+    config: str | None = None
+    depfile: str | None = None
+    verbose: bool = False
     warnings: tuple[str, ...] = ()
 
 
@@ -110,6 +116,9 @@ def run_options(arguments: Arguments, command: str = "") -> RunOptions:
         if arguments.has(name):
             raise UsageError(f"the argument '{BY_NAME[name].display}' is not supported: {reason}")
     _check_command(arguments, command)
+    Manner.quiet = arguments.has("quiet")
+    if Manner.quiet and arguments.has("verbose"):
+        raise UsageError("the argument '--quiet' cannot be used with '--verbose'")
     _check_target(arguments)
     env, warnings = _environment(arguments)
     idle = [f"--{name}" for name in IDLE.get(command, ()) if arguments.has(name)]
@@ -150,6 +159,9 @@ def run_options(arguments: Arguments, command: str = "") -> RunOptions:
         features=_features(arguments),
         relaxed_simd_deterministic=_last(arguments, "relaxed-simd-deterministic", _boolean),
         settings=tuple(_settings(arguments)),
+        config=arguments.last("config"),
+        depfile=_last(arguments, "depfile", _path),
+        verbose=arguments.has("verbose"),
         warnings=warnings,
     )
 
@@ -372,13 +384,13 @@ def make_flags(options: RunOptions) -> Flags:
 def make_wasi(options: RunOptions, flags: Flags) -> Wasi | None:
     """Return what the guest sees of the host, None for nothing; point out what then has no effect."""
     for warning in options.warnings:
-        say(f"warning: {warning}")
+        remark(f"warning: {warning}")
     if not (options.allow_wasi or flags.use_wasi):
         idle = [*options.wasi_options]
         idle += [f"-S {key}" for section, key, _ in options.settings if section == "wasi"]
         idle = [option for option in idle if option not in ("-S cli", "-S common")]
         if idle:
-            say(f"warning: without --allow-wasi, there is no effect of {', '.join(idle)}")
+            remark(f"warning: without --allow-wasi, there is no effect of {', '.join(idle)}")
         return None
     wasi = flags.wasi
     if options.input == STDIO and wasi.stdin == "inherit":

@@ -8,17 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wizer.cli.files import check_output, read, write
+from wizer.cli.files import STDIO, check_output, read, write
 from wizer.cli.flags import LETTERS
 from wizer.cli.options import RunOptions, make_flags, make_options, make_wasi, run_options
 from wizer.cli.parse import Arguments, UsageError
-from wizer.cli.report import say
+from wizer.cli.report import remark
 from wizer.cli.signals import watched
 from wizer.cli.spec import BY_NAME
 from wizer.errors import LimitError, OptionError, TrapError
 
 if TYPE_CHECKING:
     from wizer.binary.assemble import Chunk
+    from wizer.cli.account import Account
     from wizer.options import ExportChanges, Options
     from wizer.session import Session
 
@@ -37,15 +38,25 @@ def main(arguments: Arguments) -> int:
             print(render_keys(section), end="")
             return 0
     given = run_options(arguments)
+    if given.depfile is not None and given.output in (None, STDIO):
+        raise UsageError(f"'{BY_NAME['depfile'].display}' needs '--output': a rule is about a file")
     flags = make_flags(given)
     _check_terminals(given)
     check_output(given.output)
     check_output(given.precompile)
+    check_output(given.depfile)
     wasi = make_wasi(given, flags)
-    warnings.showwarning = lambda message, *_: say(f"warning: {message}")
-    with watched(flags.limits):
+    warnings.showwarning = lambda message, *_: remark(f"warning: {message}")
+    with watched(flags.limits, wasi):
         wasm = read(given.input, "failed to open input file")
-        _run(given, make_options(given, flags, wasi), wasm)
+        options = make_options(given, flags, wasi)
+        if not (given.verbose or given.depfile):
+            _run(given, options, wasm)
+            return 0
+        from wizer.cli.account import Account
+
+        with Account() as account:
+            _run(given, options.changed(trace=account.trace), wasm, account)
     return 0
 
 
@@ -57,8 +68,8 @@ def include_dir() -> int:
     return 0
 
 
-def _run(given: RunOptions, options: Options, wasm: bytes) -> None:
-    """Initialise ``wasm`` and write the snapshot."""
+def _run(given: RunOptions, options: Options, wasm: bytes, account: Account | None = None) -> None:
+    """Initialise ``wasm`` and write the snapshot, and what an account says of that."""
     from wizer.session import Session, export_changes
 
     with Session.of(wasm, options) as session:
@@ -74,11 +85,18 @@ def _run(given: RunOptions, options: Options, wasm: bytes) -> None:
         chunks = _chunks(session, options, changes)
         if given.warn_frozen:
             _warn_frozen(options, wasm)  # first: it takes its time, and what ends it leaves the old output
+        if account is not None and given.depfile is not None and given.output is not None:
+            from wizer.cli.depfile import files_read, write_depfile
+
+            write_depfile(given.depfile, given.output, files_read(given, options.wasi, account.trace))
         write(chunks, given.output)
         _note_dropped_sections(session)
         for name, results in session.results:
             if results:
-                say(f"`{name}` returned {session.shown(name, results)}")
+                remark(f"`{name}` returned {session.shown(name, results)}")
+        if account is not None and given.verbose:
+            for line in account.lines(options, session, wasm, b"".join(chunks)):
+                remark(line)
 
 
 def _note_bound(session: Session, options: Options) -> None:
@@ -94,7 +112,7 @@ def _note_bound(session: Session, options: Options) -> None:
         return
     if grows(session.module, 0):
         memory = session.module.describe("memory", 0)
-        say(
+        remark(
             f"note: {memory} has {len(session.memory())} bytes; where memory would "
             f"exceed {bound} bytes (--max-memory), `memory.grow` fails: whether it did is not known"
         )
@@ -127,7 +145,7 @@ def _warn_frozen(options: Options, wasm: bytes) -> None:
     from wizer.trust.audit import audit_with
 
     for warning in warnings(audit_with(options, wasm, quiet=True)):
-        say(f"warning: {warning}")
+        remark(f"warning: {warning}")
 
 
 def known_renames(renames: Mapping[str, str], session: Session) -> dict[str, str]:
@@ -137,7 +155,7 @@ def known_renames(renames: Mapping[str, str], session: Session) -> dict[str, str
     known = {dst: src for dst, src in renames.items() if src in session.module.exports_by_name}
     for dst, src in renames.items():
         if dst not in known:
-            say(f"warning: nothing to rename to `{dst}`: the module does not have a `{src}` export")
+            remark(f"warning: nothing to rename to `{dst}`: the module does not have a `{src}` export")
     return known
 
 
@@ -145,7 +163,7 @@ def _note_dropped_sections(session: Session) -> None:
     """Name the custom sections that the output lacks."""
     if dropped := session.dropped_sections():
         names = ", ".join(f"`{name}`" for name in dropped)
-        say(f"note: the output lacks {names}: they describe the input as a relocatable object")
+        remark(f"note: the output lacks {names}: they describe the input as a relocatable object")
 
 
 def _check_terminals(options: RunOptions) -> None:

@@ -10,14 +10,16 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
 
-from wizer.cli.report import say
+from wizer.cli.report import Manner, say
 from wizer.engine.interrupts import ERRORS
 from wizer.engine.limits import Limits
 from wizer.engine.meter import Meter
+from wizer.engine.wasi import Wasi
 from wizer.errors import WizerError
 from wizer.output import discard_unfinished
 from wizer.progress import PROGRESS
@@ -63,12 +65,29 @@ def fail(error: BaseException) -> None:
 
 
 @contextlib.contextmanager
-def watched(limits: Limits) -> Iterator[None]:
-    """While inside, end this process soon after a signal that asks for it or a limit, whatever it is doing.
+def watched(limits: Limits, wasi: Wasi | None) -> Iterator[None]:
+    """While inside, look after a run, which shows ``wasi`` to its guest.
+
+    A signal that asks for it, or a limit, ends this process soon, whatever it is doing. Where standard error
+    is the terminal of somebody who waits, it says what is being done.
 
     Raises:
         WizerError: there is no pipe or thread to watch with.
     """
+    with _ended_at(limits), _displayed(wasi):
+        yield
+
+
+def _displayed(wasi: Wasi | None) -> contextlib.AbstractContextManager[object]:
+    if Manner.quiet or sys.stderr is None or not sys.stderr.isatty():
+        return contextlib.nullcontext()
+    from wizer.cli.display import Display
+
+    return Display(wasi)
+
+
+@contextlib.contextmanager
+def _ended_at(limits: Limits) -> Iterator[None]:
     if os.name != "posix":
         yield
         return
@@ -133,6 +152,14 @@ def listen() -> None:
         _end.release()
 
 
+def _tidy_terminal() -> None:
+    """Take the line of progress off the terminal, unless that does not take it."""
+    if Manner.erase is not None:
+        thread = threading.Thread(target=Manner.erase, daemon=True)
+        thread.start()
+        thread.join(_PATIENCE)
+
+
 def _watch(reader: int, meter: Meter) -> None:
     """Wait for the first signal or a limit; the interpreter writes signals' numbers from its own handler."""
     import ctypes
@@ -147,6 +174,7 @@ def _watch(reader: int, meter: Meter) -> None:
         if not _end.acquire(blocking=False):
             return
         discard_unfinished()
+        _tidy_terminal()
         number = received[0]
         ctypes.pythonapi.PyOS_setsig(number, None)  # as signal.signal, which insists on the main thread
         os.kill(os.getpid(), number)

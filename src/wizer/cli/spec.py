@@ -105,6 +105,9 @@ OPTIONS = (
     ),
     Option("output", OUTPUT, "File to write [default: standard output]", metavar="OUTPUT", short="o"),
     Option("precompile", OUTPUT, "File for the output as machine code, too", metavar="FILE"),
+    Option(
+        "depfile", OUTPUT, "File for a rule of Make or Ninja: what the output was made from", metavar="FILE"
+    ),
     Option("layout", OUTPUT, _LAYOUT_HELP, metavar="balanced|small|instant"),
     Option("max-data-segments", OUTPUT, _SEGMENTS_HELP, metavar="N"),
     Option("open-handles", OUTPUT, _HANDLES_HELP, metavar="error|drop"),
@@ -176,6 +179,8 @@ OPTIONS = (
     Option("wasm-relaxed-simd", FEATURES, "Relaxed vector operations", Takes.SPACED_BOOL),
     Option("wasm-reference-types", FEATURES, "References and tables of them", Takes.SPACED_BOOL),
     Option("relaxed-simd-deterministic", FEATURES, "Relaxed, yet the same everywhere", Takes.BOOL),
+    Option("verbose", OTHER, "Say at the end what the run did, and what it took", Takes.NOTHING, short="v"),
+    Option("quiet", OTHER, "Say nothing but errors", Takes.NOTHING, short="q"),
     Option("include-dir", OTHER, "Print the folder that holds wizer.h", Takes.NOTHING),
     Option("help", OTHER, "Print this help", Takes.NOTHING, short="h"),
     Option("version", OTHER, "Print the version", Takes.NOTHING, short="V"),
@@ -197,6 +202,8 @@ ONLY: dict[str, tuple[str, ...]] = {
 _CHECKS_ONLY = {
     "output": "nothing is written",
     "precompile": "nothing is written",
+    "depfile": "nothing is written",
+    "verbose": "there is no output to speak of",
     "verify": "`wizer verify` is a command of its own",
     "warn-frozen": "`wizer audit` is a command of its own",
     "include-dir": "it belongs to `wizer` itself",

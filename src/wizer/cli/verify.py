@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
     from wizer.engine.text import to_binary
     from wizer.trust.verify import MOST, VerificationError, verify_with
 
-    with watched(flags.limits):
+    with watched(flags.limits, wasi):
         original = to_binary(read(options.input, "failed to open input file"))
         snapshot = read(argv[positions[1]], "failed to open snapshot file")
         if not is_component(original):

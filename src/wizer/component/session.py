@@ -26,10 +26,12 @@ from wizer.engine.component import RunningComponent
 from wizer.engine.given import warn_of_unused_names
 from wizer.errors import OptionError
 from wizer.options import ExportChanges, Options
-from wizer.progress import PROGRESS
+from wizer.progress import PROGRESS, megabytes
 
 if TYPE_CHECKING:
+    from wizer.core.externs import Extern
     from wizer.core.guest import CoreStates, Results
+    from wizer.engine.component_types import FunctionType
     from wizer.engine.types import Store
 
 
@@ -57,7 +59,7 @@ class ComponentSession:
         PROGRESS.at("instrumenting")
         self._instrumented = instrument_component(self._instances)
         modules = self._instances.modules.values()
-        PROGRESS.at("compiling")
+        PROGRESS.at("compiling", megabytes(len(wasm)))
         self._run = RunningComponent(
             wasm,
             self._instrumented.wasm,
@@ -82,6 +84,32 @@ class ComponentSession:
     def module(self) -> Module:
         """What only a module has: raises `OptionError`."""
         _refuse("parsed module")
+
+    @property
+    def exports(self) -> list[Extern]:
+        """The functions that are exported, also those of instances."""
+        from wizer.core.externs import Extern
+
+        found = []
+        for path in self._functions:
+            try:
+                type_: FunctionType | None = self._run.functype(path)
+            except OptionError:
+                type_ = None
+            found.append(Extern(".".join(path), "func", type_))
+        return found
+
+    @property
+    def imports(self) -> list[Extern]:
+        """The imports, in their order."""
+        from wizer.core.externs import Extern
+
+        items = self._instances.root.component.items
+        return [
+            Extern(item.definition.name, item.sort or "", None)
+            for item in items
+            if isinstance(item.definition, Import)
+        ]
 
     @property
     def globals(self) -> MutableMapping[str, Any]:

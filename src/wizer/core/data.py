@@ -11,6 +11,7 @@ from wizer.binary.module import Module
 from wizer.binary.segments import DataSegment, encode_data_header, encode_passive_data
 from wizer.core.state import State
 from wizer.notices import warn
+from wizer.progress import PROGRESS
 from wizer.records import record
 
 if TYPE_CHECKING:
@@ -121,7 +122,14 @@ def _ranges(
         )
         for memidx, memory in state.memories.items()
     ]
+    PROGRESS.at("scanning")
     chosen = plan(images, most, layout, beside=beside, max_bytes=max_bytes)
+    PROGRESS.at("writing")
+    if chosen.joined:
+        PROGRESS.note(
+            f"the limit of data segments leaves room for {most}: {chosen.joined} ranges of memory hold "
+            "something, and zeros between them were filled in (max_data_segments)"
+        )
     if chosen.note:
         warn(f"layout `instant`: {chosen.note}, so instances copy their memory, as with `balanced`")
     return chosen.ranges

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeAlias, Unpack
 from wizer.binary.assemble import Chunk
 from wizer.binary.externs import ExternKind
 from wizer.binary.module import Module
+from wizer.core.externs import Extern
 from wizer.core.state import State
 from wizer.engine.types import Store
 from wizer.options import ExportChanges
@@ -34,6 +35,16 @@ class Guest(Protocol):
     @property
     def module(self) -> Module:
         """The parsed module."""
+        ...
+
+    @property
+    def exports(self) -> list[Extern]:
+        """The exports, in their order; a component's functions."""
+        ...
+
+    @property
+    def imports(self) -> list[Extern]:
+        """The imports, in their order."""
         ...
 
     @property

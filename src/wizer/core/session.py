@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
 from wizer.binary.assemble import Chunk
-from wizer.binary.externs import INITIALIZE, Export, ExternKind
+from wizer.binary.externs import INITIALIZE, Export, ExternKind, ExternType, FuncIndex
 from wizer.binary.module import Module, parse_module
 from wizer.binary.types import FuncType
 from wizer.checks import refuse
@@ -22,10 +22,11 @@ from wizer.engine.reader import LiveInstance
 from wizer.engine.text import WASM, to_binary
 from wizer.errors import OptionError
 from wizer.options import ExportChanges, Options
-from wizer.progress import PROGRESS
+from wizer.progress import PROGRESS, megabytes
 from wizer.records import replace
 
 if TYPE_CHECKING:
+    from wizer.core.externs import Extern
     from wizer.core.guest import CoreStates, Results
     from wizer.core.rewrite import Check
     from wizer.core.state import State
@@ -52,7 +53,7 @@ class ModuleSession:
         import_on_thread(_import_ahead, self.module)
         PROGRESS.at("instrumenting")
         instrumented, self._accessors = instrument(self.module)
-        PROGRESS.at("compiling")
+        PROGRESS.at("compiling", megabytes(len(instrumented)))
         given, preloads = _given(options)
         self._run = RunningModule(
             self.module,
@@ -169,6 +170,33 @@ class ModuleSession:
         if index >= len(self.module.memories):
             raise OptionError("the Wasm module has no memory")
         return self._run.memory(f"{self._accessors.prefix}memory{index}")
+
+    @property
+    def exports(self) -> list[Extern]:
+        """The exports, in their order."""
+        spaces: dict[ExternKind, Sequence[ExternType]] = {
+            "table": [table.type for table in self.module.tables],
+            "memory": self.module.memories,
+            "global": [global_.type for global_ in self.module.globals],
+            "func": [FuncIndex(typeidx) for typeidx in self.module.funcs],
+            "tag": [FuncIndex(typeidx) for typeidx in self.module.tags],
+        }
+        return [
+            self._extern(export.name, export.kind, spaces[export.kind][export.index])
+            for export in self.module.exports
+        ]
+
+    @property
+    def imports(self) -> list[Extern]:
+        """The imports, in their order."""
+        return [self._extern(i.name, i.kind, i.type, i.module) for i in self.module.imports]
+
+    def _extern(self, name: str, kind: ExternKind, type_: ExternType, module: str = "") -> Extern:
+        from wizer.core.externs import Extern
+
+        if isinstance(type_, FuncIndex):
+            return Extern(name, kind, self.module.type_as_func(type_.typeidx), module)
+        return Extern(name, kind, type_, module)
 
     @property
     def globals(self) -> MutableMapping[str, Any]:

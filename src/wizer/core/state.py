@@ -6,7 +6,7 @@ on the live memory until they are written.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from wizer.binary.externs import ExternKind
@@ -145,3 +145,24 @@ class State:
     imported: Mapping[int, Value] = field(default_factory=dict)
     heap: Sequence[HeapObject] = ()
     borrowed: frozenset[tuple[ExternKind, int]] = frozenset()
+
+    def __repr__(self) -> str:
+        return f"<State: {', '.join(f'{name} {value}' for name, value in self._facts()) or 'nothing'}>"
+
+    def _repr_html_(self) -> str:
+        from wizer.markup import html_table
+
+        return html_table("State", self._facts())
+
+    def _facts(self) -> Iterator[tuple[str, object]]:
+        """Yield what there is and how many or how much of it."""
+        for memidx, memory in self.memories.items():
+            yield f"memory {memidx}:", f"{memory.pages} pages"
+        for tableidx, table in self.tables.items():
+            yield f"table {tableidx}:", f"{table.size} elements"
+        counts = {
+            "globals:": len(self.globals),
+            "objects:": len(self.heap),
+            "dropped segments:": len(self.dropped_data) + len(self.dropped_elements),
+        }
+        yield from ((name, count) for name, count in counts.items() if count)

@@ -166,7 +166,8 @@ class RunningComponent:
             function = find_function(self.shell.store, self.instance, path)
             return call_component(self.shell.store, function, self._functions[path], args)
 
-        return self.shell.run(f"the `{'.'.join(path)}` function trapped", work)
+        name = ".".join(path)
+        return self.shell.run(f"the `{name}` function trapped", work, name)
 
 
 def _with_own(limits: Limits, *, instances: int, memories: int) -> Limits:

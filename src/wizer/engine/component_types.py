@@ -27,12 +27,18 @@ class Primitive:
 
     name: str
 
+    def __str__(self) -> str:
+        return self.name
+
 
 @record
 class ListOf:
     """A list."""
 
     element: ValueType
+
+    def __str__(self) -> str:
+        return f"list<{self.element}>"
 
 
 @record
@@ -41,12 +47,18 @@ class Record:
 
     fields: tuple[tuple[str, ValueType], ...]
 
+    def __str__(self) -> str:
+        return f"record {{ {_named(self.fields)} }}"
+
 
 @record
 class Tuple:
     """A tuple."""
 
     elements: tuple[ValueType, ...]
+
+    def __str__(self) -> str:
+        return f"tuple<{', '.join(map(str, self.elements))}>"
 
 
 @record
@@ -63,12 +75,24 @@ class Variant:
     cases: tuple[tuple[str, ValueType | None], ...]
     tagged: bool
 
+    def __str__(self) -> str:
+        if self.kind == "variant":
+            cases = (name if case is None else f"{name}({case})" for name, case in self.cases)
+            return f"variant {{ {', '.join(cases)} }}"
+        payloads = [str(case or "_") for name, case in self.cases if name != "none"]
+        if self.kind == "result" and payloads[-1] == "_":
+            payloads.pop()
+        return self.kind if payloads in ([], ["_"]) else f"{self.kind}<{', '.join(payloads)}>"
+
 
 @record
 class Enum:
     """An enumeration."""
 
     names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"enum {{ {', '.join(self.names)} }}"
 
 
 @record
@@ -77,6 +101,9 @@ class Flags:
 
     names: tuple[str, ...]
 
+    def __str__(self) -> str:
+        return f"flags {{ {', '.join(self.names)} }}"
+
 
 @record
 class Handle:
@@ -84,16 +111,27 @@ class Handle:
 
     name: str
 
+    def __str__(self) -> str:
+        return self.name
+
 
 ValueType: TypeAlias = "Primitive | ListOf | Record | Tuple | Variant | Enum | Flags | Handle"
 
 
 @record
 class FunctionType:
-    """The type of a component function."""
+    """The type of a component function; as text, in the notation of WIT."""
 
     params: tuple[tuple[str, ValueType], ...]
     result: ValueType | None
+
+    def __str__(self) -> str:
+        result = "" if self.result is None else f" -> {self.result}"
+        return f"func({_named(self.params)}){result}"
+
+
+def _named(items: tuple[tuple[str, ValueType], ...]) -> str:
+    return ", ".join(f"{name}: {valtype}" for name, valtype in items)
 
 
 _PRIMITIVES: Mapping[type, str] = {

@@ -86,6 +86,7 @@ _DOING: Final = {
     "linking": "linking the imports",
     "initialising": "initialisation",
     "capturing": "capturing the state",
+    "scanning": "looking for what memory holds",
     "comparing": "comparing states",
     "writing": "writing the output",
 }

@@ -203,7 +203,7 @@ class RunningModule:
                     raise
                 raise OptionError(f"the arguments of `{name}` do not fit", causes(error)) from None
 
-        return self.shell.run(f"the `{name}` function trapped", work)
+        return self.shell.run(f"the `{name}` function trapped", work, name)
 
     def memory(self, name: str) -> memoryview:
         """Return a view of an exported memory."""

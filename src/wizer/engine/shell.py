@@ -152,8 +152,13 @@ class Shell:
         with self.held(), self._watchdog.own_code():
             yield
 
-    def run(self, message: str, work: Callable[[], T]) -> T:
+    def run(self, message: str, work: Callable[[], T], function: str = "") -> T:
         """Run guest code, and say in our own errors what the engine says; return what ``work`` returns.
+
+        Args:
+            message: what has happened where it does not return.
+            work: runs it.
+            function: the function that is called, where there is one.
 
         Raises:
             LinkError: the engine did not come so far as to run anything.
@@ -163,7 +168,7 @@ class Shell:
         """
         with self.held():
             capi.check_views(self.store)
-            PROGRESS.at("initialising")
+            PROGRESS.at("initialising", function and f"`{function}`")
             if HERE.watchdog is None:  # no guest runs on this thread: what is left over is of none
                 HERE.raised.clear()
             callbacks = self._callbacks()

@@ -5,7 +5,7 @@ worker, a fresh interpreter, gives it a job, and looks at the time and the memor
 
     parent                          worker
       │  ── job, arguments ──────────→ │
-      │  ←──────── stage, warning ──── │   any number of them
+      │  ←── stage, note, warning ──── │   any number of them
       │  ←─────── result, failure ──── │
 
 `parent` has the one side, `worker` the other, and `failures` what an exception is in between. The worker ends

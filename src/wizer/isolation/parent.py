@@ -124,10 +124,13 @@ class _Watch:
             message, category, filename, lineno = content
             warnings.warn_explicit(message, category, filename, lineno)
             return
-        stage, begins = content
+        if kind == "note":
+            self._progress.note(*content)
+            return
+        stage, subject, begins = content
         if begins:
             self._progress.begin()
-        self._progress.at(stage)
+        self._progress.at(stage, subject)
 
     def _gone(self) -> WizerError:
         """Return the error for a worker that has ended without a word."""

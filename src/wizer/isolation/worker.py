@@ -43,7 +43,7 @@ def main(connection: int, output: int, parent: int) -> None:
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     joined = Connection(connection)
     teller = _Teller(joined)
-    PROGRESS.listener = lambda stage, begins: teller.tell("stage", stage, begins)
+    PROGRESS.listeners.append(teller.tell)
     warnings.simplefilter("always")
     warnings.showwarning = lambda message, *where: teller.tell("warning", str(message), *where[:3])
     try:

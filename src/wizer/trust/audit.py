@@ -34,6 +34,7 @@ from wizer.engine.text import Wasm, to_binary
 from wizer.engine.trace import Trace
 from wizer.engine.wasi import Wasi
 from wizer.errors import TrapError
+from wizer.markup import counted, html_table
 from wizer.options import Options
 from wizer.records import field, record, replace
 from wizer.session import Initialize, Session, initialized
@@ -115,6 +116,20 @@ class Audit:
     asked: tuple[str, ...] = ()
     read: tuple[str, ...] = ()
     remembered: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        frozen = ", ".join(self.frozen()) or "nothing"
+        return f"<Audit: {frozen} frozen, {counted(len(self.findings), 'place')}>"
+
+    def _repr_html_(self) -> str:
+        found = {source: [f for f in self.findings if f.source == source] for source in SOURCES}
+        rows = [
+            (source, f"{counted(len(places), 'place')}, first {places[0].difference.place} {places[0].name}")
+            for source, places in found.items()
+            if places
+        ]
+        rows += [(source, f"initialisation fails: {error}") for source, error in self.failures.items()]
+        return html_table(f"Frozen: {', '.join(self.frozen()) or 'nothing'}", rows)
 
     def frozen(self, allow: Sequence[str] = ()) -> tuple[str, ...]:
         """Return the sources that the snapshot depends on, without those in ``allow``.

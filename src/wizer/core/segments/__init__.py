@@ -77,10 +77,12 @@ class Plan:
     Attributes:
         ranges: the segments, ordered by memory and start.
         note: why `instant` could not do what it is for; empty otherwise.
+        joined: how many ranges hold something, where the limit is why there are fewer segments; otherwise 0.
     """
 
     ranges: list[DataRange]
     note: str = ""
+    joined: int = 0
 
 
 def plan(
@@ -108,7 +110,7 @@ def plan(
         OptionError: more memories hold something than segments are allowed.
     """
     images = sorted(images, key=lambda image: image.memidx)
-    ranges, saved = _limited_ranges(images, max_segments)
+    ranges, saved, found = _limited_ranges(images, max_segments)
     segments = lay_out(images, ranges, layout, beside, saved)
     note = ""
     if layout == "instant":
@@ -120,6 +122,7 @@ def plan(
             for start, end in of_one
         ],
         note,
+        found if sum(map(len, segments)) >= max_segments else 0,
     )
 
 
@@ -143,14 +146,17 @@ def _made_dense(
     )
 
 
-def _limited_ranges(images: Sequence[MemoryImage], most: int) -> tuple[Sequence[Segments], int]:
-    """Return the non-zero ranges of each memory, ``most`` in all, and what gaps save without a limit."""
+def _limited_ranges(images: Sequence[MemoryImage], most: int) -> tuple[Sequence[Segments], int, int]:
+    """Return the non-zero ranges of each memory, ``most`` in all.
+
+    And what gaps save without a limit; and how many ranges there are where they are more, otherwise 0.
+    """
     touched = sum(end - start for image in images for start, end in touched_parts(image))
     if touched <= (_SMALL_SCAN_WITH_NUMPY if "numpy" in sys.modules else _SMALL_SCAN):
         few = _scan_for_few(images)
         if few is not None:
             _check_limit(few, most)
-            return limited(images, few, most), sum(map(worth, images, few))
+            return limited(images, few, most), sum(map(worth, images, few)), _beyond(few, most)
     from .bulk_layout import limited as bulk_limited
     from .bulk_scan import scan as bulk_scan
 
@@ -159,7 +165,12 @@ def _limited_ranges(images: Sequence[MemoryImage], most: int) -> tuple[Sequence[
     many = [rows for rows, _ in found]
     _check_limit(many, most)
     segments = [[(start, end) for start, end in rows.tolist()] for rows in bulk_limited(images, many, most)]
-    return segments, sum(saved for _, saved in found)
+    return segments, sum(saved for _, saved in found), _beyond(many, most)
+
+
+def _beyond(ranges: Sequence[Sized], most: int) -> int:
+    count = sum(map(len, ranges))
+    return count if count > most else 0
 
 
 def _check_limit(ranges: Sequence[Sized], most: int) -> None:

@@ -1,0 +1,126 @@
+"""What a run did and what it took: collected while it runs, said at its end under ``--verbose``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, Self
+
+from wizer.engine.trace import Trace
+from wizer.progress import PROGRESS, megabytes
+
+if TYPE_CHECKING:
+    from wizer.binary.module import Module
+    from wizer.options import Options
+    from wizer.session import Session
+
+_MOST_NAMED: Final = 12  # imports and functions that are named
+
+
+class Account:
+    """Collects what there is to say of a run, while one is inside of it.
+
+    Attributes:
+        trace: is told of the calls of imports, and of files.
+        notes: what the run met that is neither an error nor a warning.
+    """
+
+    def __init__(self) -> None:
+        self.trace: Trace = Trace()
+        self.notes: list[str] = []
+
+    def __enter__(self) -> Self:
+        PROGRESS.listeners.append(self._heard)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        PROGRESS.listeners.remove(self._heard)
+
+    def _heard(self, kind: str, *content: object) -> None:
+        if kind == "note":
+            self.notes.append(str(content[0]))
+
+    def lines(self, options: Options, session: Session, source: bytes, output: bytes) -> Iterator[str]:
+        """Yield what the run did, each fact with a heading."""
+        PROGRESS.end()
+        yield f"time: {_times(PROGRESS.times)}"
+        times = f", {len(output) / len(source):.2f} times as large" if source else ""
+        yield f"size: {len(source)} bytes in, {len(output)} bytes out{times}"
+        modules = _modules(output)
+        for module in modules:
+            yield from _memory_lines(module, options)
+        for name, count in _shortened(Counter(name for name, _ in session.results)):
+            yield f"ran: {name}{_often(count)}"
+        for name, count in _shortened(Counter({f"`{m}::{n}`": c for (m, n), c in self.trace.calls.items()})):
+            yield f"called: {name}{_often(count)}"
+        if self.trace.unobserved:
+            names = _shortened(Counter(f"`{module}::{name}`" for module, name in self.trace.unobserved))
+            yield f"calls not counted: {', '.join(name for name, _ in names)}"
+        yield from _limit_lines(options, session, modules)
+        for note in self.notes:
+            yield f"note: {note}"
+
+
+def _times(times: Mapping[str, float]) -> str:
+    """Word a total and its parts, the longest first: ``0.41 s (compiling 0.30 s, initialising 0.11 s)``."""
+    parts = sorted(times.items(), key=lambda part: -part[1])
+    named = ", ".join(f"{stage} {seconds:.3f} s" for stage, seconds in parts if seconds >= 0.001)
+    return f"{sum(times.values()):.3f} s ({named})"
+
+
+def _shortened(counts: Counter[str]) -> list[tuple[str, int]]:
+    """Return names and counts, the highest first; of many, what is left together."""
+    ordered = counts.most_common()
+    if len(ordered) <= _MOST_NAMED:
+        return ordered
+    rest = ordered[_MOST_NAMED:]
+    return [*ordered[:_MOST_NAMED], (f"{len(rest)} others", sum(count for _, count in rest))]
+
+
+def _often(count: int) -> str:
+    return "" if count == 1 else f", {count} times"
+
+
+def _modules(output: bytes) -> list[Module]:
+    """Return the module that an output is, or those in a component, as often as they are instantiated."""
+    from wizer.binary.module import parse_module
+    from wizer.binary.sections import is_component
+
+    if not is_component(output):
+        return [parse_module(output)]
+    from wizer.component.instances import evaluate
+    from wizer.component.parse import parse_component
+
+    return [core.module for core in evaluate(parse_component(output)).cores]
+
+
+def _memory_lines(module: Module, options: Options) -> Iterator[str]:
+    """Say what memories hold, in how many segments, and whether instances copy it."""
+    from wizer.core.segments.dense import is_dense
+
+    for memidx, memory in enumerate(module.memories):
+        places = [(s.constant_offset, s) for s in module.data if s.mode == "active" and s.memidx == memidx]
+        ranges = sorted((at, at + s.end - s.start) for at, s in places if at is not None)
+        held = sum(end - start for start, end in ranges)
+        name, size = module.describe("memory", memidx), memory.limits.minimum * memory.page_size
+        segments = f"{len(ranges)} data segment{'s' * (len(ranges) != 1)}"
+        yield f"{name}: {held} of {size} bytes in {segments} (layout {options.layout})"
+        if not is_dense(ranges):
+            yield (
+                f"note: {name} is so sparse that every instance copies what it holds, instead of mapping it "
+                "(--layout instant)"
+            )
+
+
+def _limit_lines(options: Options, session: Session, modules: Sequence[Module]) -> Iterator[str]:
+    """Say how near the run came to its limits."""
+    bounds, used = options.bounds, list[str]()
+    if bounds.timeout is not None:
+        used.append(f"{PROGRESS.times.get('initialising', 0.0):.3f} s of {bounds.timeout:g} s")
+    if bounds.fuel is not None:
+        used.append(f"{bounds.fuel - session.store.get_fuel()} of {bounds.fuel} units of fuel")
+    if bounds.max_memory is not None:
+        size = sum(m.limits.minimum * m.page_size for module in modules for m in module.memories)
+        used.append(f"{megabytes(size)} of {megabytes(bounds.max_memory)} of memory")
+    if used:
+        yield f"limits: {', '.join(used)}"
