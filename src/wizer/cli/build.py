@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from wizer.cli.parse import UsageError
-from wizer.cli.report import say, show
+from wizer.cli.report import remark, say, show
 from wizer.cli.signals import Interrupted
 from wizer.errors import OptionError
 from wizer.units import number, size
@@ -159,7 +159,7 @@ def _build(build: Build, arguments: argparse.Namespace, count: int) -> int:
 def _tell(result: Result) -> None:
     """Say what is worth a line of its own."""
     for warning in result.warnings:
-        say(f"warning: {result.job}: {warning}")
+        remark(f"warning: {result.job}: {warning}")
     if result.error is not None:
         say(f"Error: {result.job}: {result.error}")
 
