@@ -47,18 +47,25 @@ class Progress:
             begins with it; and ``("note", text)`` of what is worth saying to those who want to know all.
     """
 
+    stage: Stage
+    subject: str
+    since: float
+    began: float | None
+    runs: int
+    times: dict[str, float]
+
     def __init__(self) -> None:
         self.listeners: list[Listener] = []
         self.reset()
 
     def reset(self) -> None:
         """Be where no run has begun."""
-        self.stage: Stage = "reading"
+        self.stage = "reading"
         self.subject = ""
         self.since = time.monotonic()
-        self.began: float | None = None
+        self.began = None
         self.runs = 0
-        self.times: dict[str, float] = {}
+        self.times = {}
 
     def begin(self) -> None:
         """Begin a run; verifying and auditing take several, each with limits of its own."""
