@@ -50,8 +50,15 @@ def test_the_wheel_holds_the_whole_package(wheel: zipfile.ZipFile) -> None:
         for path in folder.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    names = wheel.namelist()
+    packed = {name for name in names if ".dist-info/" not in name and ".data/" not in name}
     assert packed == source
+    assert {name.partition(".data/data/")[2] for name in names if ".data/" in name} == {
+        "share/bash-completion/completions/wizer",
+        "share/fish/vendor_completions.d/wizer.fish",
+        "share/man/man1/wizer.1",
+        "share/zsh/site-functions/_wizer",
+    }
     assert {"wizer/include/wizer.h", "wizer/demo/search.js", "wizer/py.typed"} <= packed
 
 
@@ -96,8 +103,12 @@ TEXTS = [*DOCUMENTS, *sorted(ROOT.glob("*/*.md")), *SOURCES]
 def test_files_that_are_named_are_there(text: Path) -> None:
     """From the root of the project, the package or the tests, or from the folder of the text."""
     folders = (ROOT, ROOT / "src" / "wizer", ROOT / "tests", text.parent)
-    made = {"fuzz/crashes/"}  # by those who run it
-    named = re.findall(r"`((?:[\w.-]+/)*[\w-]+(?:\.py|/))`", text.read_text("utf-8"))
+    content = text.read_text("utf-8")
+    made = {
+        "fuzz/crashes/",
+        *re.findall(r"^<!-- file: (.*?) -->$", content, re.MULTILINE),
+    }  # by those who run it
+    named = re.findall(r"`((?:[\w.-]+/)*[\w-]+(?:\.py|/))`", content)
     assert [n for n in named if n not in made and not any((folder / n).exists() for folder in folders)] == []
 
 
