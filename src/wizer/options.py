@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from wizer.engine.trace import Trace
 
 Imports: TypeAlias = Mapping[str, Any]
-OpenHandles: TypeAlias = Literal["error", "drop"]
+OpenHandles: TypeAlias = Literal["reopen", "error", "drop"]
 Layout: TypeAlias = Literal["balanced", "small", "instant"]
 HardExit: TypeAlias = Callable[[BaseException], None]
 
@@ -173,8 +173,10 @@ class Options:
         max_data_segments: how many data segments a module in the snapshot may have; some platforms allow
             1,024. None: 10,000, or as many as the original has where that is more.
         max_output: how many bytes a snapshot may have; None: as many as it takes.
-        open_handles: for a component, whether handles (to streams, files and other resources) that are open
-            when it is frozen are an "error", or the snapshot does without them ("drop").
+        open_handles: for a component, what becomes of handles (to streams, files and other resources) that
+            are open when it is frozen: the snapshot asks its host for them again at its start, and where
+            that cannot be it is an error ("reopen"); they always are an "error"; it does without them
+            ("drop").
         validate: check in the engine that the snapshot is valid, before it is handed out.
         keep_libc_state: whether the guest's libc keeps what it knows of this host, preopened directories and
             the environment, where it has functions that forget them.
@@ -202,7 +204,7 @@ class Options:
     layout: Layout = "balanced"
     max_data_segments: int | None = None
     max_output: int | None = MAX_OUTPUT
-    open_handles: OpenHandles = "error"
+    open_handles: OpenHandles = "reopen"
     validate: bool = True
     keep_libc_state: bool = False
     hard_exit: HardExit | None = None

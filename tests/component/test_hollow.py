@@ -106,6 +106,6 @@ def test_a_component_that_engines_refuse_is_not_handed_out() -> None:
         assert session.snapshot()
     instances = evaluate(parse_component(assembled(GROWING)))
     view = memoryview(bytes(65536))
-    too_large = [State(memories={0: MemoryState(3, view)}), State()]  # more than the maximum of 2
+    too_large = {0: State(memories={0: MemoryState(3, view)}), 1: State()}  # more than the maximum of 2
     with pytest.raises(StateError, match="engines refuse"):
-        rewritten(instances, too_large, (), Options())
+        rewritten(instances, too_large, {}, (), Options())

@@ -38,16 +38,20 @@ def component(instances: int, *, different: bool) -> str:
     return f"(component {init} {counter if different else ''} {module} {made})"
 
 
+def modules(wasm: bytes) -> int:
+    return sum(item.sort == "core module" for item in parse_component(wasm).items)
+
+
 def test_equal_modules_are_there_once() -> None:
     wasm = wizer.wizen(assembled(component(1200, different=False)))
-    assert parse_component(wasm).counts["core module"] == 2
+    assert modules(wasm) == 2
 
 
 def test_more_modules_than_engines_take_are_an_error() -> None:
     with pytest.raises(StateError, match=r"needs 1102 modules .* engines take 1000"):
         wizer.wizen(assembled(component(1100, different=True)))
     some = wizer.wizen(assembled(component(30, different=True)))
-    assert parse_component(some).counts["core module"] == 32
+    assert modules(some) == 32
 
 
 def test_what_the_engine_refuses_is_an_error() -> None:

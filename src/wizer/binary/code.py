@@ -32,6 +32,8 @@ I32_SUB: Final = b"\x6b"
 I32_MUL: Final = b"\x6c"
 I32_AND: Final = b"\x71"
 I32_OR: Final = b"\x72"
+I32_NE: Final = b"\x47"
+I32_SHL: Final = b"\x74"
 I32_SHR_U: Final = b"\x76"
 I64_ADD: Final = b"\x7c"
 SELECT: Final = b"\x1b"
@@ -48,6 +50,9 @@ I64_EXTEND_I32_S: Final = b"\xac"
 I64_EXTEND_I32_U: Final = b"\xad"
 F32_REINTERPRET_I32: Final = b"\xbe"
 F64_REINTERPRET_I64: Final = b"\xbf"
+MEMORY_SIZE: Final = b"\x3f\x00"
+MEMORY_GROW: Final = b"\x40\x00"
+I32_STORE8: Final = b"\x3a\x00\x00"
 THROW_REF: Final = b"\x0a"
 ARRAY_LEN: Final = b"\xfb\x0f"
 I31_GET_U: Final = b"\xfb\x1e"
@@ -116,6 +121,19 @@ array_new_data: Final = _with_indices(b"\xfb\x09")  # typeidx, dataidx
 array_new_elem: Final = _with_indices(b"\xfb\x0a")  # typeidx, elemidx
 array_init_data: Final = _with_indices(b"\xfb\x12")  # typeidx, dataidx
 array_init_elem: Final = _with_indices(b"\xfb\x13")  # typeidx, elemidx
+
+
+_I32_LOADS: Final = {1: b"\x2d\x00", 2: b"\x2f\x01", 4: b"\x28\x02"}  # with the alignment of the type
+
+
+def i32_load(width: int, offset: int) -> bytes:
+    """Encode the load of 1, 2 or 4 bytes, unsigned, as an i32; its address is on the stack."""
+    return _I32_LOADS[width] + encode_unsigned(offset)
+
+
+def i32_store(offset: int) -> bytes:
+    """Encode ``i32.store``."""
+    return b"\x36\x02" + encode_unsigned(offset)
 
 
 def br_table(labels: Sequence[int], default: int) -> bytes:

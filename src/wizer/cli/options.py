@@ -55,7 +55,7 @@ class RunOptions:
         fuel: units, or None.
         max_memory: bytes, or None.
         max_output: bytes, or None for the default.
-        open_handles: "error" or "drop", or None for the default.
+        open_handles: "reopen", "error" or "drop", or None for the default.
         keep_libc_state: whether libc keeps what it knows of this host.
         globals: the values of imported globals, by module and name.
         args: what follows the program's name in the guest's arguments.
@@ -209,9 +209,9 @@ def _layout(text: str) -> Layout:
 
 
 def _open_handles(text: str) -> OpenHandles:
-    known: dict[str, OpenHandles] = {"error": "error", "drop": "drop"}
+    known: dict[str, OpenHandles] = {"reopen": "reopen", "error": "error", "drop": "drop"}
     if text not in known:
-        raise ValueError("expected error or drop")
+        raise ValueError("expected reopen, error or drop")
     return known[text]
 
 

@@ -80,7 +80,10 @@ _INIT_FUNC_HELP = (
 
 _LAYOUT_HELP = "Choose data segments for speed, for size, or so that instances map memory [default: balanced]"
 _SEGMENTS_HELP = "Most data segments to write [default: 10000, or as many as the input has]"
-_HANDLES_HELP = "Handles to resources that a component has open: refuse, or do without [default: error]"
+_HANDLES_HELP = (
+    "Handles to resources that a component has open: ask the next host for them again, refuse, or do "
+    "without [default: reopen]"
+)
 _ALLOW_HELP = "May be frozen: random, clock, env, files, other"
 
 OPTIONS = (
@@ -110,7 +113,7 @@ OPTIONS = (
     ),
     Option("layout", OUTPUT, _LAYOUT_HELP, metavar="balanced|small|instant"),
     Option("max-data-segments", OUTPUT, _SEGMENTS_HELP, metavar="N"),
-    Option("open-handles", OUTPUT, _HANDLES_HELP, metavar="error|drop"),
+    Option("open-handles", OUTPUT, _HANDLES_HELP, metavar="reopen|error|drop"),
     Option("allow-wasi", WASI, "Provide WASI; what it shows is frozen", Takes.NOTHING),
     Option(
         "keep-libc-state", WASI, "Let libc keep the directories and variables of this host", Takes.NOTHING

@@ -6,10 +6,10 @@ replaced, and all bytes between them stay.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from wizer.binary.assemble import Chunk, encode_section
+from wizer.binary.assemble import Chunk
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.sections import encode_vector_section
 from wizer.binary.vectors import encode_name, encode_vector
@@ -51,6 +51,19 @@ class Scope:
         if moves:
             self.moved.add(sort)
         return index
+
+    def redirect(self, sort: Sort, old: int, new: int) -> None:
+        """Note that what refers to an item of the input, by its index there, is to refer to another item."""
+        self._new[sort][old] = new
+        self.moved.add(sort)
+
+    def kept(self, sort: Sort) -> int:
+        """Return how many items of the input have been passed so far."""
+        return len(self._new.get(sort, ()))
+
+    def new(self, sort: Sort, old: int) -> int:
+        """Return the new index of an item of the input."""
+        return self._new[sort][old]
 
     def count(self, sort: Sort) -> int:
         """Return how many items the output has so far."""
@@ -112,6 +125,9 @@ def renumbered(
             where their index does.
         replaced: for instantiations, likewise, the new index of another module or component.
     """
+    if old.hidden:
+        scope.keep("type" if old.id == it.TYPE else "core type", old.hidden)
+        return [whole(component, old)]
     kept: list[bytes | None] = []
     changed = bool(removed)
     for item in old.items:
@@ -157,31 +173,3 @@ def _shrunk(definition: it.InlineExports, new: Sequence[int], removed: Collectio
         if use.start not in removed
     ]
     return b"\x01" + encode_vector(left)
-
-
-def with_modules(
-    component: Component,
-    module: Callable[[Item], Sequence[Chunk] | None],
-    appended: Callable[[Component], Sequence[Chunk]],
-) -> list[Chunk]:
-    """Return the chunks of a component with other core modules, at any depth, and more sections.
-
-    Nothing is renumbered.
-
-    Args:
-        component: the component.
-        module: gives the new module; None leaves one as it is.
-        appended: gives the sections that follow those of a component.
-    """
-    view = memoryview(component.wasm)
-    chunks: list[Chunk] = [view[component.start : component.start + 8]]
-    for old in component.sections:
-        new: Sequence[Chunk] | None = None
-        if old.id == it.CORE_MODULE:
-            new = module(old.items[0])
-        elif old.id == it.COMPONENT:
-            definition = old.items[0].definition
-            assert isinstance(definition, it.ComponentDefinition)
-            new = with_modules(definition.component, module, appended)
-        chunks += [whole(component, old)] if new is None else encode_section(old.id, new)
-    return [*chunks, *appended(component)]

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Unpack
 
 from wizer.binary.assemble import Chunk
 from wizer.component.adapter import without_handles
 from wizer.component.capture import capture_component
-from wizer.component.handles import check_open_handles
+from wizer.component.handles import reopened
 from wizer.component.hollow import hollow, linked_names
 from wizer.component.instances import Exports, Instances, evaluate, exported_functions
 from wizer.component.instrument import InstrumentedComponent, instrument_component
 from wizer.component.live import LiveComponent, find_live
 from wizer.component.parse import parse_component
 from wizer.component.removal import Path
+from wizer.component.reopen import Reopened
 from wizer.component.rewrite import rewrite_component
 from wizer.core.rewrite import rewrite
 from wizer.core.session import validator
 from wizer.errors import OptionError
-from wizer.options import ExportChanges, Options
+from wizer.options import ExportChanges, OpenHandles, Options
 from wizer.progress import PROGRESS
 
 if TYPE_CHECKING:
@@ -50,44 +51,74 @@ def freeze(
     """
     if not options.keep_libc_state:
         forget(instances, instrumented, live)
+    states, handles = captured(instances, instrumented, live, options.open_handles)
+    return rewritten(instances, states, handles, removed, options)
+
+
+def captured(
+    instances: Instances, instrumented: InstrumentedComponent, live: LiveComponent, open_handles: OpenHandles
+) -> tuple[dict[int, State], dict[int, Reopened]]:
+    """Return the states of the core instances, by their numbers, and what to open again, as `reopened` does.
+
+    Raises:
+        StateError: a core instance holds what no module can express, or a component instance open handles.
+    """
     PROGRESS.at("capturing")
-    captured = capture_component(instances, instrumented, live.cores)
-    cores = instances.cores
-    states = [without_handles(core.module, state) for core, state in zip(cores, captured, strict=True)]
-    if options.open_handles == "error":
-        put_back = [core for core in cores if states[core.number] is not captured[core.number]]
-        check_open_handles(live.probes, put_back)
-    return rewritten(instances, states, removed, options)
+    found = capture_component(instances, instrumented, live.cores)
+    states = {core.number: without_handles(core.module, found[core.number]) for core in instances.own_cores}
+    put_back = [core for core in instances.own_cores if states[core.number] is not found[core.number]]
+    return states, reopened(live.probes, instrumented.watches, put_back, open_handles)
 
 
 def rewritten(
-    instances: Instances, states: Sequence[State], removed: Collection[Path], options: Options
+    instances: Instances,
+    states: Mapping[int, State],
+    handles: Mapping[int, Reopened],
+    removed: Collection[Path],
+    options: Options,
 ) -> list[Chunk]:
-    """Return the chunks of the snapshot of a component whose core instances have ``states``.
+    """Return the chunks of the snapshot of a component.
 
     It is validated in parts: each module, and the component with hollow modules.
+
+    Args:
+        instances: the instantiation of the original component.
+        states: of its core instances, by their numbers.
+        handles: what is opened again in which component instance, by the `id` of its frame.
+        removed: the exported functions that the snapshot does not have.
+        options: say how memory is laid out.
     """
     PROGRESS.at("writing")
-    wait = _begin_check(instances, states, removed, options) if options.validate else None
+    wait = _begin_check(instances, states, handles, removed, options) if options.validate else None
     check = validator(options)
-    modules = [
-        rewrite(core.module, state, core.module.exports, **options.data_options(core.module), check=check)
-        for core, state in zip(instances.cores, states, strict=True)
-    ]
+    modules = {
+        core.number: rewrite(
+            core.module,
+            states[core.number],
+            core.module.exports,
+            **options.data_options(core.module),
+            check=check,
+        )
+        for core in instances.own_cores
+    }
     if wait is not None:
         wait()
-    return rewrite_component(instances, modules, removed)
+    return rewrite_component(instances, modules, handles, removed)
 
 
 def _begin_check(
-    instances: Instances, states: Sequence[State], removed: Collection[Path], options: Options
+    instances: Instances,
+    states: Mapping[int, State],
+    handles: Mapping[int, Reopened],
+    removed: Collection[Path],
+    options: Options,
 ) -> Callable[[], None]:
     """Begin to check what is not inside of modules; return what waits until that is known."""
     from wizer.engine.validate import begin, validate_component_snapshot
 
     names = linked_names(instances)
-    inside = [hollow(core.module, state, names) for core, state in zip(instances.cores, states, strict=True)]
-    outline = b"".join(rewrite_component(instances, inside, removed))
+    inside = {core.number: hollow(core.module, states[core.number], names) for core in instances.own_cores}
+    outline = b"".join(rewrite_component(instances, inside, handles, removed))
     return begin(lambda: validate_component_snapshot(outline, options.config))
 
 

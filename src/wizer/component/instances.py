@@ -49,8 +49,16 @@ class Site:
 
 
 @record
-class BuiltIn:
-    """A core function of the canonical ABI for handles, tasks or threads; it lowers no component function."""
+class CanonicalFunction:
+    """A core function of the canonical ABI.
+
+    Attributes:
+        start: where it stands in the input.
+        lowers: whether it lowers a component function; others are built-in, for handles, tasks or threads.
+    """
+
+    start: int
+    lowers: bool
 
 
 class CoreInstance:
@@ -61,17 +69,24 @@ class CoreInstance:
         site: its module.
         module: the same, parsed.
         imports: what each import is, where a core instance of the component owns it.
-        drops_handles: whether it imports built-ins, those that make and drop handles among them.
+        canonical: the canonical functions that it imports.
+        is_appended: whether a snapshot appended it, to open handles again.
         label: what to call it in a message.
     """
 
-    def __init__(self, number: int, site: Site, module: Module, label: str) -> None:
+    def __init__(self, number: int, site: Site, module: Module, label: str, *, is_appended: bool) -> None:
         self.number = number
         self.site = site
         self.module = module
         self.imports: dict[tuple[ExternKind, int], Entity] = {}
-        self.drops_handles = False
+        self.canonical: set[CanonicalFunction] = set()
+        self.is_appended = is_appended
         self.label = label
+
+    @property
+    def drops_handles(self) -> bool:
+        """Whether it imports built-ins, those that make and drop handles among them."""
+        return not all(function.lowers for function in self.canonical)
 
     def entity(self, kind: ExternKind, index: int) -> Entity | None:
         """Return an item of the module as its owner has it; None where the canonical ABI or the host does."""
@@ -94,7 +109,7 @@ class Exports:
     items: Mapping[str, tuple[Sort, Resolved | None]]
 
 
-Resolved: TypeAlias = "Site | Imported | BuiltIn | CoreInstance | CoreItems | Entity | Exports"
+Resolved: TypeAlias = "Site | Imported | CanonicalFunction | CoreInstance | CoreItems | Entity | Exports"
 """What an index or a name in a component stands for once it is instantiated."""
 
 
@@ -151,6 +166,11 @@ class Instances:
     cores: tuple[CoreInstance, ...]
     modules: Mapping[int, Module]
 
+    @property
+    def own_cores(self) -> tuple[CoreInstance, ...]:
+        """The core instances that are not appended."""
+        return tuple(core for core in self.cores if not core.is_appended)
+
 
 def evaluate(component: Component) -> Instances:
     """Work out the instantiation of ``component``.
@@ -200,13 +220,13 @@ class _Evaluation:
             case it.CoreInstantiation(module, core_args):
                 return self._core_instance(frame, item, module, dict(core_args))
             case it.CoreExports(core_exports):
-                return CoreItems({name: _lookup(frame, sort, index) for name, sort, index in core_exports})
+                return CoreItems({name: _find(frame, use) for name, use in core_exports})
             case it.Instantiation(component, instance_args):
                 return self._instance(frame, item, component, dict(instance_args))
             case it.InlineExports(exports):
                 return Exports({name: (use.sort, _find(frame, use)) for name, use in exports})
-            case it.Canonical(None) if item.sort == "core func":
-                return BuiltIn()
+            case it.Canonical() if item.sort == "core func":
+                return CanonicalFunction(item.start, item.definition.lowers is not None)
             case it.Import(name):
                 return _imported(item, name) if root else args.get(name)
             case it.Export(name, target):
@@ -217,7 +237,7 @@ class _Evaluation:
                 raise _unsupported(item)
         return _alias(frame, item)
 
-    def _core_instance(self, frame: Frame, item: Item, module: Use, args: Mapping[str, int]) -> CoreInstance:
+    def _core_instance(self, frame: Frame, item: Item, module: Use, args: Mapping[str, Use]) -> CoreInstance:
         site = _find(frame, module)
         number = len(frame.spaces.get("core instance", ()))
         label = frame.describe("core instance", number)
@@ -230,9 +250,10 @@ class _Evaluation:
             raise ParseError(f"unknown core module {module.index}", module.start)
         if len(self.cores) >= MAX_INSTANCES:
             raise InvalidError(f"the component has more than {MAX_INSTANCES} core instances")
-        instance = CoreInstance(len(self.cores), site, self._module(site), label)
+        appended = frame.component.is_appended(item)
+        instance = CoreInstance(len(self.cores), site, self._module(site), label, is_appended=appended)
         self.cores.append(instance)
-        _link(instance, {name: _lookup(frame, "core instance", index) for name, index in args.items()})
+        _link(instance, {name: _find(frame, use) for name, use in args.items()})
         frame.cores[item.start] = instance
         return instance
 
@@ -270,8 +291,8 @@ def _alias(frame: Frame, item: Item) -> Resolved | None:
             if isinstance(instance, Imported):
                 return Imported(f"{instance.name}.{name}")
             return instance.items.get(name, (None, None))[1] if isinstance(instance, Exports) else None
-        case it.CoreExportAlias(index, name):
-            return _exported(_lookup(frame, "core instance", index), name)
+        case it.CoreExportAlias(use, name):
+            return _exported(_find(frame, use), name)
         case it.OuterAlias(target):
             return _find(frame, target) if target.sort in ("core module", "component") else None
     return None
@@ -304,7 +325,8 @@ def _link(instance: CoreInstance, args: Mapping[str, Resolved | None]) -> None:
         entity = _exported(args.get(imported.module), imported.name)
         if isinstance(entity, Entity):
             instance.imports[imported.kind, index] = entity
-        instance.drops_handles |= isinstance(entity, BuiltIn)
+        elif isinstance(entity, CanonicalFunction):
+            instance.canonical.add(entity)
 
 
 def _imported(item: Item, name: str) -> Imported:

@@ -21,18 +21,19 @@ After::
 
 Every module says by an exported global which one it is, and ``wizer-mark`` leaves a trace by which the
 engine's core instances are told from those of another instance of the same component. Where a component can
-hold handles, a probe of `handles` goes before it, in nested components too.
+hold handles, a probe of `handles` goes before it, in nested components too, and what `origins` watches with
+stands between the sections.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from wizer.binary import code
 from wizer.binary import sections as sec
 from wizer.binary.additions import Additions
-from wizer.binary.assemble import Chunk, from_items
+from wizer.binary.assemble import Chunk, encode_section, from_items
 from wizer.binary.expr import encode_const
 from wizer.binary.externs import Export, GlobalType, encode_export
 from wizer.binary.module import encode_global
@@ -40,10 +41,12 @@ from wizer.binary.types import FuncType, encode_functype
 from wizer.component import items as it
 from wizer.component.additions import ComponentAdditions
 from wizer.component.drops import note_drops
-from wizer.component.encode import with_modules
+from wizer.component.encode import Scope, renumbered
 from wizer.component.handles import add_probe
 from wizer.component.instances import Instances
-from wizer.component.items import Component, Item
+from wizer.component.items import Component, Sort
+from wizer.component.origins import Watch
+from wizer.component.types import Types, read_types
 from wizer.core.instrument import Accessors, add_accessors, unused_prefix
 from wizer.records import record
 
@@ -60,12 +63,14 @@ class InstrumentedComponent:
         accessors: those of each module that is instantiated, by where it begins in the original.
         markers: likewise, the value by which its instances are known.
         mark: the exported component function that leaves the trace.
+        watches: what is watched of each component, by where it begins in the original.
     """
 
     wasm: bytes
     accessors: Mapping[int, Accessors]
     markers: Mapping[int, int]
     mark: str
+    watches: Mapping[int, Watch]
 
 
 def instrument_component(instances: Instances) -> InstrumentedComponent:
@@ -80,21 +85,40 @@ def instrument_component(instances: Instances) -> InstrumentedComponent:
         additions.exported_i32(_MODULE_MARKER, markers[start])
         modules[start] = additions.assemble()
 
-    def replacement(item: Item) -> list[Chunk] | None:
-        return modules.get(item.start)
-
     root = instances.root.component
     mark = _unused_name(root)
+    watches: dict[int, Watch] = {}
 
-    def appended(component: Component) -> list[Chunk]:
-        additions = ComponentAdditions(component)
-        add_probe(component, additions)
+    def instrumented(component: Component, types: Types | None, outer: Scope | None) -> list[Chunk]:
+        own_types = read_types(component, types)
+        watch = watches[component.start] = Watch(component, own_types)
+        additions = ComponentAdditions(Scope(outer))
+        additions.chunks.append(memoryview(component.wasm)[component.start : component.start + 8])
+        watch.begin(additions)
+        for old in component.sections:
+            new: Sequence[Chunk] | None = None
+            if old.id == it.CORE_MODULE:
+                new = modules.get(old.items[0].start)
+            elif old.id == it.COMPONENT:
+                definition = old.items[0].definition
+                assert isinstance(definition, it.ComponentDefinition)
+                new = instrumented(definition.component, own_types, additions.scope)
+            if new is None:
+                additions.chunks += renumbered(component, old, additions.scope)
+            else:
+                additions.chunks += encode_section(old.id, new)
+                additions.scope.keep(_SORTS[old.id])
+            watch.after(old, additions)
+        add_probe(component, watch.log, additions)
         if component is root:
             _add_marker(mark, additions)
         return additions.chunks
 
-    chunks = with_modules(root, replacement, appended)
-    return InstrumentedComponent(b"".join(chunks), accessors, markers, mark)
+    chunks = instrumented(root, None, None)
+    return InstrumentedComponent(b"".join(chunks), accessors, markers, mark, watches)
+
+
+_SORTS: Final[Mapping[int, Sort]] = {it.CORE_MODULE: "core module", it.COMPONENT: "component"}
 
 
 def marker_name(accessors: Accessors) -> str:

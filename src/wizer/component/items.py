@@ -2,9 +2,8 @@
 
 https://github.com/WebAssembly/component-model/blob/main/design/mvp/Binary.md
 
-Types, core types and the options of canonical functions are not looked into: none of the indices in them
-ever moves. Every other index is kept with the place where it stands, so that it can be replaced there and
-all around it stays byte for byte.
+Types and core types are not looked into: none of the indices in them ever moves. Every other index that may
+is kept with the place where it stands: it can be replaced there, and all around it stays byte for byte.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final, Literal, TypeAlias
 
-from wizer.records import field, record
+from wizer.records import record
 
 Sort: TypeAlias = Literal[
     "core func",
@@ -69,6 +68,12 @@ SORT_CODES: Final[Mapping[Sort, bytes]] = {
     VALUE,
 ) = range(13)
 
+APPENDED: Final = "wizer:handles"
+"""The custom section in front of what a snapshot appends: it has the number of sections that follow."""
+
+LIFT, LOWER, RESOURCE_NEW, RESOURCE_DROP, RESOURCE_REP = range(5)
+"""Opcodes of canonical functions."""
+
 _TITLES = (
     "custom, core module, core instance, core type, component, instance, alias, type, canonical function, "
     "start, import, export, value"
@@ -102,14 +107,14 @@ class CoreInstantiation:
     """``(core instance (instantiate module args))``; the arguments are core instances by name."""
 
     module: Use
-    args: tuple[tuple[str, int], ...]
+    args: tuple[tuple[str, Use], ...]
 
 
 @record
 class CoreExports:
     """``(core instance (export …) …)``."""
 
-    exports: tuple[tuple[str, Sort, int], ...]
+    exports: tuple[tuple[str, Use], ...]
 
 
 @record
@@ -146,7 +151,7 @@ class ExportAlias:
 class CoreExportAlias:
     """``(alias core export instance name)``."""
 
-    instance: int
+    instance: Use
     name: str
 
 
@@ -159,16 +164,41 @@ class OuterAlias:
 
 @record
 class Canonical:
-    """A canonical function; ``lowered`` is the component function of a ``canon lower``."""
+    """A canonical function.
 
-    lowered: Use | None = None
+    Attributes:
+        opcode: which one.
+        target: the component function of a ``canon lower``, the core function of a ``canon lift``.
+        functions: the core functions among the options.
+        type: the type of a lifted function, or of the handles that a built-in one is about.
+        memory: the core memory among the options.
+        is_async: whether it lifts or lowers with the asynchronous ABI.
+    """
+
+    opcode: int
+    target: Use | None = None
+    functions: tuple[Use, ...] = ()
+    type: int | None = None
+    memory: int | None = None
+    is_async: bool = False
+
+    @property
+    def lowers(self) -> Use | None:
+        """The component function of a ``canon lower``."""
+        return self.target if self.opcode == LOWER else None
 
 
 @record
 class Import:
-    """An import."""
+    """An import.
+
+    Attributes:
+        name: its name.
+        type: the index of the type of a function, an instance or a component; for a type, of what it equals.
+    """
 
     name: str
+    type: int | None = None
 
 
 @record
@@ -224,18 +254,20 @@ class Item:
     def uses(self) -> tuple[Use, ...]:
         """Return the indices in it that may move, in the order in which they stand."""
         match self.definition:
-            case CoreInstantiation(module):
-                return (module,)
+            case CoreInstantiation(module, core_args):
+                return (module, *(use for _, use in core_args))
+            case CoreExports(core_exports):
+                return tuple(use for _, use in core_exports)
             case Instantiation(component, args):
                 return (component, *(use for _, use in args))
             case InlineExports(exports):
                 return tuple(use for _, use in exports)
-            case ExportAlias(instance):
+            case ExportAlias(instance) | CoreExportAlias(instance):
                 return (instance,)
             case OuterAlias(target) | Export(_, target):
                 return (target,)
-            case Canonical(Use() as lowered):
-                return (lowered,)
+            case Canonical(_, target, functions):
+                return functions if target is None else (target, *functions)
         return ()
 
 
@@ -269,17 +301,30 @@ class Component:
         wasm: the input that it is in; all offsets are relative to it.
         start, end: where the component stands in it, its header included.
         sections: its sections.
-        counts: the sizes of its index spaces.
+        appended: which of them, by number, a snapshot of Wizer's has at its end to open handles again.
     """
 
     wasm: bytes
     start: int
     end: int
     sections: tuple[Section, ...]
-    counts: Mapping[Sort, int] = field(default_factory=dict)
+    appended: range = range(0)
 
     @property
     def items(self) -> Iterator[Item]:
         """The items of all sections, in their order."""
         for section in self.sections:
             yield from section.items
+
+    @property
+    def own_sections(self) -> Iterator[Section]:
+        """The sections that are not appended, in their order."""
+        for number, section in enumerate(self.sections):
+            if number not in self.appended:
+                yield section
+
+    def is_appended(self, item: Item) -> bool:
+        """Whether an item is in an appended section."""
+        if not self.appended:
+            return False
+        return self.sections[self.appended[0]].start <= item.start < self.sections[self.appended[-1]].end

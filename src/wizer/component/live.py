@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wizer.component.handles import PROBE, may_hold_handles
-from wizer.component.instances import CoreInstance, Frame, Instances, made
+from wizer.component.instances import CoreInstance, Frame, Instances, frames, made
 from wizer.component.instrument import INSTANCE_MARKER, InstrumentedComponent, marker_name
 from wizer.engine.core_instances import LiveCoreInstance, live_core_instances
 from wizer.records import record
@@ -34,6 +34,14 @@ def probed_frames(instances: Instances) -> list[Frame]:
         for frame in made(instances.root)
         if isinstance(frame, Frame) and may_hold_handles(frame.component)
     ]
+
+
+def added_instances(instances: Instances, instrumented: InstrumentedComponent) -> tuple[int, int]:
+    """Return how many core instances, and how many memories, are there only to be read."""
+    watches = [instrumented.watches[frame.component.start] for frame in frames(instances.root)]
+    logs = [watch for watch in watches if watch.log is not None]
+    own = 1 + len(probed_frames(instances)) + sum(1 + watch.watchers for watch in logs)
+    return own, len(logs)
 
 
 def find_live(

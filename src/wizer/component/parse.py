@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from wizer.binary.reader import Reader
 from wizer.binary.sections import COMPONENT_VERSION, MAGIC, read_section_header
@@ -35,14 +34,20 @@ def _component(wasm: bytes, start: int, end: int, depth: int) -> Component:
         raise ParseError("this is not a component", start)
     reader = Reader(wasm, start + 8, end)
     sections: list[Section] = []
-    counts: Counter[Sort] = Counter()
     while not reader.at_end:
-        section = _section(reader, depth)
-        sections.append(section)
-        counts.update(item.sort for item in section.items if item.sort is not None)
-        if section.id in (it.TYPE, it.CORE_TYPE):
-            counts["type" if section.id == it.TYPE else "core type"] += section.hidden
-    return Component(wasm, start, end, tuple(sections), counts)
+        sections.append(_section(reader, depth))
+    return Component(wasm, start, end, tuple(sections), _appended(wasm, sections))
+
+
+def _appended(wasm: bytes, sections: Sequence[Section]) -> range:
+    """Return which sections a snapshot has at its end, as long as nothing but custom sections follows."""
+    for number in range(len(sections) - 1, -1, -1):
+        section = sections[number]
+        if section.id == it.CUSTOM and section.name == it.APPENDED:
+            last = number + 1 + Reader(wasm, section.start, section.end).u32()
+            if last <= len(sections) and all(other.id == it.CUSTOM for other in sections[last:]):
+                return range(number, last)
+    return range(0)
 
 
 def _section(reader: Reader, depth: int) -> Section:
@@ -100,15 +105,15 @@ def _sort_and_use(reader: Reader) -> Use:
     return _use(reader, _sort(reader))
 
 
-def _core_arg(reader: Reader) -> tuple[str, int]:
+def _core_arg(reader: Reader) -> tuple[str, Use]:
     name = reader.name()
     if reader.byte() != 0x12:
         raise reader.fail("a core instantiation argument that is not an instance", reader.pos - 1)
-    return name, reader.u32()
+    return name, _use(reader, "core instance")
 
 
-def _core_export(reader: Reader) -> tuple[str, Sort, int]:
-    return reader.name(), _core_sort(reader), reader.u32()
+def _core_export(reader: Reader) -> tuple[str, Use]:
+    return reader.name(), _use(reader, _core_sort(reader))
 
 
 def _core_instance(reader: Reader) -> Item:
@@ -129,7 +134,7 @@ def _arg(reader: Reader) -> tuple[str, Use]:
 
 
 def _inline_export(reader: Reader) -> tuple[str, Use]:
-    return _extern_name(reader), _sort_and_use(reader)
+    return read_extern_name(reader), _sort_and_use(reader)
 
 
 def _instance(reader: Reader) -> Item:
@@ -153,7 +158,7 @@ def _alias(reader: Reader) -> Item:
         case 0x00:
             definition = it.ExportAlias(_use(reader, "instance"), reader.name())
         case 0x01:
-            definition = it.CoreExportAlias(reader.u32(), reader.name())
+            definition = it.CoreExportAlias(_use(reader, "core instance"), reader.name())
         case 0x02:
             outer = reader.u32()
             definition = it.OuterAlias(_use(reader, sort, outer))
@@ -162,15 +167,24 @@ def _alias(reader: Reader) -> Item:
     return Item(start, reader.pos, sort, definition)
 
 
-def _skip_options(reader: Reader) -> None:
-    """Pass over the options of a canonical function."""
+def _options(reader: Reader) -> tuple[tuple[Use, ...], int | None, bool]:
+    """Read the options of a canonical function: the functions, the memory, and whether there is ``async``."""
+    functions: list[Use] = []
+    memory, is_async = None, False
     for _ in range(reader.count()):
         start = reader.pos
         option = reader.byte()
-        if option in (0x03, 0x04, 0x05, 0x07, 0x08):  # memory, realloc, post-return, callback, core-type
+        if option in (0x04, 0x05, 0x07):  # realloc, post-return, callback
+            functions.append(_use(reader, "core func"))
+        elif option == 0x03:
+            memory = reader.u32()
+        elif option == 0x08:  # core-type
             reader.u32()
-        elif option not in (0x00, 0x01, 0x02, 0x06, 0x09):  # encodings, async, gc
+        elif option == 0x06:
+            is_async = True
+        elif option not in (0x00, 0x01, 0x02, 0x09):  # encodings, gc
             raise reader.fail(f"unknown canonical option {option:#04x}", start)
+    return tuple(functions), memory, is_async
 
 
 def _skip_valtype(reader: Reader) -> None:
@@ -211,34 +225,40 @@ _CANONICAL_IMMEDIATES: Final = {
 def _canonical(reader: Reader) -> Item:
     start = reader.pos
     opcode = reader.byte()
-    if opcode in (0x00, 0x01) and reader.byte() != 0:
+    if opcode in (it.LIFT, it.LOWER) and reader.byte() != 0:
         raise reader.fail("malformed canonical function", start)
-    if opcode == 0x00:
-        reader.u32()
-        _skip_options(reader)
-        reader.u32()
-        return Item(start, reader.pos, "func", it.Canonical())
-    if opcode == 0x01:
+    if opcode == it.LIFT:
+        lifted = _use(reader, "core func")
+        definition = _with_options(opcode, lifted, _options(reader), reader.u32())
+        return Item(start, reader.pos, "func", definition)
+    if opcode == it.LOWER:
         lowered = _use(reader, "func")
-        _skip_options(reader)
-        return Item(start, reader.pos, "core func", it.Canonical(lowered))
+        definition = _with_options(opcode, lowered, _options(reader))
+        return Item(start, reader.pos, "core func", definition)
     immediates = _CANONICAL_IMMEDIATES.get(opcode)
     if immediates is None:
         raise reader.fail(f"unknown canonical function {opcode:#04x}", start)
-    for immediate in immediates:
-        _SKIPS[immediate](reader)
-    return Item(start, reader.pos, "core func", it.Canonical())
+    read = {immediate: _IMMEDIATES[immediate](reader) for immediate in immediates}
+    functions = read["o"][0] if "o" in read else ()
+    return Item(start, reader.pos, "core func", it.Canonical(opcode, None, functions, read.get("i")))
 
 
-_SKIPS: Final[dict[str, Callable[[Reader], object]]] = {
+def _with_options(
+    opcode: int, target: Use, options: tuple[tuple[Use, ...], int | None, bool], typeidx: int | None = None
+) -> it.Canonical:
+    functions, memory, is_async = options
+    return it.Canonical(opcode, target, functions, typeidx, memory, is_async)
+
+
+_IMMEDIATES: Final[dict[str, Callable[[Reader], Any]]] = {
     "i": Reader.u32,
     "b": Reader.byte,
-    "o": _skip_options,
+    "o": _options,
     "r": _skip_results,
 }
 
 
-def _extern_name(reader: Reader) -> str:
+def read_extern_name(reader: Reader) -> str:
     """Read the name of an import or export, with the options that newer encoders add to it."""
     start = reader.pos
     code = reader.byte()
@@ -252,42 +272,38 @@ def _extern_name(reader: Reader) -> str:
     return name
 
 
-def _skip_bound(reader: Reader) -> None:
-    """Pass over the bound of a type: equal to an index, or any resource."""
-    if reader.byte() == 0x00:
-        reader.u32()
+def read_externtype(reader: Reader) -> tuple[Sort, int | None]:
+    """Read the type of an import or export: its sort, and the index of its type.
 
-
-def _externtype(reader: Reader) -> Sort:
-    """Read the type of an import or export and return its sort."""
+    For a type that is of what it equals, and None where it is any resource.
+    """
     start = reader.pos
     sort = _sort(reader)
     match sort:
         case "core module" | "func" | "component" | "instance":
-            reader.u32()
+            return sort, reader.u32()
         case "type":
-            _skip_bound(reader)
+            return sort, reader.u32() if reader.byte() == 0x00 else None
         case "value":
             _skip_valtype(reader)
-        case _:
-            raise reader.fail(f"a {sort} cannot be imported or exported", start)
-    return sort
+            return sort, None
+    raise reader.fail(f"a {sort} cannot be imported or exported", start)
 
 
 def _import(reader: Reader) -> Item:
     start = reader.pos
-    name = _extern_name(reader)
-    sort = _externtype(reader)
-    return Item(start, reader.pos, sort, it.Import(name))
+    name = read_extern_name(reader)
+    sort, typeidx = read_externtype(reader)
+    return Item(start, reader.pos, sort, it.Import(name, typeidx))
 
 
 def _export(reader: Reader) -> Item:
     start = reader.pos
-    name = _extern_name(reader)
+    name = read_extern_name(reader)
     target = _sort_and_use(reader)
     ascribed = reader.byte() != 0
     if ascribed:
-        _externtype(reader)
+        read_externtype(reader)
     return Item(start, reader.pos, target.sort, it.Export(name, target, ascribed))
 
 

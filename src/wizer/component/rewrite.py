@@ -29,7 +29,7 @@ if they are imported there.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from wizer.binary.assemble import Chunk, encode_section
@@ -50,17 +50,22 @@ from wizer.component.instances import (
 from wizer.component.items import Component, Item, Section
 from wizer.component.names import NAME_SECTION, renumber_names
 from wizer.component.removal import Path, Removal
+from wizer.component.reopen import Reopened, reopening
 from wizer.errors import StateError
 
 
 def rewrite_component(
-    instances: Instances, modules: Sequence[Sequence[Chunk]], removed: Collection[Path] = ()
+    instances: Instances,
+    modules: Mapping[int, Sequence[Chunk]],
+    handles: Mapping[int, Reopened],
+    removed: Collection[Path] = (),
 ) -> list[Chunk]:
     """Return the chunks of the new component.
 
     Args:
         instances: the instantiation of the original.
-        modules: the new module for each core instance, in their order.
+        modules: the new module for each core instance, by its number.
+        handles: what is opened again in which component instance, by the `id` of its frame.
         removed: the exported functions to leave out, by name, or by the names of an instance and a function.
 
     Raises:
@@ -68,7 +73,7 @@ def rewrite_component(
         StateError: a component is passed to another one by import and instantiated there more than once,
             and refers to what is around it.
     """
-    rewriter = _Rewriter(instances, modules, Removal(instances.root, removed))
+    rewriter = _Rewriter(instances, modules, handles, Removal(instances.root, removed))
     return rewriter.component(instances.root.component, instances.root, None)
 
 
@@ -95,7 +100,7 @@ class _Placement:
         fixed = escaping(instances.root)
         all_frames = list(frames(instances.root))
         makers = {id(core): frame for frame in all_frames for core in frame.cores.values()}
-        for core in instances.cores:
+        for core in instances.own_cores:
             key = site_key(core.site)
             if key in fixed or key in self.in_place:
                 self.touched.add(id(makers[id(core)]))
@@ -136,13 +141,21 @@ class _Placement:
 class _Rewriter:
     """One rewriting."""
 
-    def __init__(self, instances: Instances, modules: Sequence[Sequence[Chunk]], removal: Removal) -> None:
+    def __init__(
+        self,
+        instances: Instances,
+        modules: Mapping[int, Sequence[Chunk]],
+        handles: Mapping[int, Reopened],
+        removal: Removal,
+    ) -> None:
         self.root = instances.root
         self.modules = modules
+        self.handles = handles
         self.removal = removal
-        self.placement = _Placement(instances, removal.gone)
+        appended = [id(frame) for frame in frames(instances.root) if frame.component.appended]
+        self.placement = _Placement(instances, [*removal.gone, *handles, *appended])
         self.copy_index: dict[int, tuple[Frame, int]] = {}
-        self._sites = Counter(site_key(core.site) for core in instances.cores)
+        self._sites = Counter(site_key(core.site) for core in instances.own_cores)
         self._known: dict[tuple[Scope, bytes], int] = {}  # by scope and contents, the index of a module
 
     def component(self, component: Component, frame: Frame | None, parent: Scope | None) -> list[Chunk]:
@@ -150,7 +163,7 @@ class _Rewriter:
         scope = Scope(parent)
         chunks: list[Chunk] = [memoryview(component.wasm)[component.start : component.start + 8]]
         names: list[tuple[int, Section]] = []
-        for old in component.sections:
+        for old in component.own_sections if frame is not None else component.sections:
             match old.id:
                 case it.CUSTOM if old.name == NAME_SECTION:
                     names.append((len(chunks), old))
@@ -171,6 +184,8 @@ class _Rewriter:
             chunks += self.removal.smaller_instances(scope)
         for position, old in reversed(names):
             chunks[position : position + 1] = _names(component, old, scope)
+        if id(frame) in self.handles:
+            chunks += reopening(component, self.handles[id(frame)], scope)
         return chunks
 
     def _module(self, component: Component, frame: Frame | None, old: Section, scope: Scope) -> list[Chunk]:
@@ -202,9 +217,6 @@ class _Rewriter:
         return chunks
 
     def _items(self, component: Component, frame: Frame | None, old: Section, scope: Scope) -> list[Chunk]:
-        if old.hidden:
-            scope.keep("type" if old.id == it.TYPE else "core type", old.hidden)
-            return [whole(component, old)]
         if frame is not None and old.id == it.CORE_INSTANCE:
             chunks, replaced = self._core_copies(frame, old, scope)
             return chunks + renumbered(component, old, scope, replaced=replaced)

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, Unpack
 from wizer.binary.assemble import Chunk
 from wizer.binary.module import Module
 from wizer.binary.sections import CODE
-from wizer.component.adapter import without_handles
-from wizer.component.capture import capture_component
-from wizer.component.freeze import find_path, forget, freeze, refuse_renames, rewritten
+from wizer.component.freeze import captured, find_path, forget, freeze, refuse_renames, rewritten
 from wizer.component.instances import evaluate
 from wizer.component.instrument import instrument_component
 from wizer.component.items import Component, Import
-from wizer.component.live import LiveComponent, find_live, probed_frames
+from wizer.component.live import LiveComponent, added_instances, find_live
 from wizer.component.parse import parse_component
 from wizer.component.removal import Path
 from wizer.component.wave import format_value, parse_args, split_call
@@ -65,7 +63,7 @@ class ComponentSession:
             self._instrumented.wasm,
             simple=not any(map(needs_cranelift, modules)),
             code=sum(_code_size(module) for module in modules),
-            added=1 + len(probed_frames(self._instances)),
+            added=added_instances(self._instances, self._instrumented),
             cores=[core.module for core in self._instances.cores],
             config=options.config,
             limits=options.bounds,
@@ -185,9 +183,16 @@ class ComponentSession:
 
     def rebuilt(self, states: Sequence[State], **changes: Unpack[ExportChanges]) -> list[Chunk]:
         """Return the snapshot of other states, one for each core instance."""
-        if len(states) != len(self._instances.cores):
-            raise OptionError(f"there are {len(self._instances.cores)} core instances, not {len(states)}")
-        return rewritten(self._instances, states, self._removed(**changes), self._options)
+        cores = self._instances.own_cores
+        if len(states) != len(cores):
+            raise OptionError(f"there are {len(cores)} core instances, not {len(states)}")
+        removed = self._removed(**changes)
+        by_number = {core.number: state for core, state in zip(cores, states, strict=True)}
+        with self._run.shell.own_code():
+            _, handles = captured(
+                self._instances, self._instrumented, self._live(), self._options.open_handles
+            )
+        return rewritten(self._instances, by_number, handles, removed, self._options)
 
     def _removed(self, **changes: Unpack[ExportChanges]) -> set[Path]:
         refuse_renames(changes.get("rename"))
@@ -201,17 +206,12 @@ class ComponentSession:
 
     def states(self) -> CoreStates:
         """Return the state of each core instance as it is frozen, with what to call it and its module."""
-        PROGRESS.at("capturing")
         with self._run.shell.own_code():
             live = self._live()
             if not self._options.keep_libc_state:
                 forget(self._instances, self._instrumented, live)
-            states = capture_component(self._instances, self._instrumented, live.cores)
-        cores = self._instances.cores
-        return [
-            (core.label, core.module, without_handles(core.module, state))
-            for core, state in zip(cores, states, strict=True)
-        ]
+            states, _ = captured(self._instances, self._instrumented, live, "drop")
+        return [(core.label, core.module, states[core.number]) for core in self._instances.own_cores]
 
 
 def _refuse(what: str) -> NoReturn:

@@ -53,7 +53,7 @@ class RunningComponent:
         *,
         simple: bool,
         code: int,
-        added: int,
+        added: tuple[int, int],
         cores: Sequence[Module],
         config: EngineConfig,
         limits: Limits,
@@ -67,11 +67,11 @@ class RunningComponent:
             validate_component_features(original, config)
         self._deterministic = deterministic
         self._trace = trace
-        limits = _with_own(limits, instances=added, memories=0)
+        limits = _with_own(limits, *added)
         if deterministic is not None or trace is not None:
             from wizer.engine.relay import INSTANCES, MEMORIES
 
-            limits = _with_own(limits, instances=INSTANCES, memories=MEMORIES)
+            limits = _with_own(limits, INSTANCES, MEMORIES)
         originals = {id(module): module.wasm for module in cores}
         self._compiled = compile_component(
             instrumented,
@@ -170,7 +170,7 @@ class RunningComponent:
         return self.shell.run(f"the `{name}` function trapped", work, name)
 
 
-def _with_own(limits: Limits, *, instances: int, memories: int) -> Limits:
+def _with_own(limits: Limits, instances: int, memories: int) -> Limits:
     """Return limits with room for what is Wizer's own, and not the guest's."""
     if limits.max_instances is not None:
         limits = replace(limits, max_instances=limits.max_instances + instances)
