@@ -31,7 +31,7 @@ class ComponentAdditions:
     def __init__(self, scope: Scope) -> None:
         self.chunks: list[Chunk] = []
         self.scope = scope
-        self.sections = 0
+        self.sections: int = 0
 
     def _add(self, sort: Sort, section_id: int, item: bytes) -> int:
         """Add a section that defines one item."""

@@ -88,7 +88,7 @@ class Watch:
 
     def __init__(self, component: Component, types: Types) -> None:
         self.origins: list[Origin] = []
-        self.watchers = 0
+        self.watchers: int = 0
         self._types = types
         self._watched = {
             section.start: found
@@ -96,9 +96,8 @@ class Watch:
             if section.id == it.CANON
             and (found := [item for item in section.items if self._is_watched(item)])
         }
-        self.is_certain = all(map(self._is_understood, component.items)) and not self._handles_leave(
-            component
-        )
+        understood = all(map(self._is_understood, component.items))
+        self.is_certain: bool = understood and not self._handles_leave(component)
         self.log: int | None = None
 
     def begin(self, additions: ComponentAdditions) -> None:
