@@ -32,6 +32,8 @@ MOST = 1 << 30
 
 
 _CHECKSUM = 4  # bytes
+_NOTE = ".valid"
+_LEAST = 4096  # bytes that a file takes, also an empty one
 
 
 def key(wasm: bytes, settings: str) -> str:
@@ -80,6 +82,26 @@ def store(code: wasmtime.Module | Component, key: str) -> None:
             with contextlib.suppress(OSError):
                 path.unlink()
         UNFINISHED.difference_update(halves)
+
+
+def is_noted(key: str) -> bool:
+    """Whether there is a note with this key, which counts as used now."""
+    folder = _folder()
+    if folder is None:
+        return False
+    try:
+        os.utime(folder / f"{key}{_NOTE}")
+    except OSError:
+        return False
+    return True
+
+
+def note(key: str) -> None:
+    """Leave a note: that what has this key was found valid. Where that is impossible, do nothing."""
+    folder = _folder()
+    if folder is not None:
+        with contextlib.suppress(OSError):
+            (folder / f"{key}{_NOTE}").touch()
 
 
 def _beside(path: Path) -> Path:
@@ -143,7 +165,7 @@ def _tidy(folder: Path) -> None:
     for path in folder.iterdir():
         with contextlib.suppress(OSError):
             info = path.stat()
-            entries.append((info.st_mtime, info.st_size, path))
+            entries.append((info.st_mtime, max(info.st_size, _LEAST), path))
     total = sum(size for _, size, _ in entries)
     for _, size, path in sorted(entries):
         if total <= MOST:

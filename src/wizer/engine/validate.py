@@ -8,10 +8,12 @@ from collections.abc import Callable
 import wasmtime
 
 from wizer.engine import capi_config
-from wizer.engine.config import EngineConfig, validation_config
+from wizer.engine.config import EngineConfig, feature_set, validation_config
 from wizer.engine.messages import causes
 from wizer.engine.stack import with_compiler_stack
 from wizer.errors import StateError
+
+_LITTLE = 1 << 16  # bytes: they are validated in the time that it takes to look for a note
 
 
 def validate_snapshot(wasm: bytes, config: EngineConfig) -> None:
@@ -20,11 +22,8 @@ def validate_snapshot(wasm: bytes, config: EngineConfig) -> None:
     Raises:
         StateError: engines would refuse it: it is beyond a limit that they have, which is named.
     """
-    try:
-        engine = wasmtime.Engine(validation_config(config))
-        with_compiler_stack(lambda: capi_config.validate(engine, wasm))
-    except wasmtime.WasmtimeError as error:
-        raise _refused("module", error) from None
+    settings = validation_config(config)
+    _check_once("module", wasm, config, lambda: capi_config.validate(wasmtime.Engine(settings), wasm))
 
 
 def validate_component_snapshot(wasm: bytes, config: EngineConfig) -> None:
@@ -36,15 +35,28 @@ def validate_component_snapshot(wasm: bytes, config: EngineConfig) -> None:
     settings = validation_config(config)
     settings.cranelift_opt_level = "none"
     capi_config.set_register_allocator(settings, "single-pass")
+    _check_once("component", wasm, config, lambda: capi_config.new_component(wasmtime.Engine(settings), wasm))
+
+
+def _check_once(what: str, wasm: bytes, config: EngineConfig, check: Callable[[], object]) -> None:
+    """Make a check, unless the cache has a note that this engine had nothing against the same bytes."""
+    if config.cache is not True or len(wasm) < _LITTLE:
+        _check(what, check)
+        return
+    from wizer.engine import cache
+
+    features = sorted(feature_set(config.features).items())
+    key = cache.key(wasm, f"valid {capi_config.library()} {features}")
+    if not cache.is_noted(key):
+        _check(what, check)
+        cache.note(key)
+
+
+def _check(what: str, check: Callable[[], object]) -> None:
     try:
-        engine = wasmtime.Engine(settings)
-        with_compiler_stack(lambda: capi_config.new_component(engine, wasm))
+        with_compiler_stack(check)
     except wasmtime.WasmtimeError as error:
-        raise _refused("component", error) from None
-
-
-def _refused(what: str, error: wasmtime.WasmtimeError) -> StateError:
-    return StateError(f"the state makes a {what} that engines refuse", causes(error))
+        raise StateError(f"the state makes a {what} that engines refuse", causes(error)) from None
 
 
 def begin(check: Callable[[], None]) -> Callable[[], None]:
