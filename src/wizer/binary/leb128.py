@@ -39,6 +39,12 @@ def encode_signed(value: int) -> bytes:
         return bytes((value & 0x7F,))
     if -0x2000 <= value < 0x2000:
         return bytes((value & 0x7F | 0x80, value >> 7 & 0x7F))
+    if -0x10_0000 <= value < 0x10_0000:
+        return bytes((value & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, value >> 14 & 0x7F))
+    if -0x800_0000 <= value < 0x800_0000:  # as the offsets of data in memory are
+        return bytes(
+            (value & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, value >> 14 & 0x7F | 0x80, value >> 21 & 0x7F)
+        )
     out = bytearray()
     while not -0x40 <= value < 0x40:
         out.append(value & 0x7F | 0x80)

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, TypeAlias, cast
 
-from wizer.binary.expr import END, Expr, encode_const, read_expr
-from wizer.binary.externs import address_type
-from wizer.binary.leb128 import encode_unsigned
+from wizer.binary.expr import END, Expr, read_expr
+from wizer.binary.leb128 import encode_i32, encode_i64, encode_unsigned
 from wizer.binary.reader import Reader
 from wizer.binary.types import FUNCREF, FUNCREF_NON_NULL, RefType, encode_valtype, read_reftype
 from wizer.binary.vectors import encode_bytes, encode_vector
@@ -124,7 +123,7 @@ def read_data(reader: Reader) -> DataSegment:
 
 def encode_offset(offset: int, is64: bool) -> bytes:
     """Encode an offset, in bytes or elements, as a constant expression."""
-    return encode_const(address_type(is64), offset) + END
+    return (b"\x42" + encode_i64(offset) if is64 else b"\x41" + encode_i32(offset)) + END
 
 
 def encode_data_header(memidx: int, offset: int, length: int, is64: bool) -> bytes:

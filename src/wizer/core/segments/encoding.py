@@ -12,8 +12,12 @@ as short as those just above 0.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # The offset at which each length of a signed LEB128 begins, and that length.
 _I32_STEPS = (
@@ -49,3 +53,13 @@ def header_size(memidx: int, is64: bool, offset: int) -> int:
     """Everything before the length: flags, memory index and offset expression, in bytes."""
     offsets, sizes = header_steps(memidx, is64)
     return sizes[bisect_right(offsets, offset) - 1]
+
+
+def header_sizes(memidx: int, is64: bool, ranges: Sequence[tuple[int, int]]) -> list[int]:
+    """:func:`header_size` of the start of each range, which ascend."""
+    offsets, sizes = header_steps(memidx, is64)
+    places = [bisect_left(ranges, (offset,)) for offset in offsets]
+    found: list[int] = []
+    for low, high, size in zip(places, (*places[1:], len(ranges)), sizes, strict=True):
+        found += [size] * (high - low)
+    return found

@@ -25,11 +25,10 @@ those beside ranges as they were found, which is within a few bytes in a hundred
 from __future__ import annotations
 
 from bisect import bisect_right
-from functools import partial
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
-from .encoding import header_size, uleb_size
+from .encoding import header_sizes, uleb_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,11 +46,13 @@ lose more by it than they do by so many. See RATIONALE.md."""
 
 _MOST_ADDED: Final = 50  # `balanced` adds up to one part in so many
 _SURELY_GAINS: Final = 40  # bytes of a gap: more than any header and length field
+_SHORT: Final = 1 << 7  # bytes whose length field takes one
 
 
 def worth(image: MemoryImage, ranges: Segments) -> int:
     """Return what splits at all gaps save together, in bytes and before length fields count."""
-    return sum(map(partial(_saved, image), ranges, ranges[1:]))
+    gaps = sum(start for start, _ in ranges[1:]) - sum(end for _, end in ranges[:-1])
+    return gaps - sum(header_sizes(image.memidx, image.is64, ranges)[1:])
 
 
 def limited(images: Sequence[MemoryImage], ranges: Sequence[Segments], most: int) -> list[Segments]:
@@ -83,11 +84,7 @@ def _filled(
     images: Sequence[MemoryImage], segments: Sequence[Segments], count: Callable[[Sequence[Gap]], int]
 ) -> list[Segments]:
     """Fill so many of the gaps that gain least as ``count`` says of all, in this order."""
-    gaps: list[Gap] = []
-    for image, of_one in zip(images, segments, strict=True):
-        for one, other in pairwise(of_one):
-            saved = _saved(image, one, other)
-            gaps.append((saved - _lengths(one, other), saved))
+    gaps = [gap for image, of_one in zip(images, segments, strict=True) for gap in _gaps(image, of_one)]
     # Of those that gain the same, the last is filled first: bulk_layout does so too.
     order = sorted(range(len(gaps) - 1, -1, -1), key=lambda place: gaps[place][0])
     filled = set(order[: count([gaps[place] for place in order])])
@@ -104,14 +101,21 @@ def _filled(
     return result
 
 
-def _saved(image: MemoryImage, one: tuple[int, int], other: tuple[int, int]) -> int:
-    """Return what a split between two neighbours saves before length fields count, in bytes."""
-    return other[0] - one[1] - header_size(image.memidx, image.is64, other[0])
+def _gaps(image: MemoryImage, segments: Segments) -> list[Gap]:
+    """Return what a split at each gap gains, and what it saves before length fields count, in bytes."""
+    headers = header_sizes(image.memidx, image.is64, segments)
+    gaps = []
+    for (start, end), (next_start, next_end), header in zip(
+        segments, segments[1:], headers[1:], strict=False
+    ):
+        saved = next_start - end - header
+        gaps.append((saved - _lengths(end - start, next_end - next_start, next_end - start), saved))
+    return gaps
 
 
-def _lengths(one: tuple[int, int], other: tuple[int, int]) -> int:
+def _lengths(one: int, other: int, both: int) -> int:
     """Return what the length fields of two neighbours take more than that of the two as one, in bytes."""
-    return uleb_size(one[1] - one[0]) + uleb_size(other[1] - other[0]) - uleb_size(other[1] - one[0])
+    return 1 if both < _SHORT else uleb_size(one) + uleb_size(other) - uleb_size(both)
 
 
 def _affordable(gaps: Sequence[Gap], grown: int) -> int:
@@ -126,11 +130,19 @@ def _affordable(gaps: Sequence[Gap], grown: int) -> int:
 
 def _without_losses(image: MemoryImage, segments: Segments) -> Segments:
     """Join neighbours, from left to right, where the split gains nothing."""
-    joined = list(segments[:1])
-    for segment in segments[1:]:
-        one = joined[-1]
-        if segment[0] - one[1] < _SURELY_GAINS and _saved(image, one, segment) <= _lengths(one, segment):
-            joined[-1] = one[0], segment[1]
+    if not segments:
+        return segments
+    joined = []
+    (start, end), *others = segments
+    headers = header_sizes(image.memidx, image.is64, segments)[1:]
+    for (next_start, next_end), header in zip(others, headers, strict=True):
+        gap = next_start - end
+        if gap < _SURELY_GAINS and gap - header <= _lengths(
+            end - start, next_end - next_start, next_end - start
+        ):
+            end = next_end
         else:
-            joined.append(segment)
+            joined.append((start, end))
+            start, end = next_start, next_end
+    joined.append((start, end))
     return joined
