@@ -179,7 +179,7 @@ class ComponentInstrumented:
         self._instances = evaluate(parse_component(wasm))
         self._instrumented = instrument_component(self._instances)
         self._options = options
-        self.wasm: bytes = self._instrumented.wasm
+        self.wasm: bytes = b"".join(self._instrumented.chunks)
         self.prefix: str = self._instrumented.mark
 
     @property

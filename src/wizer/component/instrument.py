@@ -59,14 +59,14 @@ class InstrumentedComponent:
     """What was made of a component.
 
     Attributes:
-        wasm: the instrumented component.
+        chunks: the instrumented component, in pieces.
         accessors: those of each module that is instantiated, by where it begins in the original.
         markers: likewise, the value by which its instances are known.
         mark: the exported component function that leaves the trace.
         watches: what is watched of each component, by where it begins in the original.
     """
 
-    wasm: bytes
+    chunks: Sequence[Chunk]
     accessors: Mapping[int, Accessors]
     markers: Mapping[int, int]
     mark: str
@@ -115,7 +115,7 @@ def instrument_component(instances: Instances) -> InstrumentedComponent:
         return additions.chunks
 
     chunks = instrumented(root, None, None)
-    return InstrumentedComponent(b"".join(chunks), accessors, markers, mark, watches)
+    return InstrumentedComponent(chunks, accessors, markers, mark, watches)
 
 
 _SORTS: Final[Mapping[int, Sort]] = {it.CORE_MODULE: "core module", it.COMPONENT: "component"}

@@ -19,8 +19,10 @@ from wizer.component.wave import format_value, parse_args, split_call
 from wizer.core.calls import remember
 from wizer.core.instrument import needs_cranelift
 from wizer.core.rewrite import dropped_custom_sections
+from wizer.core.session import import_ahead
 from wizer.core.state import State
 from wizer.engine.component import RunningComponent
+from wizer.engine.forks import import_on_thread
 from wizer.engine.given import warn_of_unused_names
 from wizer.errors import OptionError
 from wizer.options import ExportChanges, Options
@@ -54,13 +56,14 @@ class ComponentSession:
         self._options = options
         self._instances = evaluate(parse_component(wasm))
         warn_of_unused_names(options.imports or (), _import_names(self._instances.root.component))
+        modules = self._instances.modules.values()
+        import_on_thread(import_ahead, modules)
         PROGRESS.at("instrumenting")
         self._instrumented = instrument_component(self._instances)
-        modules = self._instances.modules.values()
         PROGRESS.at("compiling", megabytes(len(wasm)))
         self._run = RunningComponent(
             wasm,
-            self._instrumented.wasm,
+            self._instrumented.chunks,
             simple=not any(map(needs_cranelift, modules)),
             code=sum(_code_size(module) for module in modules),
             added=added_instances(self._instances, self._instrumented),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
@@ -50,7 +50,7 @@ class ModuleSession:
         self.results: Results = []
         self._options = options
         self._check = validator(options)
-        import_on_thread(_import_ahead, self.module)
+        import_on_thread(import_ahead, [self.module])
         PROGRESS.at("instrumenting")
         instrumented, self._accessors = instrument(self.module)
         PROGRESS.at("compiling", megabytes(len(instrumented)))
@@ -252,20 +252,25 @@ class ModuleSession:
 
 
 _MUCH_MEMORY = 32 << 20  # bytes: twice what linkers that give every program the same amount give
+_MUCH_DATA = 4 << 20  # bytes: more than are scanned without numpy
 
 
-def _import_ahead(module: Module) -> None:
+def import_ahead(modules: Iterable[Module]) -> None:
     """Import what comes after the run, on a thread: compiler and guest run without the interpreter.
 
-    A module that asks for much memory is likely to use so much that scanning it takes numpy.
+    Modules that ask for much memory, or fill much, are likely to use so much that scanning it takes numpy.
     """
     import wizer.core.capture
     import wizer.core.rewrite
 
-    if module.memories:
+    memories = data = 0
+    for module in modules:
+        memories += sum(memory.limits.minimum * memory.page_size for memory in module.memories)
+        data += sum(segment.end - segment.start for segment in module.data)
+    if memories:
         import wizer.core.segments
-    if sum(memory.limits.minimum * memory.page_size for memory in module.memories) >= _MUCH_MEMORY:
-        import wizer.core.segments.bulk_scan  # noqa: F401
+    if memories >= _MUCH_MEMORY or data >= _MUCH_DATA:
+        import wizer.core.segments.bulk_layout  # noqa: F401
 
 
 @contextmanager

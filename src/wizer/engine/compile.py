@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import wasmtime
 
+from wizer.binary.assemble import Chunk
 from wizer.binary.sections import CODE, split_sections
 from wizer.engine import capi_config
 from wizer.engine.config import Compiler, EngineConfig, engine_config, validation_config
@@ -68,13 +69,13 @@ def compile_module(
         if config.cache is not True or not _worth_keeping(wasm):
             return Compiled(engine, compiled(), compiler)
         settings = _settings(config, compiler, limits)
-        return Compiled(engine, _kept(wasmtime.Module, engine, wasm, settings, compiled), compiler)
+        return Compiled(engine, _kept(wasmtime.Module, engine, [wasm], settings, compiled), compiler)
 
     return _with_quickest(make, config, simple, "the module")
 
 
 def compile_component(
-    wasm: bytes,
+    chunks: Sequence[Chunk],
     original: bytes,
     config: EngineConfig,
     *,
@@ -86,7 +87,7 @@ def compile_component(
     """Compile a component as `compile_module` does a module.
 
     Args:
-        wasm: a component in the binary format.
+        chunks: a component in the binary format, in pieces.
         original: what it was made of, to tell whose fault it is if it is invalid.
         config: how to compile.
         simple: the modules inside have only types that Winch may take.
@@ -105,12 +106,12 @@ def compile_component(
 
         def compiled() -> Component:
             with validating(engine, modules):
-                return _component(engine, wasm, original=original if tasks else None)
+                return _component(engine, b"".join(chunks), original=original if tasks else None)
 
-        if config.cache is not True or not _enough_code(code, wasm):
+        if config.cache is not True or not _enough_code(code, sum(map(len, chunks))):
             return Compiled(engine, compiled(), compiler)
         settings = f"{_settings(config, compiler, limits)} {tasks}"
-        return Compiled(engine, _kept(Component, engine, wasm, settings, compiled), compiler)
+        return Compiled(engine, _kept(Component, engine, chunks, settings, compiled), compiler)
 
     def make(compiler: Compiler) -> Compiled[Component]:
         try:
@@ -129,12 +130,16 @@ def _settings(config: EngineConfig, compiler: Compiler, limits: Limits) -> str:
 
 
 def _kept(
-    kind: type[_Kept], engine: wasmtime.Engine, wasm: bytes, settings: str, compiled: Callable[[], _Kept]
+    kind: type[_Kept],
+    engine: wasmtime.Engine,
+    chunks: Sequence[Chunk],
+    settings: str,
+    compiled: Callable[[], _Kept],
 ) -> _Kept:
     """Return what is in the cache, or else what ``compiled`` returns, which goes there."""
     from wizer.engine import cache
 
-    key = cache.key(wasm, settings)
+    key = cache.key(chunks, settings)
     code = cache.load(kind, engine, key)
     if code is None:
         code = compiled()
@@ -312,8 +317,8 @@ def _worth_keeping(wasm: bytes) -> bool:
         code = sum(section.end - section.start for section in split_sections(wasm) if section.id == CODE)
     except ParseError:
         return False  # the compiler says why
-    return _enough_code(code, wasm)
+    return _enough_code(code, len(wasm))
 
 
-def _enough_code(code: int, wasm: bytes) -> bool:
-    return code >= _LITTLE_CODE and code * 16 >= len(wasm)
+def _enough_code(code: int, size: int) -> bool:
+    return code >= _LITTLE_CODE and code * 16 >= size

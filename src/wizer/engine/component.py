@@ -11,6 +11,7 @@ import wasmtime
 import wasmtime.component as wc
 from wasmtime import _ffi as ffi
 
+from wizer.binary.assemble import Chunk
 from wizer.binary.module import Module
 from wizer.checks import shown
 from wizer.engine.callbacks import raise_host_exception
@@ -49,7 +50,7 @@ class RunningComponent:
     def __init__(
         self,
         original: bytes,
-        instrumented: bytes,
+        instrumented: Sequence[Chunk],
         *,
         simple: bool,
         code: int,

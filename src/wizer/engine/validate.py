@@ -46,7 +46,7 @@ def _check_once(what: str, wasm: bytes, config: EngineConfig, check: Callable[[]
     from wizer.engine import cache
 
     features = sorted(feature_set(config.features).items())
-    key = cache.key(wasm, f"valid {capi_config.library()} {features}")
+    key = cache.key([wasm], f"valid {capi_config.library()} {features}")
     if not cache.is_noted(key):
         _check(what, check)
         cache.note(key)
