@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,30 @@ def test_modules_and_components_are_told_apart() -> None:
         validate_snapshot(assembled("(module)") + b"\x63\x00", EngineConfig())
     with pytest.raises(StateError, match="a component that engines refuse"):
         validate_component_snapshot(assembled("(component)") + b"\x63\x00", EngineConfig())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the cache folder does not follow HOME")
+def test_what_was_valid_is_noted_and_what_was_not_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+
+    def notes() -> set[str]:
+        return {path.name for path in tmp_path.rglob("*.valid")}
+
+    body = "(drop (v128.const i64x2 0 0))" * 5000
+    wasm = assembled(f"(module (func {body}))")
+    validate_snapshot(wasm, EngineConfig(cache=False))
+    assert not notes()
+    validate_snapshot(wasm, EngineConfig())
+    (note,) = notes()
+    validate_snapshot(wasm, EngineConfig())
+    assert notes() == {note}
+    without = EngineConfig(features={"simd": False, "relaxed-simd": False})
+    for _ in range(2):
+        with pytest.raises(StateError, match="engines refuse"):
+            validate_snapshot(wasm, without)
+    assert notes() == {note}
+    validate_snapshot(wasm + b"\0\1\0", EngineConfig())
+    assert len(notes()) == 2

@@ -89,12 +89,22 @@ def run_process() -> None:
     """
     gc.disable()
     _take_memory_in_large_steps()
+    _let_numpy_be_alone()
     status = _main(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             with contextlib.suppress(OSError):
                 stream.flush()
     os._exit(status)
+
+
+def _let_numpy_be_alone() -> None:
+    """Have numpy's linear algebra, which nobody calls, start no threads: they spin for work as they begin.
+
+    Guests do not see it: they are given what is in `os.environ`.
+    """
+    if "OPENBLAS_NUM_THREADS" not in os.environ:
+        os.putenv("OPENBLAS_NUM_THREADS", "1")
 
 
 _M_TOP_PAD = -2  # malloc.h

@@ -131,6 +131,8 @@ def _ranges(
             "something, and zeros between them were filled in (max_data_segments)"
         )
     if chosen.note:
+        from wizer.notices import warn
+
         warn(f"layout `instant`: {chosen.note}, so instances copy their memory, as with `balanced`")
     return chosen.ranges
 

@@ -9,7 +9,6 @@ import wasmtime
 
 from wizer.engine import capi_config
 from wizer.engine.config import EngineConfig, feature_set, validation_config
-from wizer.engine.messages import causes
 from wizer.engine.stack import with_compiler_stack
 from wizer.errors import StateError
 
@@ -56,6 +55,8 @@ def _check(what: str, check: Callable[[], object]) -> None:
     try:
         with_compiler_stack(check)
     except wasmtime.WasmtimeError as error:
+        from wizer.engine.messages import causes
+
         raise StateError(f"the state makes a {what} that engines refuse", causes(error)) from None
 
 
