@@ -10,7 +10,6 @@ from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import Module
 from wizer.binary.segments import DataSegment, encode_data_header, encode_passive_data
 from wizer.core.state import State
-from wizer.notices import warn
 from wizer.progress import PROGRESS
 from wizer.records import record
 

@@ -19,7 +19,6 @@ from wizer.engine.deterministic import Deterministic, World
 from wizer.engine.limits import Limits
 from wizer.engine.link import Item, Linked, Linker
 from wizer.engine.reader import LiveInstance
-from wizer.engine.room import with_room
 from wizer.engine.shell import Shell
 from wizer.engine.sizes import check_sizes, shared_out
 from wizer.engine.wasi import Wasi
@@ -67,7 +66,11 @@ class RunningModule:
             config = _without_faults(config, each)
 
         bounds = shared_out(modules, limits, preloads)
-        config, moves = with_room(config, modules, bounds.max_memory)
+        moves = False
+        if any(each.memories for each in modules):
+            from wizer.engine.room import with_room
+
+            config, moves = with_room(config, modules, bounds.max_memory)
 
         def compiled(config: EngineConfig) -> Compiled[wasmtime.Module]:
             original = module.wasm
