@@ -373,3 +373,40 @@ def test_a_signal_in_a_host_function_is_raised_there() -> None:
     with Session(LOOP, imports={"e": {"f": wait}}) as session, pytest.raises(KeyboardInterrupt):
         session.call("straight")
     assert heard == ["there"]
+
+
+FINALISERS = """
+import gc, sys, wizer
+WAT = '''(module (import "e" "make" (func $make (result externref)))
+  (global $last (mut externref) (ref.null extern)) (type $a (array (mut i32)))
+  (func (export "run") (param i32)
+    (loop $l (global.set $last (call $make)) (drop (array.new_default $a (i32.const 100000)))
+      (br_if $l (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))
+  (func (export "nop")))'''
+ended, busy = [], False
+class Ends:
+    def __del__(self):
+        global busy
+        ended.append(sys._getframe(1).f_code.co_name)
+        if not busy:
+            busy = True
+            try:
+                s.call("nop")
+                raise KeyboardInterrupt
+            finally:
+                busy = False
+sys.unraisablehook = lambda lost: None
+s = wizer.Session(WAT, imports={"e": {"make": Ends}})
+s.call("run", 2000)
+gone = len(ended)
+s.close()
+print(gone > 1000, len(ended), *{*ended})
+"""
+
+
+def test_what_the_engine_lets_go_ends_outside_of_it() -> None:
+    """Its garbage collector would be in the middle of its work when a finaliser enters the guest."""
+    run = subprocess.run(
+        [sys.executable, "-c", FINALISERS], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (run.returncode, run.stdout) == (0, "True 2000 release_objects\n"), run.stderr

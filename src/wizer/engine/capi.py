@@ -16,6 +16,7 @@ import ctypes
 import gc
 import sys
 import weakref
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
@@ -23,7 +24,7 @@ from typing import Any, TypeAlias
 import wasmtime
 from wasmtime import _ffi as ffi
 from wasmtime._extern import get_extern_ptr, wrap_extern
-from wasmtime._value import Val
+from wasmtime._value import SLAB, Val, _intern
 
 from wizer.binary.types import FuncType, SubType, ValType, hierarchy
 from wizer.binary.values import Number
@@ -227,11 +228,39 @@ def to_engine(store: wasmtime.Store, kind: int, value: object) -> ffi.wasmtime_v
         ctypes.memmove(ctypes.addressof(raw.of), _vector_bytes(value), 16)
     elif kind == FUNCREF and not isinstance(value, wasmtime.Func | None):
         raise TypeError(f"expected None or a wasmtime.Func, not {shown(value)}")
-    elif kind in (FUNCREF, EXTERNREF):
+    elif kind == FUNCREF:
         raw = Val(ctypes.c_uint8(kind), value)._new_raw(store)
+    elif kind == EXTERNREF:
+        _refer(store, value, raw)
     elif value is not None:
         raise TypeError(f"expected None or a reference that the guest gave, not {shown(value)}")
     return raw
+
+
+_unreferenced: deque[int] = deque()
+
+# The engine calls it when it has collected a reference, in the middle of that: no code of anybody's may run
+# then, which could use the store. A method of C's own is not interrupted, either.
+_note_unreferenced: Any = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_unreferenced.append)
+
+
+def _refer(store: wasmtime.Store, value: object, raw: ffi.wasmtime_val_t) -> None:
+    """Make an externref to a Python object, which lives until `release_objects`."""
+    if value is None:
+        return
+    number = _intern(value)
+    made = ffi.wasmtime_externref_new(
+        store._context(), number, _note_unreferenced, ctypes.byref(raw.of.externref)
+    )
+    if not made:
+        SLAB.deallocate(number - 1)
+        raise TypeError("the guest's heap has no room for a reference to it")
+
+
+def release_objects() -> None:
+    """Let the Python objects go that no guest refers to any more; what they do then, they do here."""
+    while _unreferenced:
+        SLAB.deallocate(_unreferenced.popleft() - 1)
 
 
 def _set_integer(raw: ffi.wasmtime_val_t, bits: int, value: object) -> None:
@@ -387,6 +416,7 @@ def _call_host(
     else:
         with raising():
             returned = host.function(*given)
+            release_objects()
         check_views(store)
     values = (returned,) if nresults == 1 else () if returned is None else tuple(returned)  # type: ignore[arg-type]
     out = (ffi.wasmtime_val_t * nresults).from_address(results or 1)

@@ -38,6 +38,7 @@ class _Store(wasmtime.Store):
     def end(self) -> None:
         """Let what lives in it go."""
         super().close()
+        capi.release_objects()
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         if not is_finalizing():  # or the engine calls what Python has cleared away; the process ends anyhow
@@ -184,12 +185,13 @@ class Shell:
                 raise ours from ours.__cause__
 
     def _checked(self, work: Callable[[], T]) -> T:
-        """Do the work, have all output arrive, and check that no call of a host function was lost."""
+        """Do the work, have all output arrive, let objects go; check that no call of a host function was lost."""
         try:
             result = self._entered(work)
         finally:
-            if self._streams is not None:
-                with raising():
+            with raising():
+                capi.release_objects()
+                if self._streams is not None:
                     self._streams.drain()
         if (callbacks := self._callbacks()) is not None and self._watchdog.stopping is None:
             callbacks.check()
