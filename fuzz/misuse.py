@@ -346,11 +346,15 @@ def is_allowed(error: BaseException) -> bool:
         return False
     ours = where.startswith(_PACKAGE)
     engines = where.startswith(_ENGINE)
-    if engines and not any(file.startswith(_PACKAGE) for file in files):
+    users = [file for file in files if not file.startswith(_ENGINE)]
+    if engines and not (users and users[-1].startswith(_PACKAGE)):
         return True  # the script used the engine's package by itself
+    if isinstance(error, TypeError) and "cannot be copied or pickled" in str(error):
+        return True
     if not ours and not engines and not where.startswith(str(_HERE) + os.sep + "calls"):
         # What Python raises for the script: a wrong number of arguments, a released view, an odd index.
-        kinds = (TypeError, ValueError, BufferError, IndexError, KeyError, NameError, AttributeError)
+        kinds = (TypeError, ValueError, BufferError, LookupError, NameError, AttributeError)
+        kinds += (NotImplementedError, pickle.PicklingError)  # views of two dimensions; functions
         return isinstance(error, kinds) or any(file.endswith(("copy.py", "pickle.py")) for file in files)
     return False
 

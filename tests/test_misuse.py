@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -254,6 +256,65 @@ def test_stores_that_are_none_or_closed() -> None:
     store.close()
     with pytest.raises(OptionError, match="closed"):
         instrumented.snapshot(store, instance)
+
+
+def test_states_of_another_module() -> None:
+    with (
+        Session(MODULE) as session,
+        Session("(module)") as other,
+        pytest.raises(OptionError, match="not of this module"),
+    ):
+        other.rebuilt([session.state()])
+
+
+def test_what_the_engine_has_is_there_once() -> None:
+    """A copy of a reference would let it go twice, and the allocator would find out some time."""
+    with Session(MODULE) as session:
+        scalar = session.call("i31")
+        for kept in (scalar, session.store):
+            for copied in (copy.copy, copy.deepcopy, pickle.dumps):
+                with pytest.raises(TypeError, match="cannot be copied or pickled"):
+                    copied(kept)
+        with pytest.raises(TypeError):
+            copy.deepcopy(session)
+        copy.copy(session).close()
+    with pytest.raises(OptionError, match="closed"):
+        session.store.gc()
+
+
+RACE = """
+import sys, threading, wizer
+sys.setswitchinterval(1e-6)
+for turn in range(300):
+    s = wizer.Session('(module (func (export "f")))')
+    store, begun = s.store, threading.Barrier(2)
+    def use():
+        begun.wait()
+        try:
+            while True:
+                store.gc()
+                store.set_limits(0)
+                s.call("f")
+        except wizer.OptionError as error:
+            if "closed" not in str(error) and "another thread" not in str(error):
+                raise
+    thread = threading.Thread(target=use)
+    thread.start()
+    begun.wait()
+    while True:
+        try:
+            s.close()
+            break
+        except wizer.OptionError:
+            pass
+    thread.join()
+print("done")
+"""
+
+
+def test_a_store_is_closed_while_another_thread_uses_it() -> None:
+    run = subprocess.run([sys.executable, "-c", RACE], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "done\n", "")
 
 
 EXIT = """

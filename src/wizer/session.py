@@ -384,7 +384,10 @@ class Session:
         """Return what `chunks` would be with other states, in the order of `states`."""
         expect("states", states, _STATES)
         check_changes(changes)
-        return self._bounded(self._guest.rebuilt(states, **changes))
+        try:
+            return self._bounded(self._guest.rebuilt(states, **changes))
+        except (LookupError, TypeError, AttributeError, AssertionError) as error:
+            raise OptionError("the states are not of this module or component") from error
 
     def _bounded(self, chunks: list[Chunk]) -> list[Chunk]:
         size, most = sum(map(len, chunks)), self._options.max_output

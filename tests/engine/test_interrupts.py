@@ -409,4 +409,4 @@ def test_what_the_engine_lets_go_ends_outside_of_it() -> None:
     run = subprocess.run(
         [sys.executable, "-c", FINALISERS], capture_output=True, text=True, timeout=120, check=False
     )
-    assert (run.returncode, run.stdout) == (0, "True 2000 release_objects\n"), run.stderr
+    assert (run.returncode, run.stdout) == (0, "True 2000 deallocate\n"), run.stderr

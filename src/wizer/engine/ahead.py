@@ -18,6 +18,7 @@ from wasmtime.component import Component
 
 from wizer.binary.sections import is_component
 from wizer.checks import PATH, expect
+from wizer.engine.capi import Owner
 from wizer.engine.compile import invalid
 from wizer.engine.config import EngineConfig, engine_config
 from wizer.engine.forks import PROCESS
@@ -32,7 +33,7 @@ _MODULE, _COMPONENT = 1, 2
 _STACK: Final = 1 << 19  # bytes; the engine's own default
 
 
-class LoadedModule(wasmtime.Module):
+class LoadedModule(Owner, wasmtime.Module):
     """A module that was compiled ahead.
 
     Attributes:
@@ -42,7 +43,7 @@ class LoadedModule(wasmtime.Module):
     engine: wasmtime.Engine
 
 
-class LoadedComponent(Component):
+class LoadedComponent(Owner, Component):
     """A component that was compiled ahead.
 
     Attributes:

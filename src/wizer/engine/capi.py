@@ -19,7 +19,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import wasmtime
 from wasmtime import _ffi as ffi
@@ -195,7 +195,17 @@ def function_identity(address: int) -> tuple[int, int]:
     return words[0], words[3]
 
 
-class Reference:
+class Owner:
+    """What owns something of the engine's, and lets it go: there must not be a second one of it."""
+
+    __slots__ = ()
+
+    def __reduce_ex__(self, _: object) -> NoReturn:
+        """Refuse to be copied or pickled."""
+        raise TypeError(f"{type(self).__name__}: what the engine has cannot be copied or pickled")
+
+
+class Reference(Owner):
     """A value of the guest's that Python can only hand back: an object, a scalar, an exception.
 
     It keeps what it refers to alive.

@@ -8,7 +8,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import wasmtime
 
@@ -28,21 +28,62 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class _Store(wasmtime.Store):
-    """A session's store. It ends with the session and not before: a guest may run in it."""
+_IN_USE: Final = (
+    "the session is in use on another thread: it runs one thing at a time; open one for each thread, or take "
+    "turns"
+)
+
+
+class _Store(capi.Owner, wasmtime.Store):
+    """A session's store. It ends with the session and not before: a guest may run in it.
+
+    Users have it (`Session.store`) and may give it to the engine's own classes, from any thread. What these
+    do with it cannot be waited for. So they get at it only where no other thread has the session, and once
+    another thread has got at it, it ends no sooner than when nobody has it any more.
+
+    Attributes:
+        holders: the threads that have the session: the one that uses it, and that of its guest.
+    """
+
+    def __init__(self, engine: wasmtime.Engine) -> None:
+        super().__init__(engine)
+        self.holders: tuple[int, ...] = ()
+        self._others: set[int] = set()
+        self._ended = False
+
+    def _context(self) -> Any:
+        thread = threading.get_ident()
+        if thread not in self.holders:
+            self._others.add(thread)  # first: see `end`
+            if self._ended:
+                raise OptionError("the session is closed")
+            if self.holders:
+                raise OptionError(_IN_USE)
+        return super()._context()
+
+    def ptr(self) -> Any:
+        """Return the address; raise `OptionError` where another thread has the session, or it is closed."""
+        if hasattr(self, "holders"):
+            self._context()
+        return super().ptr()
 
     def close(self) -> None:
         """Raise `OptionError`."""
         raise OptionError("the store cannot be closed by itself: it is its session's")
 
     def end(self) -> None:
-        """Let what lives in it go."""
+        """Let what lives in it go, now or when nobody has it any more."""
+        self._ended = True
+        if not self._others - {threading.get_ident()}:
+            self._end()
+
+    def _end(self) -> None:
         super().close()
         capi.release_objects()
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         if not is_finalizing():  # or the engine calls what Python has cleared away; the process ends anyhow
-            self.end()
+            self._end()
 
 
 class Shell:
@@ -64,7 +105,6 @@ class Shell:
         """Make a store; ``stack`` bytes of it are what ``engine`` lets guest code use."""
         self.store: _Store = _Store(engine)
         self._stack = stack
-        self._guest_thread: int | None = None  # has the store, while the one that holds it waits
         self._streams: Streams | None = None
         self._watchdog = Watchdog(self.store, limits, hard_exit=hard_exit)
         self._lock = threading.RLock()
@@ -110,18 +150,20 @@ class Shell:
             self._forked()
         if self._streams is not None and self._streams.giving():
             raise OptionError("a function for the guest's output cannot use the session of the guest")
-        if self._guest_thread == threading.get_ident():
+        if threading.get_ident() in self.store.holders[1:]:
             yield
             return
         lock = self._lock
         if not lock.acquire(blocking=False):
-            raise OptionError(
-                "the session is in use on another thread: it runs one thing at a time; open one for each "
-                "thread, or take turns"
-            )
+            raise OptionError(_IN_USE)
+        holders = self.store.holders
         try:
+            if self._closed:  # meanwhile
+                raise OptionError("the session is closed")
+            self.store.holders = (threading.get_ident(),)
             yield
         finally:
+            self.store.holders = holders
             lock.release()
 
     def _forked(self) -> None:
@@ -129,7 +171,9 @@ class Shell:
         if self._streams is not None:
             check_wasi()
         self._process = os.getpid()
-        self._lock = threading.RLock()
+        if threading.get_ident() not in self.store.holders:
+            self._lock = threading.RLock()
+            self.store.holders = ()
 
     def bound(self, limits: Limits) -> None:
         """Have the engine bound each memory and table, and how many there are, by ``limits``."""
@@ -185,7 +229,7 @@ class Shell:
                 raise ours from ours.__cause__
 
     def _checked(self, work: Callable[[], T]) -> T:
-        """Do the work, have all output arrive, let objects go; check that no call of a host function was lost."""
+        """Do the work, have all output arrive, let objects go; check that no host call was lost."""
         try:
             result = self._entered(work)
         finally:
@@ -205,11 +249,12 @@ class Shell:
         def enter() -> T:
             if HERE.watchdog is not None:
                 return work()
-            HERE.watchdog, self._guest_thread = self._watchdog, threading.get_ident()
+            HERE.watchdog = self._watchdog
+            self.store.holders = (*self.store.holders, threading.get_ident())
             try:
                 return work()
             finally:
-                self._guest_thread = None
+                self.store.holders = self.store.holders[:-1]
 
         return with_guest_stack(self._stack, enter, self._watchdog.stop)
 
