@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from binary.strategies import offset_of_fault, u32, u64
 from wizer.binary import segments
 from wizer.binary.expr import encode_null, encode_ref_func
+from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.reader import Reader
 from wizer.binary.types import FUNCREF, FUNCREF_NON_NULL, RefType
 from wizer.errors import ParseError
@@ -93,7 +94,9 @@ def test_malformed_data_segments(encoded: str, message: str, offset: int) -> Non
 @given(u32, st.data(), st.booleans(), st.lists(u32, max_size=5))
 def test_active_functions_read_back(tableidx: int, data: st.DataObject, is64: bool, funcs: list[int]) -> None:
     offset = data.draw(u64 if is64 else u32)
-    element = segments.read_element(Reader(segments.encode_func_elements(tableidx, offset, funcs, is64)))
+    indices = b"".join(map(encode_unsigned, funcs))
+    code = segments.encode_func_elements(tableidx, offset, len(funcs), indices, is64)
+    element = segments.read_element(Reader(code))
     assert (element.mode, element.tableidx, element.items) == ("active", tableidx, tuple(funcs))
     assert element.offset is not None
     assert element.offset.value == ("i64" if is64 else "i32", offset)

@@ -8,6 +8,7 @@ from support.engine import binary
 from support.guest import Guest, frozen, outcome, survives
 from wizer import Session, StateError
 from wizer.binary.module import parse_module
+from wizer.core.instrument import instrument
 
 FUNCREFS = """(module (type $f (func (result i32)))
     (import "env" "imported" (func $imported (result i32)))
@@ -260,3 +261,47 @@ def test_a_function_of_the_host_that_is_not_imported_is_an_error() -> None:
         session.call("init")
         with pytest.raises(StateError, match=r"^table 0 element 1 holds a function of another instance"):
             session.snapshot()
+
+
+@pytest.mark.parametrize(
+    ("fields", "changing"),
+    [
+        ("(table 4 funcref) (elem (i32.const 1) func $f)", ()),
+        ("(table 4 (ref null $s))", ()),
+        ("(table 4 (ref func) (ref.func $f)) (elem (i32.const 1) funcref (ref.func $g))", ()),
+        ('(table (export "t") 4 funcref)', (0,)),
+        ('(import "h" "t" (table 4 funcref)) (table 4 funcref)', (0,)),
+        ("(table 4 funcref) (table 4 funcref) (func (table.set 1 (i32.const 1) (ref.null func)))", (1,)),
+        ("(table 4 funcref) (func (table.fill (i32.const 1) (ref.null func) (i32.const 1)))", (0,)),
+        ("(table 4 funcref) (func (drop (table.grow (ref.null func) (i32.const 1))))", (0,)),
+        ("(table 4 funcref) (func (table.copy (i32.const 0) (i32.const 1) (i32.const 2)))", (0,)),
+        (
+            "(table 4 funcref) (elem $e func $f) "
+            "(func (table.init $e (i32.const 0) (i32.const 0) (i32.const 1)))",
+            (0,),
+        ),
+        ("(table 4 (ref $s) (struct.new $s (i32.const 1)))", (0,)),
+        ("(table 4 (ref null $s)) (elem (i32.const 1) (ref $s) (struct.new $s (i32.const 1)))", (0,)),
+        (
+            '(import "h" "g" (global $at i32)) (table 4 funcref) (elem (offset global.get $at) func $f)',
+            (0,),
+        ),
+    ],
+)
+def test_only_tables_that_may_change_are_read(fields: str, changing: tuple[int, ...]) -> None:
+    imports = fields.count("(import")
+    before, after = (
+        (fields[: fields.rindex("(table")], fields[fields.rindex("(table") :]) if imports else ("", fields)
+    )
+    types = "(type $s (struct (field i32)))"
+    wat = f"(module {types} {before} (func $f) (func $g) (elem declare func $f $g) {after})"
+    assert instrument(parse_module(binary(wat)))[1].tables == changing
+
+
+def test_a_table_that_nothing_writes_to_stays() -> None:
+    survives(
+        """(module (type $f (func (result i32))) (table $t 70 funcref) (elem (i32.const 1) func $f)
+             (func $f (result i32) (i32.const 7)) (func (export "init"))
+             (func (export "call") (param i32) (result i32) (call_indirect (type $f) (local.get 0))))""",
+        *(("call", i) for i in (0, 1, 69)),
+    )

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import islice
+from operator import length_hint
+from typing import Final, TypeVar
 
 from wizer.errors import ParseError
 
 T = TypeVar("T")
+
+_NONE: Final = 0x100  # no byte
 
 
 class Reader:
@@ -61,24 +66,25 @@ class Reader:
         if ahead.isascii():  # a byte each
             self.pos += count
             return tuple(ahead)
-        values = []
-        wasm, pos, last = self.wasm, self.pos, self.end - 1
-        for _ in range(count):
-            if pos < last:  # nearly all have one byte or two
-                first = wasm[pos]
-                if first < 0x80:
-                    values.append(first)
-                    pos += 1
-                    continue
-                second = wasm[pos + 1]
-                if second < 0x80:
-                    values.append(first & 0x7F | second << 7)
-                    pos += 2
-                    continue
-            self.pos = pos
-            values.append(self.u32())
-            pos = self.pos
-        self.pos = pos
+        small: Sequence[int] = range(1 << 14)
+        if count >= len(small):
+            small = tuple(small)  # an object for each value, not for each place
+        values: list[int] = []
+        end = min(self.pos + 5 * count, self.end)
+        left = iter(self.wasm[self.pos : end])
+        for _, first in zip(range(count), left, strict=False):
+            if first < 0x80:
+                values.append(first)
+            elif (second := next(left, _NONE)) < 0x80:  # nearly all have one byte or two
+                values.append(small[first & 0x7F | second << 7])
+            else:
+                read = end - length_hint(left)
+                self.pos = read - (1 if second == _NONE else 2)
+                values.append(self.u32())
+                deque(islice(left, self.pos - read), 0)
+        self.pos = end - length_hint(left)
+        if len(values) < count:
+            self.byte()
         return tuple(values)
 
     def u64(self) -> int:

@@ -137,12 +137,11 @@ def encode_passive_data(data: bytes) -> bytes:
     return b"\x01" + encode_bytes(data)
 
 
-def encode_func_elements(tableidx: int, offset: int, funcs: Sequence[int], is64: bool) -> bytes:
-    """Encode an active element segment of functions, none of them null."""
+def encode_func_elements(tableidx: int, offset: int, count: int, funcs: bytes, is64: bool) -> bytes:
+    """Encode an active element segment of functions, none of them null, given their encoded indices."""
     head = b"\x00" if tableidx == 0 else b"\x02" + encode_unsigned(tableidx)
     kind = b"" if tableidx == 0 else b"\x00"
-    codes = {funcidx: encode_unsigned(funcidx) for funcidx in set(funcs)}
-    return head + encode_offset(offset, is64) + kind + encode_vector([codes[funcidx] for funcidx in funcs])
+    return head + encode_offset(offset, is64) + kind + encode_unsigned(count) + funcs
 
 
 def encode_expr_elements(

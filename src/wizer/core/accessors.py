@@ -91,9 +91,9 @@ class LiveTable:
     def words_from(self, start: int, *, skips_null: bool) -> TableWords:
         """Return the elements from ``start`` on; where ``skips_null``, without long runs of null."""
         call = self._live.accessor(f"{self._name}.read", BATCH)
-        read = memoryview(call.buffer).cast("B")  # type: ignore[arg-type]
+        read = memoryview(call.buffer).cast("B").cast("Q")  # type: ignore[arg-type]
         runs: list[tuple[int, int]] = []
-        raw = bytearray()
+        words = bytearray()
         position, follows_null, held = start, skips_null, start
         while position < self.size:
             if follows_null:
@@ -108,11 +108,11 @@ class LiveTable:
             call.buffer[0] = position
             call()
             count = min(BATCH, self.size - position)
-            raw += read[: 16 * count]
+            words += read[: 2 * count : 2].tobytes()
             position += count
             runs[-1] = runs[-1][0], position
             follows_null = skips_null and not call.buffer[2 * (count - 1)]
-        return TableWords(runs, raw)
+        return TableWords(runs, words)
 
     def all_words(self) -> Iterator[int]:
         """Yield all elements."""
@@ -127,15 +127,15 @@ class TableWords:
         words: raw references, in a list, or in an array of numpy where they are many.
     """
 
-    def __init__(self, runs: Sequence[tuple[int, int]], raw: bytearray) -> None:
+    def __init__(self, runs: Sequence[tuple[int, int]], words: bytearray) -> None:
         self._runs = runs
         self.words: Column
-        if len(raw) < 16 * columns.MANY:
-            self.words = memoryview(raw).cast("Q")[::2].tolist()
+        if len(words) < 8 * columns.MANY:
+            self.words = memoryview(words).cast("Q").tolist()
         else:
             import numpy as np
 
-            self.words = np.frombuffer(raw, np.uint64)[::2].copy()
+            self.words = np.frombuffer(words, np.uint64)
 
     def position(self, row: int) -> int:
         """Return where an element is."""

@@ -129,7 +129,7 @@ class _Capture:
         dropped_elements = self._dropped("element", self.accessors.element_drops)
         tables = {
             tableidx: self._table(tableidx)
-            for tableidx in self.accessors.tables
+            for tableidx in range(len(self.module.tables))
             if ("table", tableidx) not in self.borrowed
         }
         elements = {
@@ -189,12 +189,13 @@ class _Capture:
         )
 
     def _table(self, tableidx: int) -> TableState:
+        minimum = self.module.tables[tableidx].type.limits.minimum
+        if tableidx not in self.accessors.tables:
+            return TableState(minimum)
         table = LiveTable(self.module, self.accessors, self.live, tableidx)
         default = initial_element(self.module, tableidx)
         changed = self._table_elements(tableidx, table, default)
-        if table.size == self.module.tables[tableidx].type.limits.minimum and is_initial(
-            self.module, tableidx, changed
-        ):
+        if table.size == minimum and is_initial(self.module, tableidx, changed):
             return TableState(table.size)
         return TableState(table.size, changed)
 

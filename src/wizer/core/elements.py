@@ -12,7 +12,7 @@ from wizer.binary.assemble import Chunk, vector
 from wizer.binary.expr import encode_null, encode_ref_func
 from wizer.binary.externs import Export
 from wizer.binary.instructions import referring
-from wizer.binary.leb128 import any_unsigned
+from wizer.binary.leb128 import any_unsigned, encode_unsigned
 from wizer.binary.module import Module
 from wizer.binary.segments import (
     ElementSegment,
@@ -23,7 +23,7 @@ from wizer.binary.segments import (
     encode_passive_elements,
 )
 from wizer.binary.types import FUNCREF, FUNCREF_NON_NULL, RefType, matches
-from wizer.core.columns import FUNC, Elements, code_of, listed
+from wizer.core.columns import FUNC, Column, Elements, code_of, listed
 from wizer.core.heap.heapcode import HeapCode
 from wizer.core.state import FuncRef, State
 from wizer.core.tables import initial_element
@@ -40,6 +40,9 @@ _MAX_EXPRESSION_RUNS: Final = 10_000
 
 # A gap of this many elements costs about what another segment does.
 _CHEAP_GAP: Final = 3
+
+# So many codes of references are listed at once: joining takes 80 bytes for each part.
+_PART: Final = 1 << 14
 
 
 @record
@@ -202,9 +205,10 @@ def _segments_of(
         runs = functions.runs(0)
         if len(runs) <= _MAX_FUNC_RUNS:
             for start, stop in runs:
-                funcs = [code >> 2 for code in listed(functions.codes[start:stop])]
-                code = encode_func_elements(tableidx, int(functions.positions[start]), funcs, is64)
-                yield Segment(code, FUNCREF_NON_NULL, frozenset(funcs), by_index=True)
+                funcs, encoded = _encoded(functions.codes[start:stop])
+                offset = int(functions.positions[start])
+                code = encode_func_elements(tableidx, offset, stop - start, encoded, is64)
+                yield Segment(code, FUNCREF_NON_NULL, funcs, by_index=True)
             others = others.functions(others=True)
     gap = 0 if default is None else _CHEAP_GAP
     runs = others.runs(gap)
@@ -229,6 +233,17 @@ def _segments_of(
             items.append(found)
         code = encode_expr_elements(tableidx, positions[0], tabletype.element, items, is64)
         yield Segment(code, tabletype.element, frozenset(funcs_in))
+
+
+def _encoded(codes: Column) -> tuple[frozenset[int], bytes]:
+    """Return the functions with some codes, and the encoded indices of all of them."""
+    known: dict[int, bytes] = {}
+    parts: list[bytes] = []
+    for start in range(0, len(codes), _PART):
+        part = listed(codes[start : start + _PART])
+        known.update((code, encode_unsigned(code >> 2)) for code in set(part).difference(known))
+        parts.append(b"".join(map(known.__getitem__, part)))
+    return frozenset(code >> 2 for code in known), b"".join(parts)
 
 
 def _expression(code: int, reftype: RefType) -> bytes:

@@ -54,6 +54,7 @@ from wizer.binary.types import (
 from wizer.core.libc import forgetting_functions
 from wizer.core.previous import previous
 from wizer.core.scratch import element_copies
+from wizer.core.tables import is_known
 from wizer.records import record, replace
 
 # Results of one accessor. A function may have 1,000 of them; a page of raw values holds 256.
@@ -74,6 +75,10 @@ _EXNREF: Final = RefType(nullable=True, heap="exn")
 DROPS: Final = re.compile(b"\xfc(?:%b|%b)" % (any_unsigned(9), any_unsigned(13)))
 
 
+# `table.init`, `table.copy`, `table.grow` and `table.fill`.
+_TABLE_WRITES: Final = re.compile(b"\xfc(?:%b|%b|%b|%b)" % (*map(any_unsigned, (12, 14, 15, 17)),))
+
+
 @record
 class Accessors:
     """What the instrumented module lets a caller read, all exported under ``prefix``.
@@ -82,9 +87,10 @@ class Accessors:
         prefix: begins no export of the original module.
         globals: ``globals{n}`` returns the globals of the n-th tuple.
         functions: ``functions{n}`` returns references to the functions of the n-th tuple.
-        tables: for each, ``table{i}.size``, ``.next`` (the first element from a place on that is not null)
-            and ``.read`` (`BATCH` elements from a place on; past the end, the last one is repeated). Of
-            objects also ``.hold`` (keeps `HELD` elements from a place on, times so many, on the stack).
+        tables: those that may change; for each, ``table{i}.size``, ``.next`` (the first element from a place
+            on that is not null) and ``.read`` (`BATCH` elements from a place on; past the end, the last one
+            is repeated). Of objects also ``.hold``: frames, as many as it is told and one more, keep `HELD`
+            elements each, from a place on.
         data_drops, element_drops: ``data{i}.probe`` and ``element{i}.probe`` trap where the segment, which
             is not empty, has been dropped.
         elements: ``element{i}.read`` returns `BATCH` elements of a passive segment from a place on.
@@ -250,8 +256,34 @@ def _add_functions(additions: Additions) -> tuple[tuple[int, ...], ...]:
     return batches
 
 
+def changing_tables(module: Module) -> Iterator[int]:
+    """Yield the tables of which only a run tells what they hold.
+
+    Others are not imported, not exported, no code writes to them, and they begin as functions and null. Code
+    writes to one where the bytes of such an instruction occur in it.
+    """
+    section = module.section(sec.CODE)
+    exported = {export.index for export in module.exports if export.kind == "table"}
+
+    def occurs(pattern: re.Pattern[bytes]) -> bool:
+        return section is not None and pattern.search(module.wasm, section.start, section.end) is not None
+
+    any_written = bool(module.tables) and occurs(_TABLE_WRITES)
+    for tableidx in range(len(module.tables)):
+        if (
+            any_written
+            or tableidx in exported
+            or module.imported("table", tableidx)
+            or occurs(re.compile(b"\x26" + any_unsigned(tableidx)))  # table.set
+            or not is_known(module, tableidx)
+        ):
+            yield tableidx
+
+
 def _add_tables(additions: Additions) -> tuple[int, ...]:
-    for tableidx, table in enumerate(additions.module.tables):
+    changing = tuple(changing_tables(additions.module))
+    for tableidx in changing:
+        table = additions.module.tables[tableidx]
         limits = table.type.limits
         index = limits.address_type
         name = f"table{tableidx}"
@@ -264,7 +296,7 @@ def _add_tables(additions: Additions) -> tuple[int, ...]:
             additions.func(f"{name}.read", [index], [table.type.element] * BATCH, body, [index, index])
         if _may_hold_object(additions.module, table.type.element):
             _add_hold(additions, tableidx, table.type)
-    return tuple(range(len(additions.module.tables)))
+    return changing
 
 
 def _add_hold(additions: Additions, tableidx: int, tabletype: TableType) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import count
 
+from wizer.binary.expr import Expr
 from wizer.binary.module import Module
 from wizer.binary.segments import ElementSegment
 from wizer.core.columns import FUNC, Column, Elements, code_of
@@ -24,6 +25,19 @@ def _constant(value: tuple[str, int | None] | None) -> Ref | None:
         case ("func", int(funcidx)):
             return FuncRef(funcidx)
     return None
+
+
+def is_known(module: Module, tableidx: int) -> bool:
+    """Whether a table is functions and null before anything has run, at places that no run has to tell."""
+    return initial_element(module, tableidx) is not None and all(
+        segment.constant_offset is not None
+        and (segment.indices is not None or all(_item(item) is not None for item in segment.items))
+        for segment in _segments(module, tableidx)
+    )
+
+
+def _item(item: int | Expr) -> Ref | None:
+    return FuncRef(item) if isinstance(item, int) else _constant(item.value)
 
 
 class _FuncRefs(dict[int, FuncRef]):
@@ -81,30 +95,23 @@ def initial_elements(
 
 def is_initial(module: Module, tableidx: int, changed: Elements) -> bool:
     """Whether the elements that differ from the initial one are what active segments wrote."""
-    default = initial_element(module, tableidx)
-    if default is None:
+    if not is_known(module, tableidx):
         return False
     if isinstance(changed.codes, list):
         return initial_elements(module, tableidx) == changed
     import numpy as np
 
     # A table with many elements is compared as a whole, not listed.
-    expected = np.full(module.tables[tableidx].type.limits.minimum, code_of(default), np.int64)
+    default = code_of(initial_element(module, tableidx) or NULL)
+    expected = np.full(module.tables[tableidx].type.limits.minimum, default, np.int64)
     for segment in _segments(module, tableidx):
-        offset = segment.constant_offset
-        if offset is None:
-            return False
+        offset = segment.constant_offset or 0
         codes: Column
         if (indices := segment.indices) is not None:
             codes = np.array(indices, np.int64) << 2 | FUNC
         else:
-            refs = [
-                FuncRef(item) if isinstance(item, int) else _constant(item.value) for item in segment.items
-            ]
-            if None in refs:
-                return False
-            codes = [code_of(ref) for ref in refs if ref is not None]
+            codes = [code_of(_item(item) or NULL) for item in segment.items]
         expected[offset : offset + len(codes)] = codes
-    held = np.full(len(expected), code_of(default), np.int64)
+    held = np.full(len(expected), default, np.int64)
     held[changed.positions] = changed.codes
     return bool((held == expected).all())
