@@ -6,7 +6,7 @@ from functools import cache
 
 import wasmtime
 
-from wizer.engine import capi_config
+from wizer.engine import capi_config, versions
 
 _FEATURES = (
     "bulk_memory",
@@ -42,7 +42,8 @@ def engine(*, canonical_nans: bool = False, parallel: bool = True) -> wasmtime.E
     config.parallel_compilation = parallel
     for feature in _FEATURES:
         setattr(config, f"wasm_{feature}", True)
-    capi_config.set_option(config, "wasm_compact_imports", True)
+    if versions.has_setting("wasm_compact_imports"):
+        capi_config.set_option(config, "wasm_compact_imports", True)
     config.shared_memory = True
     return wasmtime.Engine(config)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +23,7 @@ from wizer.engine.config import EngineConfig, engine_config
 from wizer.engine.forks import PROCESS
 from wizer.engine.messages import causes
 from wizer.engine.stack import with_compiler_stack
+from wizer.engine.versions import installed
 from wizer.errors import OptionError, WizerError
 from wizer.records import replace
 
@@ -129,7 +129,7 @@ def load(
             loaded.engine = candidate
             return loaded
     raise WizerError(
-        f"`{name}` was not compiled for this engine, wasmtime {version('wasmtime')} with these settings; "
+        f"`{name}` was not compiled for this engine, wasmtime {installed()} with these settings; "
         "compile the snapshot again",
         refused,
     )

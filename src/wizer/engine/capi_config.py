@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from wasmtime import Config, Engine, Module, WasiConfig, WasmtimeError
 from wasmtime import _ffi as ffi
 
+from wizer.engine.versions import has_setting, lacks
+
 if TYPE_CHECKING:
     from wasmtime.component import Component
 
@@ -39,12 +41,14 @@ def set_register_allocator(config: Config, algorithm: str) -> None:
 
 
 def set_option(config: Config, name: str, value: bool | int) -> None:
-    """Call ``wasmtime_config_<name>_set``; KeyError if this version of the engine has none."""
-    try:
-        setter = getattr(ffi, f"wasmtime_config_{name}_set")
-    except AttributeError:
-        raise KeyError(name) from None
-    setter(config.ptr(), value)
+    """Call ``wasmtime_config_<name>_set``.
+
+    Raises:
+        WizerError: this version of the engine has none.
+    """
+    if not has_setting(name):
+        raise lacks(f"setting `{name}`")
+    getattr(ffi, f"wasmtime_config_{name}_set")(config.ptr(), value)
 
 
 def set_pooling(config: Config, settings: Mapping[str, int]) -> None:

@@ -7,7 +7,6 @@ the measurements.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
@@ -17,7 +16,7 @@ import wasmtime
 from wizer.binary.assemble import Chunk
 from wizer.binary.sections import CODE, split_sections
 from wizer.engine import capi_config
-from wizer.engine.config import Compiler, EngineConfig, engine_config, validation_config
+from wizer.engine.config import Compiler, EngineConfig, engine_config, machine, validation_config
 from wizer.engine.stack import with_compiler_stack
 from wizer.engine.validate import begin
 from wizer.errors import InvalidError, OptionError, ParseError
@@ -198,25 +197,18 @@ def validate_component_features(wasm: bytes, config: EngineConfig) -> None:
 
 def winch_exists() -> bool:
     """Whether the engine has Winch for this machine."""
-    return _machine() in ("x86_64", "amd64", "aarch64", "arm64")
+    return machine() in ("x86_64", "amd64", "aarch64", "arm64")
 
 
 def _winch_preferred(config: EngineConfig) -> bool:
     """Whether "auto" may mean Winch: it is tier 1 here, and nothing is asked of it that it does not do."""
     return (
-        _machine() in ("x86_64", "amd64")
+        machine() in ("x86_64", "amd64")
         and config.opt_level == "none"
         and config.regalloc is None
         and config.signals_based_traps is not False
         and not (config.debug_info or config.cranelift_flags)
     )
-
-
-def _machine() -> str:
-    """Return the processor's name, lower case."""
-    if hasattr(os, "uname"):
-        return os.uname().machine.lower()
-    return os.environ.get("PROCESSOR_ARCHITECTURE", "").lower()
 
 
 def _engine(

@@ -24,6 +24,7 @@ from wizer.engine.limits import Limits
 from wizer.engine.shell import Shell
 from wizer.engine.sizes import check_sizes, shared_out
 from wizer.engine.trace import Trace
+from wizer.engine.versions import check_modules, component_item
 from wizer.engine.wasi import Wasi
 from wizer.errors import OptionError
 from wizer.records import replace
@@ -64,6 +65,7 @@ class RunningComponent:
     ) -> None:
         for module in cores:
             check_sizes(module, limits)
+        check_modules(cores)
         if config.restricts:
             validate_component_features(original, config)
         self._deterministic = deterministic
@@ -243,7 +245,7 @@ def _collect(
     exports: Mapping[str, Any], engine: wasmtime.Engine, path: Path, found: dict[Path, wc.FuncType]
 ) -> None:
     for name, extern in exports.items():
-        item = extern.ty
+        item = component_item(extern)
         if isinstance(item, wc.FuncType):
             found[*path, name] = item
         elif isinstance(item, wc.ComponentInstanceType):

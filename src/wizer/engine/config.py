@@ -61,9 +61,6 @@ FEATURES: Mapping[str, str] = MappingProxyType(
     }
 )
 
-# A Winch engine with one of these on aborts the process.
-_NOT_IN_WINCH = frozenset({"relaxed-simd", "tail-call", "function-references", "gc", "exceptions"})
-
 # A feature, and those that the engine insists on having with it.
 _NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -207,6 +204,10 @@ def engine_config(
     Raises:
         OptionError: the engine refuses a setting.
     """
+    from wizer.engine.versions import check_installed
+
+    check_installed()
+    _check_asked(config)
     if _unusual(config, compiler):
         probe(config, compiler)
     return unprobed_config(config, compiler, fuel=fuel, concurrency=concurrency)
@@ -219,12 +220,13 @@ def unprobed_config(
     import wasmtime
 
     from wizer.engine import capi_config as capi
+    from wizer.engine import versions
 
     out = wasmtime.Config()
     capi.set_strategy(out, compiler)
-    on = feature_set({} if concurrency else {"concurrency-support": False})
-    for feature, switch in FEATURES.items():
-        capi.set_option(out, switch, on[feature] and (compiler != "winch" or feature not in _NOT_IN_WINCH))
+    off = versions.not_in_winch(machine(), versions.major()) if compiler == "winch" else frozenset()
+    for feature, on in feature_set({} if concurrency else {"concurrency-support": False}).items():
+        _switch(out, feature, on and feature not in off)
     # Not about what is valid, but about what the host may create.
     out.shared_memory = config.features.get("shared-memory", True)
     out.cranelift_opt_level = config.opt_level
@@ -238,7 +240,8 @@ def unprobed_config(
     out.epoch_interruption = True
     out.memory_init_cow = config.memory_init_cow
     for setting, name in _PLAIN.items():
-        if (value := getattr(config, setting)) is not None:
+        value = getattr(config, setting)
+        if value is not None and versions.has_setting(name):
             capi.set_option(out, name, value)
     out.max_wasm_stack = guest_stack(config)
     capi.set_option(out, "async_stack_size", config.async_stack_size or guest_stack(config) + ROOM)
@@ -250,6 +253,34 @@ def unprobed_config(
         else:
             out.cranelift_flag_set(flag, text)
     return out
+
+
+def machine() -> str:
+    """Return the processor's name, lower case."""
+    if hasattr(os, "uname"):
+        return os.uname().machine.lower()
+    return os.environ.get("PROCESSOR_ARCHITECTURE", "").lower()
+
+
+def _switch(out: wasmtime.Config, feature: str, on: bool) -> None:
+    """Switch a feature, if the engine has such a switch."""
+    from wizer.engine import capi_config as capi
+    from wizer.engine.versions import has_setting
+
+    if has_setting(FEATURES[feature]):
+        capi.set_option(out, FEATURES[feature], on)
+
+
+def _check_asked(config: EngineConfig) -> None:
+    """Raise `WizerError` where something is asked for that the installed engine does not have."""
+    from wizer.engine.versions import has_setting, lacks
+
+    for feature, on in config.features.items():
+        if on and not has_setting(FEATURES[feature]):
+            raise lacks(f"feature `{feature}`")
+    for setting, name in _PLAIN.items():
+        if getattr(config, setting) not in (None, False) and not has_setting(name):
+            raise lacks(f"setting `{setting}`")
 
 
 # Settings that are None or a plain value, with the C API's name of the setter.
@@ -289,11 +320,10 @@ def validation_config(config: EngineConfig) -> wasmtime.Config:
     from wizer.engine import capi_config as capi
 
     out = wasmtime.Config()
-    out.parallel_compilation = not PROCESS.forked  # validating takes the same threads
     capi.set_strategy(out, "cranelift")
     out.parallel_compilation = not PROCESS.forked  # validation is parallel, too
-    for name, on in feature_set(config.features).items():
-        capi.set_option(out, FEATURES[name], on)
+    for feature, on in feature_set(config.features).items():
+        _switch(out, feature, on)
     return out
 
 

@@ -21,6 +21,7 @@ from wizer.engine.link import Item, Linked, Linker
 from wizer.engine.reader import LiveInstance
 from wizer.engine.shell import Shell
 from wizer.engine.sizes import check_sizes, shared_out
+from wizer.engine.versions import check_modules
 from wizer.engine.wasi import Wasi
 from wizer.errors import InvalidError, OptionError
 from wizer.progress import PROGRESS
@@ -62,6 +63,7 @@ class RunningModule:
         self._module = module
         self._preloads = {name: parse_module(wasm) for name, wasm in preloads.items()}
         modules = [module, *self._preloads.values()]
+        check_modules(modules)
         for each in modules:
             config = _without_faults(config, each)
 

@@ -24,6 +24,7 @@ from wizer.engine.component_host import define_function, define_resource
 from wizer.engine.deterministic import RESOLUTION, World
 from wizer.engine.relay import Function, Key, Relay, Resources, can_relay, function_handles
 from wizer.engine.trace import Trace
+from wizer.engine.versions import component_item
 from wizer.records import record
 
 if TYPE_CHECKING:
@@ -133,11 +134,11 @@ class Preview2:
         """Yield the functions of WASI that a component imports; note the types of resources."""
         seen: set[Key] = set()
         for name, imported in component.type.imports(engine).items():
-            interface, instance = name.partition("@")[0], imported.ty
+            interface, instance = name.partition("@")[0], component_item(imported)
             if not interface.startswith(packages) or not isinstance(instance, wc.ComponentInstanceType):
                 continue
             for item, extern in instance.exports(engine).items():
-                found, key = extern.ty, (interface, item)
+                found, key = component_item(extern), (interface, item)
                 if isinstance(found, wc.ResourceType):
                     self._resources.define(found, key)
                 elif isinstance(found, wc.FuncType) and key not in seen:
