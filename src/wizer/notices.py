@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import threading
 import warnings
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Final
 
 from wizer.errors import WizerWarning
@@ -20,22 +20,18 @@ INFO: Final = 20
 WARNING: Final = 30
 
 
-class _Here(threading.local):
-    """What the present thread collects; None: nothing, its warnings are Python's."""
-
-    found: list[str] | None = None
-
-
-_HERE = _Here()
+_FOUND: ContextVar[list[str] | None] = ContextVar("wizer_warnings", default=None)
+"""What the present run collects, on whatever thread it goes on; None: nothing, its warnings are Python's."""
 
 
 def warn(text: str, stacklevel: int = 2) -> None:
     """Give a `WizerWarning`; ``stacklevel`` is that of ``warnings.warn``, seen from the caller."""
     log(WARNING, text)
-    if _HERE.found is None:
+    found = _FOUND.get()
+    if found is None:
         warnings.warn(text, WizerWarning, stacklevel=stacklevel + 1)
-    elif text not in _HERE.found:
-        _HERE.found.append(text)
+    elif text not in found:
+        found.append(text)
 
 
 def log(level: int, text: str) -> None:
@@ -55,8 +51,9 @@ def collected() -> Iterator[list[str]]:
 
     ``warnings.catch_warnings`` is the whole process's, until Python 3.14.
     """
-    before, _HERE.found = _HERE.found, []
+    found: list[str] = []
+    before = _FOUND.set(found)
     try:
-        yield _HERE.found
+        yield found
     finally:
-        _HERE.found = before
+        _FOUND.reset(before)

@@ -6,7 +6,6 @@ or reads it where the parcel says it is; where it can do neither, it answers so,
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import threading
@@ -23,6 +22,7 @@ from wizer.engine.config import EngineConfig
 from wizer.engine.text import read_file, to_binary
 from wizer.engine.trace import Trace
 from wizer.errors import InputError, OutputError, StateError, WizerError
+from wizer.kept import Kept, keeping
 from wizer.notices import collected, warn
 from wizer.options import Options
 from wizer.output import write_path
@@ -150,7 +150,7 @@ def _end_with(parent: int) -> None:
 def work(parcel: Parcel) -> Answer:
     """Do a job; what goes wrong with it is part of the answer."""
     begin = time.perf_counter()
-    with collected() as warnings:
+    with collected() as warnings, keeping(_HERE.kept, modules=parcel.shared, alone=parcel.alone):
         try:
             answer = _made(parcel)
         except _MissingError:
@@ -161,6 +161,16 @@ def work(parcel: Parcel) -> Answer:
         except MemoryError:
             answer = Answer(error=WizerError("out of memory"))
     return replace(answer, seconds=time.perf_counter() - begin, warnings=tuple(warnings))
+
+
+class _Here(threading.local):
+    """What the present thread keeps."""
+
+    def __init__(self) -> None:
+        self.kept = Kept()
+
+
+_HERE = _Here()
 
 
 def _made(parcel: Parcel) -> Answer:
@@ -203,13 +213,11 @@ def _audit(options: Options, wasm: bytes, allow: Sequence[str]) -> None:
 
 def _handed_over(chunks: Sequence[Chunk], parcel: Parcel) -> Answer:
     """Write the snapshot, or put it into the answer."""
-    digest = hashlib.sha256()
-    for chunk in chunks:
-        digest.update(chunk)
-    answer = Answer(size=sum(map(len, chunks)), digest=digest.hexdigest())
+    snapshot = b"".join(chunks)  # hashing and writing them one by one takes longer
+    answer = Answer(size=len(snapshot), digest=uptodate.digest(snapshot))
     if not parcel.writes:
-        return replace(answer, snapshot=b"".join(chunks))
-    _write(chunks, parcel.output)
+        return replace(answer, snapshot=snapshot)
+    _write([snapshot], parcel.output)
     return answer
 
 

@@ -15,12 +15,13 @@ from wizer.binary.types import FuncType
 from wizer.checks import refuse
 from wizer.core.calls import Call, convert_args, parse_call, remember
 from wizer.core.exports import final_exports, missing_export
-from wizer.core.instrument import instrument, needs_cranelift
+from wizer.core.instrument import Accessors, instrument, needs_cranelift
 from wizer.engine.forks import import_on_thread
 from wizer.engine.module import RunningModule
 from wizer.engine.reader import LiveInstance
 from wizer.engine.text import WASM, to_binary
 from wizer.errors import OptionError
+from wizer.kept import alone, kept_of
 from wizer.options import ExportChanges, Options
 from wizer.progress import PROGRESS, megabytes
 from wizer.records import replace
@@ -46,13 +47,13 @@ class ModuleSession:
     is_component = False
 
     def __init__(self, wasm: bytes, options: Options) -> None:
-        self.module: Module = parse_module(wasm)
         self.results: Results = []
         self._options = options
         self._check = validator(options)
-        import_on_thread(import_ahead, [self.module])
-        PROGRESS.at("instrumenting")
-        instrumented, self._accessors = instrument(self.module)
+        self.module: Module
+        self.module, instrumented, self._accessors = kept_of(
+            wasm, "instrumented", lambda: _instrumented(wasm)
+        )
         PROGRESS.at("compiling", megabytes(len(instrumented)))
         given, preloads = _given(options)
         self._run = RunningModule(
@@ -249,6 +250,15 @@ class ModuleSession:
     def states(self) -> CoreStates:
         """Return the state with what to call it, which is nothing, and the module."""
         return [("", self.module, self.state())]
+
+
+def _instrumented(wasm: bytes) -> tuple[Module, bytes, Accessors]:
+    """Return a module parsed, and instrumented; what comes after the run is imported meanwhile."""
+    module = parse_module(wasm)
+    if alone():
+        import_on_thread(import_ahead, [module])
+    PROGRESS.at("instrumenting")
+    return module, *instrument(module)
 
 
 _MUCH_MEMORY = 32 << 20  # bytes: twice what linkers that give every program the same amount give

@@ -20,6 +20,7 @@ from wizer.engine.config import Compiler, EngineConfig, engine_config, machine, 
 from wizer.engine.stack import with_compiler_stack
 from wizer.engine.validate import begin
 from wizer.errors import InvalidError, OptionError, ParseError
+from wizer.kept import kept, kept_of
 from wizer.records import record
 
 if TYPE_CHECKING:
@@ -70,7 +71,10 @@ def compile_module(
         settings = _settings(config, compiler, limits)
         return Compiled(engine, _kept(wasmtime.Module, engine, [wasm], settings, compiled), compiler)
 
-    return _with_quickest(make, config, simple, "the module")
+    def quickest() -> Compiled[wasmtime.Module]:
+        return _with_quickest(make, config, simple, "the module")
+
+    return kept_of(wasm, ("compiled", _settings(config, config.compiler, limits)), quickest)
 
 
 def compile_component(
@@ -215,6 +219,11 @@ def _engine(
     config: EngineConfig, compiler: Compiler, limits: Limits, *, tasks: bool = True
 ) -> wasmtime.Engine:
     """Make an engine, with the engine's own cache where its settings are named."""
+    described = _settings(config, compiler, limits), tasks
+    return kept(("engine", described), lambda: _new_engine(config, compiler, limits, tasks=tasks))
+
+
+def _new_engine(config: EngineConfig, compiler: Compiler, limits: Limits, *, tasks: bool) -> wasmtime.Engine:
     settings = engine_config(config, compiler, fuel=limits.fuel is not None, concurrency=tasks)
     if isinstance(config.cache, str):
         try:

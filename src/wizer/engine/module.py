@@ -24,6 +24,7 @@ from wizer.engine.sizes import check_sizes, shared_out
 from wizer.engine.versions import check_modules
 from wizer.engine.wasi import Wasi
 from wizer.errors import InvalidError, OptionError
+from wizer.kept import kept
 from wizer.progress import PROGRESS
 from wizer.records import replace
 
@@ -153,8 +154,8 @@ class RunningModule:
         from wizer.engine.preview1 import Preview1
 
         self.shell.allow(wasi)
-        linker = wasmtime.Linker(self._compiled.engine)
-        linker.define_wasi()
+        engine = self._compiled.engine
+        linker = kept(("wasi", engine), lambda: _wasi_linker(engine))
         if trace is not None:
             trace.preopens.update(enumerate(wasi.directories, _FIRST_PREOPEN))
         world = None if deterministic is None else World(deterministic)
@@ -233,6 +234,12 @@ class RunningModule:
         found = capi.export_of(self.shell.store, self._instance, name)
         assert isinstance(found, wasmtime.Global)
         return found
+
+
+def _wasi_linker(engine: wasmtime.Engine) -> wasmtime.Linker:
+    linker = wasmtime.Linker(engine)
+    linker.define_wasi()
+    return linker
 
 
 def _borrowed_imports(module: Module, linked: Linked) -> Iterator[Item]:

@@ -19,6 +19,7 @@ import wasmtime
 from wizer.engine import capi
 from wizer.engine.deterministic import RESOLUTION, World
 from wizer.engine.trace import Trace
+from wizer.kept import kept
 
 MODULE: Final = "wasi_snapshot_preview1"
 
@@ -163,7 +164,8 @@ class Guest:
             assert function is not None
             functions.append((name, function))
         text = "".join(_relay_text(self._store, functions, memory))
-        module = wasmtime.Module(self._store.engine, text)
+        engine = self._store.engine
+        module = kept(("relay", engine, text), lambda: wasmtime.Module(engine, text))
         return capi.instantiate(self._store, module, [*externs, *(function for _, function in functions)])
 
     # What a made-up world answers.

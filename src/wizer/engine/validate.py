@@ -11,6 +11,7 @@ from wizer.engine import capi_config
 from wizer.engine.config import EngineConfig, feature_set, validation_config
 from wizer.engine.stack import with_compiler_stack
 from wizer.errors import StateError
+from wizer.kept import alone, kept
 
 _LITTLE = 1 << 16  # bytes: they are validated in the time that it takes to look for a note
 
@@ -21,8 +22,14 @@ def validate_snapshot(wasm: bytes, config: EngineConfig) -> None:
     Raises:
         StateError: engines would refuse it: it is beyond a limit that they have, which is named.
     """
-    settings = validation_config(config)
-    _check_once("module", wasm, config, lambda: capi_config.validate(wasmtime.Engine(settings), wasm))
+
+    def check() -> None:
+        capi_config.validate(
+            kept(("validation", features), lambda: wasmtime.Engine(validation_config(config))), wasm
+        )
+
+    features = _features(config)
+    _check_once("module", wasm, config, check)
 
 
 def validate_component_snapshot(wasm: bytes, config: EngineConfig) -> None:
@@ -44,11 +51,19 @@ def _check_once(what: str, wasm: bytes, config: EngineConfig, check: Callable[[]
         return
     from wizer.engine import cache
 
-    features = sorted(feature_set(config.features).items())
-    key = cache.key([wasm], f"valid {capi_config.library()} {features}")
-    if not cache.is_noted(key):
-        _check(what, check)
-        cache.note(key)
+    key = cache.key([wasm], f"valid {capi_config.library()} {_features(config)}")
+
+    def checked() -> None:
+        if not cache.is_noted(key):
+            _check(what, check)
+            cache.note(key)
+
+    kept(key, checked)
+
+
+def _features(config: EngineConfig) -> str:
+    """Return what validating depends on, as text."""
+    return str(sorted(feature_set(config.features).items()))
 
 
 def _check(what: str, check: Callable[[], object]) -> None:
@@ -61,7 +76,10 @@ def _check(what: str, check: Callable[[], object]) -> None:
 
 
 def begin(check: Callable[[], None]) -> Callable[[], None]:
-    """Begin a check on a thread; return what waits for its end and raises what it raised."""
+    """Begin a check on a thread; return what waits for its end and raises what it raised.
+
+    Where the other cores have other runs, it is done at once.
+    """
     failures: list[BaseException] = []
 
     def checked() -> None:
@@ -70,11 +88,15 @@ def begin(check: Callable[[], None]) -> Callable[[], None]:
         except BaseException as failure:
             failures.append(failure)
 
-    thread = threading.Thread(target=checked)
-    thread.start()
+    thread = threading.Thread(target=checked) if alone() else None
+    if thread is not None:
+        thread.start()
+    else:
+        checked()
 
     def wait() -> None:
-        thread.join()
+        if thread is not None:
+            thread.join()
         if failures:
             raise failures[0]
 
