@@ -50,7 +50,7 @@ dirs = { "/app" = "{path}" }
 
 @dataclass(frozen=True)
 class Figure:
-    """One row: what was done, seconds in all, milliseconds each, bytes of memory at most, of all processes."""
+    """What was done, seconds in all, milliseconds each, most bytes of memory, of all processes."""
 
     work: str
     seconds: float
@@ -114,7 +114,7 @@ def script(number: int) -> str:
         n = len(lines)
         values = ", ".join(str(rng.randrange(1000)) for _ in range(8))
         lines.append(
-            f"function f{n}(a, b) {{ return [{values}].map((x) => x * a + b).reduce((p, q) => p + q, {n}); }}\n"
+            f"function f{n}(a, b) {{ return [{values}].map((x) => x * a + b).reduce((p, q) => p + q); }}\n"
             f"globalThis.v{n} = f{n}({rng.randrange(9)}, {rng.randrange(9)});\n"
         )
     return "".join(lines)
@@ -164,7 +164,7 @@ def measure(work: str, command: Sequence[str], folder: Path, count: int, env: Ma
     return figure
 
 
-def rust(folder: Path, names: str, arguments: str) -> list[str]:
+def rust(names: str, arguments: str) -> list[str]:
     """Return the Rust original in a shell loop over what a pattern names; ``{}`` is a match."""
     from importlib.util import find_spec
 
@@ -181,7 +181,7 @@ def small_figures(folder: Path, wizer: list[str], env: Mapping[str, str], rounds
     """Measure the thousand small modules."""
     small(folder)
     name = f"{SMALL} small modules"
-    loop = rust(folder, "in", "in/{} -o rust/{}")
+    loop = rust("in", "in/{} -o rust/{}")
     for _ in range(rounds):
         shutil.rmtree(folder / OUTPUT, ignore_errors=True)
         yield measure(f"{name}, `wizer build -j 2`", [*wizer, "-j", "2"], folder, SMALL, env)
@@ -258,9 +258,9 @@ def write(figures: Sequence[Figure]) -> None:
 
 HEAD = """# Many at once: measured
 
-`benchmarks/batch.py` makes the inputs, runs the commands one after another on a machine of two cores with nothing else
-to do, and writes this page; it shows the median of the rounds. Memory is what is resident, summed over all processes of
-a command, seen from outside: what processes share counts once for each.
+`benchmarks/batch.py` makes the inputs, runs the commands one after another, and writes this page; it shows the
+median of the rounds. Memory is what is resident, summed over all processes of a command, seen from outside: what
+processes share counts once for each.
 """
 
 if __name__ == "__main__":

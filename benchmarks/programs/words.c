@@ -6,11 +6,13 @@
 
 volatile const uint64_t number = 0x4e554d4245523031;
 
-static const char text[] =
-    "it is a truth universally acknowledged that a single man in possession of a good fortune must be in want of "
-    "a wife however little known the feelings or views of such a man may be on his first entering a neighbourhood "
-    "this truth is so well fixed in the minds of the surrounding families that he is considered as the rightful "
-    "property of some one or other of their daughters";
+#define TEXT \
+    "it is a truth universally acknowledged that a single man in possession of a good fortune must be in want of " \
+    "a wife however little known the feelings or views of such a man may be on his first entering a neighbourhood " \
+    "this truth is so well fixed in the minds of the surrounding families that he is considered as the rightful " \
+    "property of some one or other of their daughters "
+
+static const char text[] = TEXT TEXT TEXT TEXT TEXT TEXT TEXT TEXT TEXT TEXT "end";
 
 struct word { const char *start; int length; int count; };
 static struct word words[128];

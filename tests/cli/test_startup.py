@@ -40,7 +40,7 @@ LIBRARY = {
     "resource",
     "select",
 }
-LIBRARY |= {"signal", "struct", "threading", "weakref"}
+LIBRARY |= {"contextvars", "signal", "struct", "threading", "weakref"}
 
 MOST_MODULES = 76  # of our own, for an empty module
 
