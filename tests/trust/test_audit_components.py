@@ -114,3 +114,37 @@ def test_contents_that_a_component_reads_are_named(folder: Path) -> None:
     env = {"PASSWORD": "пароль"}
     found = audit(component(), init_func="environment", wasi=Wasi(env=env), open_handles="drop")
     assert (found.frozen(), found.variables) == (("env",), ("PASSWORD",))
+
+
+TERMINAL = """(component
+  (import "wasi:cli/terminal-%s@0.2.3" (instance $kind (export "terminal-%s" (type (sub resource)))))
+  (alias export $kind "terminal-%s" (type $t))
+  (import "wasi:cli/terminal-%s@0.2.3" (instance $stream
+    (alias outer 1 $t (type $o)) (export "terminal-%s" (type $q (eq $o)))
+    (export "get-terminal-%s" (func (result (option (own $q)))))))
+  (core module $memory (memory (export "m") 1))
+  (core instance $memory (instantiate $memory))
+  (alias core export $memory "m" (core memory $m))
+  (core func $get (canon lower (func $stream "get-terminal-%s") (memory $m)))
+  (core func $drop (canon resource.drop $t))
+  (core module $main (import "" "get" (func $get (param i32))) (import "" "drop" (func $drop (param i32)))
+    (import "" "m" (memory 1)) (global $kept (export "kept") (mut i32) (i32.const 0))
+    (func (export "init")
+      (call $get (i32.const 16))
+      (global.set $kept (i32.load8_u (i32.const 16)))
+      (if (i32.load8_u (i32.const 16)) (then (call $drop (i32.load (i32.const 20)))))
+      (i64.store (i32.const 16) (i64.const 0))))
+  (core instance $i (instantiate $main (with "" (instance
+    (export "get" (func $get)) (export "drop" (func $drop)) (export "m" (memory $m))))))
+  (func (export "wizer-initialize") (canon lift (core func $i "init"))))"""
+
+
+@pytest.mark.parametrize(("stream", "kind"), [("stdin", "input"), ("stdout", "output"), ("stderr", "output")])
+def test_whether_a_component_has_a_terminal(stream: str, kind: str) -> None:
+    component = TERMINAL % (kind, kind, kind, stream, kind, stream, stream)
+    found = audit(component, wasi=Wasi(), unknown_imports="error")
+    assert found.frozen() == ("terminal",)
+    assert len(found.findings) == 1
+    assert found.asked == ("terminal",)
+    without = component.replace("(global.set $kept (i32.load8_u (i32.const 16)))", "")
+    assert audit(without, wasi=Wasi(), unknown_imports="error").frozen() == ()

@@ -4,9 +4,9 @@ A function defined in an instance that the engine has defined, under the very na
 engine's; the other functions of that instance stay. `VERSION` is the one that the engine uses, and that
 components of all versions 0.2 are given. What a function here needs of the engine, a relay asks for.
 
-Three resources are our own where something is to be known of them: pollables and listings of directories in
-a made-up world, and descriptors where somebody wants to hear what is opened and closed. Every function that
-has one of them in its type is ours, too.
+Resources are our own where something is to be known of them, or there are none: pollables and listings of
+directories in a made-up world, terminals where that has some, and descriptors where somebody wants to hear
+what is opened and closed. Every function that has one of them in its type is ours, too.
 
 https://github.com/WebAssembly/WASI/tree/main/wasip2
 """
@@ -47,7 +47,12 @@ _STREAMS, _FILES, _POLL = "wasi:io/streams", "wasi:filesystem/types", "wasi:io/p
 _POLLABLE: Key = (_POLL, "pollable")
 _LISTING: Key = (_FILES, "directory-entry-stream")
 _DESCRIPTOR: Key = (_FILES, "descriptor")
-_NUMBERS: Final = {_POLLABLE: 0x57495A00, _LISTING: 0x57495A01, _DESCRIPTOR: 0x57495A02}  # of our types
+_TERMINALS: Final[Sequence[Key]] = tuple(
+    (f"wasi:cli/terminal-{kind}", f"terminal-{kind}") for kind in ("input", "output")
+)
+_NUMBERS: Final = {  # of our types
+    key: 0x57495A00 + number for number, key in enumerate((_POLLABLE, _LISTING, _DESCRIPTOR, *_TERMINALS))
+}
 
 _BLOCK: Key = (_POLL, "[method]pollable.block")
 _READ_DIRECTORY: Key = (_FILES, "[method]descriptor.read-directory")
@@ -120,6 +125,7 @@ class Preview2:
         self._count = 0
         self._ours = [
             *([_POLLABLE, _LISTING] if world is not None else []),
+            *(_TERMINALS if world is not None and world.terminal else []),
             *([_DESCRIPTOR] if trace is not None else []),
         ]
         self._answers = {} if world is None else self._made_up(world)
@@ -306,7 +312,10 @@ class Preview2:
             _BLOCK: lambda store, pollable: self._block(store, world, pollable),
             _READ_DIRECTORY: lambda store, descriptor: self._listing(store, world, descriptor),
             _READ_ENTRY: lambda _, listing: next(listing, None),
-            **{(f"wasi:cli/terminal-{n}", f"get-terminal-{n}"): _none for n in ("stdin", "stdout", "stderr")},
+            **{
+                (f"wasi:cli/terminal-{stream}", f"get-terminal-{stream}"): self._terminal(world, kind)
+                for stream, kind in (("stdin", 0), ("stdout", 1), ("stderr", 1))
+            },
         }
         for key in _SUBSCRIBE:
             answers[key] = self._waiting(key)
@@ -318,6 +327,10 @@ class Preview2:
             for key in (*_READ_STREAM, _READ, _READLINK):
                 answers[key] = self._disguised(key, answers.get(key), world)
         return answers
+
+    def _terminal(self, world: World, kind: int) -> Handler:
+        """Return what hands out a terminal, where there is one."""
+        return lambda _: self._hold(_TERMINALS[kind], iter(())) if world.terminal else None
 
     def _disguised(self, key: Key, answer: Handler | None, world: World) -> Handler:
         """Return what hands out other contents than are there."""
@@ -404,10 +417,6 @@ def _made_up_stat(world: World, stat: Record) -> None:
 def _made_up_hash(world: World, found: Record) -> None:
     number = world.file(found.__dict__["lower"] << 64 | found.__dict__["upper"])
     found.__dict__.update({"lower": number, "upper": 0})
-
-
-def _none(_: object) -> None:
-    """Nothing is a terminal."""
 
 
 def _give_back(store: Storelike, value: Any) -> None:

@@ -71,7 +71,9 @@ _ASKS: Final[Mapping[str, frozenset[str]]] = {
         }
     ),
     "stdin": frozenset({"get-stdin"}),
-    "terminal": frozenset({"fd_fdstat_get"}),
+    "terminal": frozenset(
+        {"fd_fdstat_get", "get-terminal-stdin", "get-terminal-stdout", "get-terminal-stderr"}
+    ),
 }
 
 
