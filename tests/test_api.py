@@ -224,3 +224,11 @@ def test_instances_of_other_modules_and_stores_are_refused() -> None:
             component.snapshot(store, instance)
         assert other.snapshot(store, instance)
         assert component.snapshot(store, inner)
+
+
+def test_what_writes_nothing_refuses_to_precompile(tmp_path: Path) -> None:
+    wat = '(module (func (export "wizer-initialize")))'
+    for what in (lambda **o: wizer.audit(wat, **o), lambda **o: wizer.verify(wat, wizer.wizen(wat), **o)):
+        with pytest.raises(wizer.OptionError, match="no effect of the option `precompile`"):
+            what(precompile=tmp_path / "ahead")
+    assert not list(tmp_path.iterdir())

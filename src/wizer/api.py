@@ -12,6 +12,7 @@ from wizer.binary.externs import INITIALIZE, ExternKind
 from wizer.binary.sections import is_component
 from wizer.checks import collection_kind, expect, instance_kind, shown
 from wizer.engine.text import Wasm, to_binary
+from wizer.errors import OptionError
 from wizer.options import (
     ExportChanges,
     Imports,
@@ -309,9 +310,10 @@ def verify(
 
     Raises:
         VerificationError: it is not; the first difference is named.
+        OptionError: an option asks for a file (``precompile``): nothing is written here.
         WizerError: a module is invalid, or initialisation failed.
     """
-    _verify(wizer_options(options, imports), original, snapshot)
+    _verify(_writing_nothing(wizer_options(options, imports)), original, snapshot)
 
 
 @explains(WizerOptions)
@@ -343,5 +345,12 @@ def audit(wasm: Wasm, imports: Imports | None = None, **options: Unpack[WizerOpt
     """
     from wizer.trust.audit import audit_with
 
-    given = wizer_options(options, imports)
+    given = _writing_nothing(wizer_options(options, imports))
     return _apart(audit_with, given, wasm) if given.isolate else audit_with(given, wasm)
+
+
+def _writing_nothing(options: Options) -> Options:
+    """Return options for what writes nothing; raise `OptionError` where they ask for a file."""
+    if options.precompile is not None:
+        raise OptionError("nothing is written here, so that there is no effect of the option `precompile`")
+    return options

@@ -26,6 +26,7 @@ _W = "wasi_snapshot_preview1"
 _IMPORTS = {
     "random": f'(import "{_W}" "random_get" (func $random (param i32 i32) (result i32)))',
     "time": f'(import "{_W}" "clock_time_get" (func $time (param i32 i64 i32) (result i32)))',
+    "resolution": f'(import "{_W}" "clock_res_get" (func $resolution (param i32 i32) (result i32)))',
     "env_sizes": f'(import "{_W}" "environ_sizes_get" (func $env_sizes (param i32 i32) (result i32)))',
     "env": f'(import "{_W}" "environ_get" (func $env (param i32 i32) (result i32)))',
     "args_sizes": f'(import "{_W}" "args_sizes_get" (func $args_sizes (param i32 i32) (result i32)))',
@@ -52,6 +53,12 @@ _ARGS = """(drop (call $args_sizes (i32.const 32) (i32.const 36)))
 # By name: the source, how it is asked, and what is kept of it, given that all else is cleared.
 _BYTE = "(i32.load8_u (i32.const 0x{:x}))"
 _LOOKS: Mapping[str, tuple[str, tuple[str, ...], str, str]] = {
+    "resolution of a clock": (
+        "clock",
+        ("resolution",),
+        "(drop (call $resolution (i32.const 1) (i32.const 0x100)))",
+        "(i32.and (i32.load (i32.const 0x100)) (i32.const 1))",
+    ),
     **{
         f"random bit {bit}": (
             "random",

@@ -19,9 +19,6 @@ from wizer.checks import SWITCH, Kind, check, or_none, shown
 from wizer.errors import OptionError
 from wizer.records import record
 
-RESOLUTION: Final = 1_000
-"""What clocks say of their resolution, in nanoseconds."""
-
 
 @record(kw_only=True)
 class Deterministic:
@@ -36,8 +33,9 @@ class Deterministic:
         complement: random bits are the opposite ones.
         contents: files and links are read with other letters, digits and so on; 0: as they are.
         terminal: standard input, output and error are a terminal.
+        resolution: what clocks say of their resolution, in nanoseconds.
 
-    The last four are for finding out who depends on it.
+    The last five are for finding out who depends on it.
     """
 
     seed: int | str = 0
@@ -47,6 +45,7 @@ class Deterministic:
     complement: bool = False
     contents: int = 0
     terminal: bool = False
+    resolution: int = 1_000
     network: bool = False
 
     def __post_init__(self) -> None:
@@ -149,6 +148,11 @@ class World:
     def terminal(self) -> bool:
         """Whether standard input, output and error are a terminal."""
         return self._settings.terminal
+
+    @property
+    def resolution(self) -> int:
+        """What clocks say of their resolution, in nanoseconds."""
+        return self._settings.resolution
 
     @property
     def changes_contents(self) -> bool:

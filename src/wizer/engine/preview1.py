@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 import wasmtime
 
 from wizer.engine import capi
-from wizer.engine.deterministic import RESOLUTION, World
+from wizer.engine.deterministic import World
 from wizer.engine.trace import Trace
 from wizer.kept import kept
 
@@ -202,7 +202,7 @@ class Guest:
         clock, out = args
         if clock not in (_REALTIME, _MONOTONIC):
             return _BADF
-        self._bytes(caller, out, 8)[:] = struct.pack("<Q", RESOLUTION)
+        self._bytes(caller, out, 8)[:] = struct.pack("<Q", self._world.resolution)
         return _SUCCESS
 
     def _poll_oneoff(self, caller: capi.Caller, args: tuple[int, ...]) -> int:

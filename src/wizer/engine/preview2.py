@@ -21,7 +21,7 @@ import wasmtime.component as wc
 from wasmtime.component import Record, ResourceAny
 
 from wizer.engine.component_host import define_function, define_resource
-from wizer.engine.deterministic import RESOLUTION, World
+from wizer.engine.deterministic import World
 from wizer.engine.relay import Function, Key, Relay, Resources, can_relay, function_handles
 from wizer.engine.trace import Trace
 from wizer.engine.versions import component_item
@@ -300,9 +300,9 @@ class Preview2:
             ("wasi:random/insecure", "get-insecure-random-u64"): number,
             ("wasi:random/insecure-seed", "insecure-seed"): lambda _: (number(_), number(_)),
             ("wasi:clocks/wall-clock", "now"): lambda _: _datetime(world.time()),
-            ("wasi:clocks/wall-clock", "resolution"): lambda _: _datetime(RESOLUTION),
+            ("wasi:clocks/wall-clock", "resolution"): lambda _: _datetime(world.resolution),
             ("wasi:clocks/monotonic-clock", "now"): lambda _: world.monotonic() & _U64,
-            ("wasi:clocks/monotonic-clock", "resolution"): lambda _: RESOLUTION,
+            ("wasi:clocks/monotonic-clock", "resolution"): lambda _: world.resolution,
             ("wasi:clocks/monotonic-clock", "subscribe-instant"): lambda _, time: _Until(time - world.uptime),
             ("wasi:clocks/monotonic-clock", "subscribe-duration"): lambda _, length: _Until(
                 world.elapsed() + length

@@ -40,6 +40,8 @@ _ASKS: Final[Mapping[str, frozenset[str]]] = {
     "clock": frozenset(
         {
             "clock_time_get",
+            "clock_res_get",
+            "resolution",
             "poll_oneoff",
             "fd_filestat_get",
             "path_filestat_get",
@@ -102,7 +104,7 @@ def changed(first: World, sources: frozenset[str] | set[str], number: int) -> Wo
         settings = replace(settings, complement=number == 1, seed=number - 1)
     if "clock" in sources:
         time, step = _numbers("clock", number)
-        settings = replace(settings, start=time >> 3, step=1 + (step >> 34))
+        settings = replace(settings, start=time >> 3, step=1 + (step >> 34), resolution=1 + (step >> 40))
     if "files" in sources:
         settings = replace(settings, reverse=number % 2 == 1)
         settings = replace(settings, contents=number)
