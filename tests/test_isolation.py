@@ -26,8 +26,8 @@ from wizer.trust.differences import Difference
 
 GUEST = """(module (import "env" "f" (func $f (result i32))) (memory (export "memory") 1)
   (func (export "wizer-initialize") (i32.store (i32.const 8) (call $f))))"""
-ATOMIC_WAIT = """(module (memory 1 1 shared) (func (export "wizer-initialize")
-  (drop (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const -1)))))"""
+ATOMIC_WAIT = """(module (memory 1 1 shared) (func (export "wizer-initialize"))
+  (func $start (drop (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const -1)))) (start $start))"""
 SHORT = wizer.Limits(timeout=0.2, max_memory=16 << 20)
 
 

@@ -238,6 +238,43 @@ def test_a_pipe_in_the_cache_is_not_opened(tmp_path: Path, monkeypatch: pytest.M
     assert cache.MOST
 
 
+# Waits for other threads.
+
+WAITS = """
+import os, signal, sys, threading, time, wizer
+faults, address, pages, how = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+index = "i64" if faults == "i64" else "i32"
+wait = "".join(f"(drop (memory.atomic.{name} ({index}.const {address}) ({value}.const 0) (i64.const -1)))"
+    for name, value in (("wait32", "i32"), ("wait64", "i64")))
+WAT = f'(module (memory {index} {pages} {pages} shared) (func (export "wait") {wait} (loop (br 0))))'
+signal.alarm(60)
+fuel = 10**6 if how == "fuel" else None
+with wizer.Session(WAT, limits=wizer.Limits(timeout=None if how == "ctrl-c" else 1, fuel=fuel)) as session:
+    if how == "ctrl-c":
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        session.call("wait")
+    except (wizer.LimitError, KeyboardInterrupt) as error:
+        print(type(error).__name__)
+"""
+
+
+@pytest.mark.parametrize(
+    ("index", "address", "pages", "how", "ends"),
+    [
+        ("i32", 0, 1, "timeout", "LimitError"),
+        ("i32", 0, 1, "fuel", "LimitError"),
+        ("i32", 65528, 1, "ctrl-c", "KeyboardInterrupt"),
+        ("i64", 65536 * 300 - 8, 300, "timeout", "LimitError"),
+    ],
+)
+def test_a_guest_that_waits_for_another_thread_is_woken(
+    index: str, address: int, pages: int, how: str, ends: str
+) -> None:
+    ran = run(WAITS, index, str(address), str(pages), how)
+    assert (ran.returncode, ran.stdout) == (0, f"{ends}\n"), ran.stderr
+
+
 # Threads.
 
 

@@ -76,6 +76,7 @@ class ModuleSession:
                 trace=options.trace,
             )
             self._run.instantiate()
+            self._run.can_be_woken(f"{self._accessors.prefix}memory")
             if options.initialize and self.initialized:
                 self.call(INITIALIZE)
         except BaseException:

@@ -87,6 +87,7 @@ class RunningModule:
                 raise
             self._compiled = compiled(replace(config, compiler="cranelift"))
             self._compiled_preloads = self._compile_preloads()
+        self._takes_fuel = limits.fuel is not None
         self.shell: Shell = Shell(self._compiled.engine, limits, guest_stack(config), hard_exit)
         self.shell.bound(bounds)
         capi.set_moves(self.shell.store, moves)
@@ -189,6 +190,22 @@ class RunningModule:
         message = "failed to instantiate the module"
         self._instance = self.shell.run(message, lambda: capi.instantiate(store, compiled, externs))
         self.live = LiveInstance(store, self._instance)
+
+    def can_be_woken(self, prefix: str) -> None:
+        """Have the guest woken where it is to stop and waits for another thread.
+
+        ``prefix``, with the index of a memory, is the export by which it is known.
+        """
+        shared = []
+        for memidx, memory in enumerate(self._module.memories):
+            if memory.limits.shared:
+                found = capi.export_of(self.shell.store, self._instance, f"{prefix}{memidx}")
+                assert isinstance(found, wasmtime.SharedMemory)
+                shared.append((memory, found))
+        if shared:
+            from wizer.engine.waking import wakes
+
+            self.shell.wake_with(wakes(self._compiled.engine, shared, fuel=self._takes_fuel))
 
     def call(self, name: str, functype: FuncType, args: Sequence[object]) -> tuple[object, ...]:
         """Call an exported function with Python values."""

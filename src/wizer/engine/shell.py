@@ -179,6 +179,10 @@ class Shell:
         """Have the engine bound each memory and table, and how many there are, by ``limits``."""
         self._watchdog.bound(limits)
 
+    def wake_with(self, wakes: Callable[[Callable[[], bool]], None]) -> None:
+        """Have ``wakes`` called where the guest is to stop, and may wait for another thread."""
+        self._watchdog.wake_with(wakes)
+
     def allow(self, wasi: Wasi) -> None:
         """Give the guests what ``wasi`` allows; to be called before anything is instantiated."""
         self._streams = configure(wasi, self.store, self._watchdog.stop)

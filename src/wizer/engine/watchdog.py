@@ -5,8 +5,9 @@ compiled with a check for the engine's *epoch*, and a thread that waits for the 
 (``signal.set_wakeup_fd``) ends the epoch, upon which the guest traps at its next loop or call.
 
 The check is in guest code only. A guest that waits inside a host function (a WASI sleep, a read from a
-terminal, an atomic wait) is not reached; ``Watchdog(hard_exit=...)`` is for programs that must end even then.
-Neither is what is no guest: `wizer.engine.meter` is for that.
+terminal) is not reached; ``Watchdog(hard_exit=...)`` is for programs that must end even then. One that waits
+for another thread is woken (`wizer.engine.waking`). Neither is what is no guest reached: `wizer.engine.meter`
+is for that.
 
 Importing this module does not import the engine.
 """
@@ -44,6 +45,7 @@ _ALL_FUEL = (1 << 64) - 1  # the most that the engine counts
 _LEVELS: Final = 20  # calls from C to Python that a host function needs, with much to spare
 
 _LONGEST_WAIT = 3600.0  # seconds; systems have bounds of their own
+_BETWEEN_WAKINGS = 0.1  # seconds
 _SHORTEST_WAIT = 0.01  # seconds; an idle session at the end of its time does not keep the thread busy
 
 
@@ -78,11 +80,13 @@ class Watchdog:
         self._used = 0.0  # seconds in the runs before it
         self._stop: BaseException | None = None  # why the guest is being stopped
         self._stopped = 0  # the run that was stopped last
+        self._stopped_at = 0.0  # when that was, on the monotonic clock
         self._previous_fd: int | None = None  # the wakeup fd that ours replaced
         self._hooked = False  # `HANDLERS` knows of the guest
         self._handles = False  # our handler of SIGINT has replaced the default one
         self._thread: threading.Thread | None = None
         self._ends: tuple[io.RawIOBase, io.RawIOBase] | None = None  # writing to the second wakes the thread
+        self._wakes: Callable[[Callable[[], bool]], None] | None = None
         if limits.fuel is not None:
             store.set_fuel(limits.fuel)
         self.bound(limits)
@@ -119,6 +123,13 @@ class Watchdog:
         """Have the engine bound each memory and table, and how many there are, by ``limits``."""
         bounds = (limits.max_memory, limits.max_table_elements, limits.max_instances, limits.max_tables)
         self._store.set_limits(*(-1 if bound is None else bound for bound in (*bounds, limits.max_memories)))
+
+    def wake_with(self, wakes: Callable[[Callable[[], bool]], None]) -> None:
+        """Have ``wakes`` called, on the thread, where the guest does not stop: it may wait for another one.
+
+        It is given what says whether the guest has stopped.
+        """
+        self._wakes = wakes
 
     def close(self) -> None:
         """End the thread. Afterwards the store has no bound on time; the others stay."""
@@ -299,14 +310,24 @@ class Watchdog:
             return
         ending = next((number for number in signals if number in ERRORS), None)
         if self._run == self._stopped:
-            if self._hard_exit is not None and self._stop is not None and not signals:
+            late = time.monotonic() - self._stopped_at >= GRACE
+            if self._hard_exit is not None and self._stop is not None and not signals and late:
                 self._hard_exit(self._stop)
         elif ending is not None:
             self._interrupt(ERRORS[ending](ending))
         elif (left := self._time_left()) is not None and left <= 0:
             self._interrupt(self._timed_out())
-        if self._stop is not None:
-            self._stopped = self._run
+        if self._stop is not None and self._stopped != self._run:
+            self._stopped, self._stopped_at = self._run, time.monotonic()
+
+    def wake(self) -> None:
+        """Wake the guest where it is being stopped and waits for another thread; the lock is not held."""
+        run = self._stopped
+        if self._wakes is not None and run == self._run and self._depth:
+            try:
+                self._wakes(lambda: run != self._run or not self._depth)
+            except Exception:  # there is no memory for it, say; the thread goes on to watch
+                self._wakes = None
 
     def wait(self) -> float | None:
         """Return for how many seconds nothing can happen but a signal; None: for ever.
@@ -315,6 +336,8 @@ class Watchdog:
         """
         with self._lock:
             if self._run == self._stopped and self._depth:
+                if self._wakes is not None:
+                    return _BETWEEN_WAKINGS
                 return GRACE if self._hard_exit is not None else None
             left = self._time_left()
         return None if left is None else min(max(left, _SHORTEST_WAIT), _LONGEST_WAIT)
@@ -395,8 +418,10 @@ def _watch(watchdog: weakref.ref[Watchdog], end: io.RawIOBase) -> None:
                 seconds = found.wait()
                 del found
                 arrived = readable(end.fileno(), seconds)
-                if (found := watchdog()) is not None and not found.hear(end if arrived else None):
-                    return
+                if (found := watchdog()) is not None:
+                    if not found.hear(end if arrived else None):
+                        return
+                    found.wake()
             except BaseException as error:
                 if (found := watchdog()) is not None:
                     found.stop(error)
