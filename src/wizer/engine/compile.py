@@ -74,7 +74,7 @@ def compile_module(
     def quickest() -> Compiled[wasmtime.Module]:
         return _with_quickest(make, config, simple, "the module")
 
-    return kept_of(wasm, ("compiled", _settings(config, config.compiler, limits)), quickest)
+    return kept_of(wasm, f"compiled {limits.fuel is not None} {config}", quickest)
 
 
 def compile_component(

@@ -1,4 +1,4 @@
-"""Many at once: ``python benchmarks/batch.py`` measures, and writes docs/benchmarks-build.json and .md.
+"""Many at once: ``python benchmarks/many.py`` measures, and writes docs/benchmarks-build.json and .md.
 
 Every figure is of whole commands, seen from outside: `wizer build`, and the Rust original in a shell loop
 (`xargs -P 2`), over the same inputs, one right after the other.
@@ -192,9 +192,7 @@ def tenant_figures(folder: Path, wizer: list[str], env: Mapping[str, str], round
     """Measure the tenants, again where nothing changed, and where one did."""
     tenants(folder)
     name = f"{TENANTS} tenants of QuickJS"
-    loop = rust(
-        folder, "tenants", "--init-func boot -S cli --dir tenants/{}::/app engine.wasm -o rust/{}.wasm"
-    )
+    loop = rust("tenants", "--init-func boot -S cli --dir tenants/{}::/app engine.wasm -o rust/{}.wasm")
     build = [*wizer, "-j", "2"]
     measure("(filling the caches)", [*build, "tenants[tenants/t000]"], folder, 1, env)
     measure(
@@ -258,9 +256,9 @@ def write(figures: Sequence[Figure]) -> None:
 
 HEAD = """# Many at once: measured
 
-`benchmarks/batch.py` makes the inputs, runs the commands one after another, and writes this page; it shows the
-median of the rounds. Memory is what is resident, summed over all processes of a command, seen from outside: what
-processes share counts once for each.
+`benchmarks/many.py` makes the inputs, runs the commands one after another, and writes this page; it shows
+the median of the rounds. Memory is what is resident, summed over all processes of a command, seen from
+outside: what processes share counts once for each.
 """
 
 if __name__ == "__main__":
