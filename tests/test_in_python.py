@@ -32,10 +32,10 @@ WAT = """(module
 
 @pytest.fixture(scope="module")
 def large() -> bytes:
-    """A module with a hundred thousand data segments."""
+    """A module with many data segments."""
     return binary(
         "(module (memory 100)"
-        + "".join(f'(data (i32.const {n * 60}) "some of the contents")' for n in range(100_000))
+        + "".join(f'(data (i32.const {n * 60}) "some of the contents")' for n in range(20_000))
         + ")"
     )
 

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         WizerWarning,
     )
     from wizer.session import Session
-    from wizer.trust.audit import Audit
+    from wizer.trust.findings import Audit
     from wizer.trust.verify import VerificationError
 
 __version__ = "0.1.0"
@@ -97,7 +97,7 @@ _HOMES = {
     "wizer.contents.records": ("Inspection",),
     "wizer.batch.build": ("build",),
     "wizer.batch.jobs": ("Job", "Result"),
-    "wizer.trust.audit": ("Audit",),
+    "wizer.trust.findings": ("Audit",),
     "wizer.engine.deterministic": ("Deterministic",),
     "wizer.engine.ahead": ("load",),
     "wizer.engine.config": ("EngineConfig",),

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from wizer.binary.module import Module
     from wizer.core.guest import InstrumentedGuest
     from wizer.engine.types import ComponentInstance, Instance, Store
-    from wizer.trust.audit import Audit
+    from wizer.trust.findings import Audit
 
 _T = TypeVar("_T")
 

@@ -57,6 +57,7 @@ EXAMPLES = {
     "wasm-reference-types": "--wasm-reference-types false",
     "relaxed-simd-deterministic": "--relaxed-simd-deterministic",
     "depfile": "--depfile x.d",
+    "report": "--report x.html",
     "verbose": "-v",
     "quiet": "-q",
     "include-dir": "--include-dir",
@@ -107,8 +108,8 @@ def test_no_option_is_ignored_silently(name: str, command: str) -> None:
     (plain, default), (given, made) = options("", command), options(EXAMPLES[name], command)
     if name in IDLE[command]:
         assert given.warnings == (f"for `wizer {command}`, there is no effect of --{name}",)
-    elif name not in ("target", "allow-wasi", "quiet"):
-        # There is one target; without WASI there is nothing to compare; who is quiet does the same.
+    elif name not in ("target", "allow-wasi", "quiet", "report"):
+        # There is one target; without WASI there is nothing to compare; what is said or reported is the same.
         assert made != default
         assert given.warnings == plain.warnings == ()
 

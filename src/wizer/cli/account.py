@@ -6,12 +6,16 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Self
 
+from wizer.cli.files import STDIO
+from wizer.cli.report import Manner
 from wizer.engine.trace import Trace
 from wizer.progress import PROGRESS, megabytes
 
 if TYPE_CHECKING:
     from wizer.binary.module import Module
+    from wizer.cli.options import RunOptions
     from wizer.options import Options
+    from wizer.pages.document import RunInfo
     from wizer.session import Session
 
 _MOST_NAMED: Final = 12  # imports and functions that are named
@@ -23,22 +27,46 @@ class Account:
     Attributes:
         trace: is told of the calls of imports, and of files.
         notes: what the run met that is neither an error nor a warning.
+        remarks: what was said that is no error.
     """
 
     def __init__(self) -> None:
         self.trace: Trace = Trace()
         self.notes: list[str] = []
+        self.remarks: list[str] = []
 
     def __enter__(self) -> Self:
         PROGRESS.listeners.append(self._heard)
+        Manner.remarks = self.remarks
         return self
 
     def __exit__(self, *_: object) -> None:
         PROGRESS.listeners.remove(self._heard)
+        Manner.remarks = None
 
     def _heard(self, kind: str, *content: object) -> None:
         if kind == "note":
             self.notes.append(str(content[0]))
+
+    def info(self, given: RunOptions, options: Options, session: Session, output: bytes) -> RunInfo:
+        """Return what the run did up to now, for a report."""
+        from wizer.cli.depfile import files_read
+
+        PROGRESS.end()
+        trace = self.trace
+        return {
+            "input": given.input,
+            "output": given.output or STDIO,
+            "layout": options.layout,
+            "seconds": dict(PROGRESS.times),
+            "ran": [{"name": n, "count": c} for n, c in Counter(name for name, _ in session.results).items()],
+            "calls": [{"module": m, "name": n, "count": c} for (m, n), c in trace.calls.most_common()],
+            "unobserved": [{"module": module, "name": name} for module, name in trace.unobserved],
+            "files": list(files_read(given, options.wasi, trace)),
+            "warnings": [text.partition(": ")[2] for text in self.remarks if text.startswith("warning: ")],
+            "notes": self.notes,
+            "limits": _limits(options, session, _modules(output)),
+        }
 
     def lines(self, options: Options, session: Session, source: bytes, output: bytes) -> Iterator[str]:
         """Yield what the run did, each fact with a heading."""
@@ -56,7 +84,8 @@ class Account:
         if self.trace.unobserved:
             names = _shortened(Counter(f"`{module}::{name}`" for module, name in self.trace.unobserved))
             yield f"calls not counted: {', '.join(name for name, _ in names)}"
-        yield from _limit_lines(options, session, modules)
+        if used := _limits(options, session, modules):
+            yield f"limits: {', '.join(used)}"
         for note in self.notes:
             yield f"note: {note}"
 
@@ -112,7 +141,7 @@ def _memory_lines(module: Module, options: Options) -> Iterator[str]:
             )
 
 
-def _limit_lines(options: Options, session: Session, modules: Sequence[Module]) -> Iterator[str]:
+def _limits(options: Options, session: Session, modules: Sequence[Module]) -> list[str]:
     """Say how near the run came to its limits."""
     bounds, used = options.bounds, list[str]()
     if bounds.timeout is not None:
@@ -122,5 +151,4 @@ def _limit_lines(options: Options, session: Session, modules: Sequence[Module]) 
     if bounds.max_memory is not None:
         size = sum(m.limits.minimum * m.page_size for module in modules for m in module.memories)
         used.append(f"{megabytes(size)} of {megabytes(bounds.max_memory)} of memory")
-    if used:
-        yield f"limits: {', '.join(used)}"
+    return used

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from wizer.cli.files import read
 from wizer.cli.findings import TITLES, remembered, summary
 from wizer.cli.options import make_flags, make_options, make_wasi, run_options
+from wizer.cli.pages import check_report, write_report
 from wizer.cli.parse import Arguments, UsageError, parse
 from wizer.cli.report import harmless, show
 from wizer.cli.signals import watched
 
 if TYPE_CHECKING:
-    from wizer.trust.audit import Audit, Finding
+    from wizer.trust.findings import Audit, Finding
 
 USAGE = """\
 Say what initialisation saw of chance, time, environment and files, and what of it is in the output
@@ -27,6 +28,7 @@ Options, beside those of a run (`wizer --help` lists them) that say how it runs:
       --allow SOURCE[,..]         Sources that may be frozen: random, clock, env, args, files,
                                   stdin, terminal, other
       --json                      Print all that was found as a JSON document
+      --report FILE               Write it to a page (.html), or with what is in INPUT as JSON (.json)
 
 INPUT is initialised many times, each time with a source changed; nothing is written. Every run sees the same
 standard input, and only the first one prints, to standard error. Random numbers come from a generator, so one
@@ -70,6 +72,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     allowed = _allowed(arguments)
     options = run_options(arguments, "audit")
+    check_report(options.report)
     flags = make_flags(options)
     wasi = make_wasi(options, flags)
     from wizer.trust.audit import audit_with
@@ -77,9 +80,15 @@ def main(argv: Sequence[str]) -> int:
     with watched(flags.limits, wasi):
         wasm = read(options.input, "failed to open input file")
         audit = audit_with(make_options(options, flags, wasi), wasm)
+        if options.report is not None:
+            from wizer.contents.inspection import inspect
+
+            held = inspect(wasm, name=options.input)
+            title = f"What {options.input} freezes"
+            write_report(options.report, "audit", title, [held], audit=audit.to_dict(allowed))
     frozen = audit.frozen(allowed)
     if arguments.has("json"):
-        print(json.dumps(_document(audit, frozen), indent=2))
+        print(json.dumps(audit.to_dict(allowed), indent=2))
     else:
         _print(audit, frozen)
     return FROZEN if frozen else 0
@@ -93,37 +102,6 @@ def _allowed(arguments: Arguments) -> list[str]:
         if name not in SOURCES:
             raise UsageError(f"invalid value '{name}' for '--allow': known are {', '.join(SOURCES)}")
     return names
-
-
-def _document(audit: Audit, frozen: Sequence[str]) -> dict[str, object]:
-    return {
-        "frozen": list(frozen),
-        "findings": [
-            {
-                "source": finding.source,
-                "kind": finding.difference.kind,
-                "index": finding.difference.index,
-                "place": finding.difference.place,
-                "range": finding.difference.span,
-                "name": finding.name or None,
-                "value": finding.difference.first,
-                "origin": finding.origin or None,
-                "dead": finding.dead,
-            }
-            for finding in audit.findings
-        ],
-        "asked": list(audit.asked),
-        "read": list(audit.read),
-        "calls": [
-            {"module": module, "name": name, "count": count} for (module, name), count in audit.calls.items()
-        ],
-        "files": list(audit.files),
-        "left_open": {str(fd): path for fd, path in audit.left_open.items()},
-        "variables": list(audit.variables),
-        "failures": dict(audit.failures),
-        "remembered": dict(audit.remembered),
-        "unobserved": [{"module": module, "name": name} for module, name in audit.unobserved],
-    }
 
 
 def _print(audit: Audit, frozen: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from wizer.cli.files import read
+from wizer.cli.pages import check_report, write_report
 from wizer.cli.parse import UsageError, parse
 from wizer.cli.report import show
 from wizer.cli.spec import BY_NAME
@@ -27,6 +28,7 @@ stand; functions and what refers to them by name, where they have names.
 Options:
       --json                      Print all that differs as a JSON document
       --exit-code                 Exit with 1 where anything differs, as `git diff` does
+      --report FILE               Write it to a page (.html), or to a file of JSON (.json)
   -h, --help                      Print this help
 
 Files that are the same, byte for byte, are met with silence. The JSON document is an object as
@@ -46,17 +48,23 @@ def main(argv: Sequence[str]) -> int:
         UsageError: the command line makes no sense.
         InputError: a file cannot be read.
     """
-    arguments = parse(argv, [BY_NAME[name] for name in ("json", "exit-code", "help")], several=True)
+    arguments = parse(argv, [BY_NAME[name] for name in ("json", "exit-code", "report", "help")], several=True)
     if arguments.has("help"):
         print(USAGE, end="")
         return 0
     if len(arguments.inputs) != 2:
         raise UsageError("the following required arguments were not provided:\n  <FIRST> <SECOND>")
+    check_report(arguments.last("report"))
     from wizer.contents.comparison import diff
 
     first, second = arguments.inputs
     held, other = (read(name, "failed to open input file") for name in (first, second))
     found = diff(held, other, names=(first, second))
+    if (report := arguments.last("report")) is not None:
+        from wizer.contents.inspection import inspect
+
+        files = [inspect(held, name=first), inspect(other, name=second)]
+        write_report(report, "diff", f"{first} and {second}", files, diff=found.to_dict())
     if arguments.has("json"):
         print(json.dumps(found.to_dict(), indent=2))
     elif found:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wizer.trust.audit import Audit, Finding
+    from wizer.trust.findings import Audit, Finding
 
 TITLES = {
     "random": "random numbers",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wizer.cli.files import STDIO, read
+from wizer.cli.pages import check_report, write_report
 from wizer.cli.parse import UsageError, parse
 from wizer.cli.report import show
 from wizer.cli.spec import BY_NAME
@@ -26,6 +27,7 @@ is run. A broken file is reported as far as it can be read.
 
 Options:
       --json                      Print all that was found as a JSON document
+      --report FILE               Write it to a page (.html), or to a file of JSON (.json)
   -h, --help                      Print this help
 
 For each memory, the text says what is where: static data, bss, stack and heap, as far as names, exports and
@@ -48,18 +50,21 @@ def main(argv: Sequence[str]) -> int:
         UsageError: the command line makes no sense.
         InputError: a file cannot be read.
     """
-    arguments = parse(argv, [BY_NAME["json"], BY_NAME["help"]], several=True)
+    arguments = parse(argv, [BY_NAME[name] for name in ("json", "report", "help")], several=True)
     if arguments.has("help"):
         print(USAGE, end="")
         return 0
     if not arguments.inputs:
         raise UsageError("the following required arguments were not provided:\n  <FILE>...")
+    check_report(arguments.last("report"))
     from wizer.contents.inspection import inspect
 
     found = [
         inspect(read(name, "failed to open input file"), name="standard input" if name == STDIO else name)
         for name in arguments.inputs
     ]
+    if (report := arguments.last("report")) is not None:
+        write_report(report, "inspect", ", ".join(held.name for held in found), found)
     if arguments.has("json"):
         print(json.dumps([inspection.to_dict() for inspection in found], indent=2))
     else:

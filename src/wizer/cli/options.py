@@ -64,6 +64,7 @@ class RunOptions:
         settings: the ``-W``, ``-S``, ``-C``, ``-O``, ``-D`` settings, of the TOML file first.
         config: the TOML file with settings, or None.
         depfile: the path of the rule for Make and Ninja, or None.
+        report: the path of the report, or None.
         verbose: whether to say what the run did.
         warnings: what is worth saying about the command line itself.
     """
@@ -101,6 +102,7 @@ class RunOptions:
     settings: tuple[Setting, ...] = ()
     config: str | None = None
     depfile: str | None = None
+    report: str | None = None
     verbose: bool = False
     warnings: tuple[str, ...] = ()
 
@@ -161,6 +163,7 @@ def run_options(arguments: Arguments, command: str = "") -> RunOptions:
         settings=tuple(_settings(arguments)),
         config=arguments.last("config"),
         depfile=_last(arguments, "depfile", _path),
+        report=_last(arguments, "report", _path),
         verbose=arguments.has("verbose"),
         warnings=warnings,
     )

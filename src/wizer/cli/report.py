@@ -25,10 +25,12 @@ class Manner:
     Attributes:
         quiet: only errors are said.
         erase: takes a line of progress off the terminal; None where there is no such line.
+        remarks: collects what is said that is no error; None: nobody wants it.
     """
 
     quiet: bool = False
     erase: Callable[[], None] | None = None
+    remarks: list[str] | None = None
 
 
 def say(text: str) -> None:
@@ -43,6 +45,8 @@ def say(text: str) -> None:
 
 def remark(text: str) -> None:
     """Say what is no error: a warning, a note, a result."""
+    if Manner.remarks is not None:
+        Manner.remarks.append(text)
     if not Manner.quiet:
         say(text)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from wizer.cli.files import STDIO, check_output, read, write
 from wizer.cli.flags import LETTERS
 from wizer.cli.options import RunOptions, make_flags, make_options, make_wasi, run_options
+from wizer.cli.pages import check_report, write_report
 from wizer.cli.parse import Arguments, UsageError
 from wizer.cli.report import remark
 from wizer.cli.signals import watched
@@ -20,8 +21,11 @@ from wizer.errors import LimitError, OptionError, TrapError
 if TYPE_CHECKING:
     from wizer.binary.assemble import Chunk
     from wizer.cli.account import Account
+    from wizer.cli.flags import Flags
     from wizer.options import ExportChanges, Options
+    from wizer.pages.document import RunInfo
     from wizer.session import Session
+    from wizer.trust.findings import Audit
 
 
 def main(arguments: Arguments) -> int:
@@ -45,18 +49,24 @@ def main(arguments: Arguments) -> int:
     check_output(given.output)
     check_output(given.precompile)
     check_output(given.depfile)
+    check_report(given.report)
+    if not (given.verbose or given.depfile or given.report):
+        return _main(given, flags, None)
+    from wizer.cli.account import Account
+
+    with Account() as account:
+        return _main(given, flags, account)
+
+
+def _main(given: RunOptions, flags: Flags, account: Account | None) -> int:
     wasi = make_wasi(given, flags)
     warnings.showwarning = lambda message, *_: remark(f"warning: {message}")
     with watched(flags.limits, wasi):
         wasm = read(given.input, "failed to open input file")
         options = make_options(given, flags, wasi)
-        if not (given.verbose or given.depfile):
-            _run(given, options, wasm)
-            return 0
-        from wizer.cli.account import Account
-
-        with Account() as account:
-            _run(given, options.changed(trace=account.trace), wasm, account)
+        if account is not None:
+            options = options.changed(trace=account.trace)
+        _run(given, options, wasm, account)
     return 0
 
 
@@ -68,7 +78,7 @@ def include_dir() -> int:
     return 0
 
 
-def _run(given: RunOptions, options: Options, wasm: bytes, account: Account | None = None) -> None:
+def _run(given: RunOptions, options: Options, wasm: bytes, account: Account | None) -> None:
     """Initialise ``wasm`` and write the snapshot, and what an account says of that."""
     from wizer.session import Session, export_changes
 
@@ -83,12 +93,15 @@ def _run(given: RunOptions, options: Options, wasm: bytes, account: Account | No
                 _note_bound(session, options)
             raise
         chunks = _chunks(session, options, changes)
-        if given.warn_frozen:
-            _warn_frozen(options, wasm)  # first: it takes its time, and what ends it leaves the old output
+        # What takes its time comes first: whatever ends it leaves the old output.
+        audit = _warn_frozen(options, wasm) if given.warn_frozen else None
         if account is not None and given.depfile is not None and given.output is not None:
             from wizer.cli.depfile import files_read, write_depfile
 
             write_depfile(given.depfile, given.output, files_read(given, options.wasi, account.trace))
+        if account is not None and given.report is not None:
+            output = b"".join(chunks)
+            _report(given.report, account.info(given, options, session, output), wasm, output, audit)
         write(chunks, given.output)
         _note_dropped_sections(session)
         for name, results in session.results:
@@ -139,13 +152,34 @@ def _chunks(session: Session, options: Options, changes: ExportChanges) -> list[
     return compiled_ahead([verified(session, **changes)], options)
 
 
-def _warn_frozen(options: Options, wasm: bytes) -> None:
-    """Say in a line for each source what of it is in the output."""
+def _report(path: str, run: RunInfo, wasm: bytes, output: bytes, audit: Audit | None) -> None:
+    """Write a report on a run: what it made of what."""
+    from wizer.contents.comparison import diff_binaries
+    from wizer.contents.inspection import inspect_binary
+    from wizer.engine.text import to_binary
+
+    source = to_binary(wasm)
+    names = run["input"], run["output"]
+    write_report(
+        path,
+        "run",
+        f"{names[0]}, initialised",
+        [inspect_binary(source, names[0]), inspect_binary(output, names[1])],
+        diff=diff_binaries(source, output, names).to_dict(),
+        audit=None if audit is None else audit.to_dict(),
+        run=run,
+    )
+
+
+def _warn_frozen(options: Options, wasm: bytes) -> Audit:
+    """Say in a line for each source what of it is in the output; return what was found."""
     from wizer.cli.findings import warnings
     from wizer.trust.audit import audit_with
 
-    for warning in warnings(audit_with(options, wasm, quiet=True)):
+    audit = audit_with(options, wasm, quiet=True)
+    for warning in warnings(audit):
         remark(f"warning: {warning}")
+    return audit
 
 
 def known_renames(renames: Mapping[str, str], session: Session) -> dict[str, str]:

@@ -111,6 +111,7 @@ OPTIONS = (
     Option(
         "depfile", OUTPUT, "File for a rule of Make or Ninja: what the output was made from", metavar="FILE"
     ),
+    Option("report", OUTPUT, "File for a report: a page (.html) or all of it (.json)", metavar="FILE"),
     Option("layout", OUTPUT, _LAYOUT_HELP, metavar="balanced|small|instant"),
     Option("max-data-segments", OUTPUT, _SEGMENTS_HELP, metavar="N"),
     Option("open-handles", OUTPUT, _HANDLES_HELP, metavar="reopen|error|drop"),
@@ -212,7 +213,7 @@ _CHECKS_ONLY = {
     "include-dir": "it belongs to `wizer` itself",
     "version": "it belongs to `wizer` itself",
 }
-REFUSED = {"audit": _CHECKS_ONLY, "verify": _CHECKS_ONLY}
+REFUSED = {"audit": _CHECKS_ONLY, "verify": {**_CHECKS_ONLY, "report": "`--json` says all that it finds"}}
 """Options of a run that ask for what a command does not do, and why it does not."""
 
 IDLE: dict[str, tuple[str, ...]] = {

@@ -7,8 +7,8 @@ It is an object of
 ``wizer``    the version that made it
 ``kind``     ``"run"``, ``"inspect"``, ``"diff"`` or ``"audit"``
 ``title``    what it is about, for people
-``files``    a list of objects as `wizer.Inspection.to_dict` returns them: of a run the input and the output, of
-             a comparison both files; what is looked at is the last
+``files``    a list of objects as `wizer.Inspection.to_dict` returns them: of a run the input and the output,
+             of a comparison both files; what is looked at is the last
 ``diff``     as `wizer.Diff.to_dict` returns it, of these two files; otherwise null
 ``audit``    as `wizer.Audit.to_dict` returns it; otherwise null
 ``run``      what a run did (`RunInfo`); otherwise null
@@ -97,11 +97,11 @@ def document(
     run: RunInfo | None = None,
 ) -> Document:
     """Return a report on what was found."""
-    from wizer import __version__
+    from importlib.metadata import version
 
     return {
         "format": FORMAT,
-        "wizer": __version__,
+        "wizer": version("wizer"),
         "kind": kind,
         "title": title,
         "files": files,

@@ -65,9 +65,9 @@ class MemoryMap {
     this.tip = element("div", { className: "tip", hidden: true });
     place.replaceChildren(element("div", { className: "map" }, this.whole, this.view, this.tip));
     this.listen();
+    this.show(0, this.size);
     this.observer = new ResizeObserver(() => this.draw());
     this.observer.observe(this.view);
-    this.draw();
   }
 
   close() {
@@ -169,6 +169,7 @@ class MemoryMap {
   show(from, span) {
     this.from = Math.max(0, Math.min(from, this.size - span));
     this.to = this.from + span;
+    this.view.setAttribute("aria-description", `shows ${hexadecimal(Math.floor(this.from))} to ${hexadecimal(Math.ceil(this.to))}`);
     this.draw();
   }
 
@@ -239,15 +240,18 @@ class MemoryMap {
 
   drawView() {
     const tracks = this.memory.tracks.filter((track) => track.ranges.length);
-    const height = 22 + 92 + tracks.reduce((sum, track) => sum + track.height + 16, 0);
+    const bars = this.memory.bucket ? 92 : 0;
+    const height = 22 + bars + tracks.reduce((sum, track) => sum + track.height + 16, 0);
     const context = this.context(this.view, height);
     this.ruler(context);
     let y = 22;
     for (const track of tracks.filter((one) => one.above)) y = this.track(context, track, y);
-    const most = this.bars(context, this.from, this.to, this.width, y + 15, 74);
-    const scale = most ? `: the highest bar is ${bytes(most)} of ${bytes(this.memory.bucket)}` : "";
-    this.title(context, `bytes that are not zero${scale}`, y + 7);
-    y += 92;
+    if (bars) {
+      const most = this.bars(context, this.from, this.to, this.width, y + 15, 74);
+      const scale = most ? `: the highest bar is ${bytes(most)} of ${bytes(this.memory.bucket)}` : "";
+      this.title(context, `bytes that are not zero${scale}`, y + 7);
+    }
+    y += bars;
     for (const track of tracks.filter((one) => !one.above)) y = this.track(context, track, y);
     if (this.cursor !== null && this.cursor >= this.from && this.cursor < this.to) {
       context.fillStyle = this.color("--text");

@@ -33,7 +33,7 @@ function* memoriesOf(held, file) {
       const change = diff?.memories.find((one) => one.index === memory.index);
       if (change) taken.add(change);
       const findings = part === file ? findingsIn(held.audit, memory.index) : [];
-      yield mapped(part === file ? "" : part.name, memory, part.module.segments, change, findings);
+      yield mapped(part === file && (held.kind !== "inspect" || held.files.length < 2) ? "" : part.name, memory, part.module.segments, change, findings);
     }
   }
   if (file) return;
@@ -90,6 +90,8 @@ function regionColor(memory, name) {
   return REGION_COLORS[names.indexOf(name) % REGION_COLORS.length];
 }
 
+const NEAR = 4; // pixels: nobody points more exactly
+
 // What is at an address, as names and texts; ``width``: how many bytes a pixel stands for.
 function described(memory, held, address, width) {
   const lines = [["address", width > 1.5 ? `${hexadecimal(address)} (a pixel is ${bytes(Math.ceil(width))})` : hexadecimal(address)]];
@@ -97,7 +99,10 @@ function described(memory, held, address, width) {
     const inner = ranges.at(address);
     if (inner >= 0) return inner;
     const next = ranges.before(address);
-    return next < ranges.length && ranges.starts[next] < address + width ? next : -1;
+    const behind = next < ranges.length ? ranges.starts[next] - address : Infinity;
+    const before = next > 0 ? address - ranges.ends[next - 1] : Infinity;
+    if (Math.min(behind, before) > NEAR * width || width <= 1) return -1;
+    return behind < before ? next : next - 1;
   };
   const within = (start) => (address > start ? ` + ${hexadecimal(address - start)}` : "");
   let at = near(held.symbols);

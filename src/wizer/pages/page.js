@@ -6,7 +6,8 @@ class Page {
     this.main = document.getElementById("main");
     this.contents = document.getElementById("contents");
     this.file = held.files.at(-1);
-    this.memories = [...memoriesOf(held, this.file)];
+    this.looked = held.kind === "inspect" ? held.files : held.files.slice(-1); // what is shown as a whole
+    this.memories = this.looked.length ? this.looked.flatMap((file) => [...memoriesOf(held, file)]) : [...memoriesOf(held)];
   }
 
   build() {
@@ -15,9 +16,16 @@ class Page {
     if (this.memories.length) this.memoryMap();
     if (this.held.audit) this.frozen();
     if (this.held.diff) this.differences();
-    if (this.file) this.sections();
-    for (const part of modulesOf(this.file)) this.module(part);
+    for (const file of this.looked) {
+      this.sections(file);
+      for (const part of modulesOf(file)) this.module(part, part === file && this.looked.length === 1);
+    }
     if (this.held.run) this.run();
+  }
+
+  // Whether there are two files, of which the first is what the second is compared with.
+  get compared() {
+    return this.held.files.length === 2 && this.held.kind !== "inspect";
   }
 
   section(title, ...children) {
@@ -34,9 +42,9 @@ class Page {
     const cards = [];
     const card = (value, ...about) =>
       cards.push(element("div", { className: "card" }, element("b", {}, value), ...about.map((text) => element("span", {}, text))));
-    if (this.file) {
+    if (this.file && this.looked.length === 1) {
       const [before] = files;
-      const two = files.length === 2;
+      const two = this.compared;
       card(bytes(this.file.size), two ? `${run ? "the output" : "the second"}; before ${bytes(before.size)}` : `a ${this.file.kind}`,
         two && before.size ? `${(this.file.size / before.size).toFixed(2)} times as large` : "");
       card(bytes(this.file.compressed), "compressed as by gzip", two ? `before ${bytes(before.compressed)}` : "");
@@ -60,7 +68,7 @@ class Page {
 
   notices() {
     const texts = [...(this.held.run?.warnings ?? []), ...(this.held.run?.notes ?? [])];
-    for (const file of partsOf(this.file)) {
+    for (const file of this.looked.flatMap((one) => [...partsOf(one)])) {
       for (const problem of file.problems) texts.push(`broken at ${hexadecimal(problem.start)}: ${problem.message}`);
     }
     for (const memory of this.memories) {
@@ -230,23 +238,23 @@ class Page {
     this.section(this.held.run ? "What initialisation changed" : "Differences", ...parts);
   }
 
-  sections() {
-    const rows = this.file.sections.slice().sort((a, b) => b.size - a.size);
-    const before = this.held.files.length === 2 ? this.held.files[0] : null;
+  sections(file) {
+    const rows = file.sections.slice().sort((a, b) => b.size - a.size);
+    const before = file === this.file && this.compared ? this.held.files[0] : null;
     const old = new Map((before?.sections ?? []).map((one) => [`${one.title} ${one.name}`, one.size]));
     const columns = [
       ["section", "name", (one) => `${one.title} ${one.name}`.trim()],
       ["items", "number", (one) => (one.items === null ? "" : count.format(one.items))],
       ...(before ? [["before", "number", (one) => bytes(old.get(`${one.title} ${one.name}`) ?? 0)]] : []),
       ["size", "number", (one) => bytes(one.size)],
-      ["", "number", (one) => percent(one.size, this.file.size)],
-      ["", "bar", (one) => meter(one.size / this.file.size)],
+      ["", "number", (one) => percent(one.size, file.size)],
+      ["", "bar", (one) => meter(one.size / file.size)],
       ["gzip", "number", (one) => bytes(one.compressed)],
     ];
-    this.section("The file", stacked(rows, this.file.size), table(columns, rows));
+    this.section(this.looked.length > 1 ? file.name : "The file", stacked(rows, file.size), table(columns, rows));
   }
 
-  module(part) {
+  module(part, alone) {
     const { module } = part;
     const made = module.provenance;
     const about = facts([
@@ -280,7 +288,7 @@ class Page {
         ["number", "number", (one) => `${count.format(one.count)}${one.exact ? "" : " or more"}`],
       ], module.objects, 10) : null,
     ].filter(Boolean);
-    this.section(part === this.file ? "The module" : part.name, about, element("div", { className: "columns" },
+    this.section(alone ? "The module" : `Module ${part.name}`, about, element("div", { className: "columns" },
       ...tables.map((one) => element("div", {}, element("h3"), one))));
   }
 

@@ -1,7 +1,8 @@
 """A report as a page: one file of HTML, which loads nothing and shows what is in it to people.
 
-Everything that comes from a module is in the document, which the page carries compressed and in letters that mean
-nothing in HTML. The script makes text of it, never markup; and the policy of the page lets nothing else run.
+Everything that comes from a module is in the document, which the page carries compressed and in letters that
+mean nothing in HTML. The script makes text of it, never markup; and the policy of the page lets nothing else
+run.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -34,9 +34,8 @@ from wizer.engine.text import Wasm, to_binary
 from wizer.engine.trace import Trace
 from wizer.engine.wasi import Wasi
 from wizer.errors import TrapError
-from wizer.markup import counted, html_table
 from wizer.options import Options
-from wizer.records import field, record, replace
+from wizer.records import record, replace
 from wizer.session import Initialize, Session, initialized
 from wizer.trust.differences import (
     Difference,
@@ -45,6 +44,7 @@ from wizer.trust.differences import (
     joined,
     memory_pairs,
 )
+from wizer.trust.findings import CONTENTS, Audit, Finding
 from wizer.trust.worlds import FIRST, RUNS, SOURCES, World, asked, changed, others, variables
 
 if TYPE_CHECKING:
@@ -55,90 +55,6 @@ _GAP: Final = 7  # equal bytes between two that differ that still are one range
 _MOST_READ: Final = 1 << 24  # bytes of a file that are searched for
 _WORD: Final = 8  # bytes
 _LINE: Final = 6  # bytes: shorter ones are found everywhere
-
-# What initialisation reads is content: its bytes are in the output wherever they stand.
-_CONTENTS: Final = frozenset({"env", "args", "files", "stdin"})
-
-
-@record
-class Finding:
-    """A place in the snapshot that depends on a source of entropy.
-
-    Attributes:
-        source: one of `SOURCES`.
-        difference: the place, and what two runs left there.
-        name: what the module calls it, or what part of memory it is in; empty where nothing says.
-        origin: the file, by the guest's path and the host's, or the variable whose contents stand there;
-            empty where that is not known.
-        dead: whether it is in that part of the stack which no call is using any more: the bytes are in the
-            output, but the program cannot read them.
-    """
-
-    source: str
-    difference: Difference
-    name: str = ""
-    origin: str = ""
-    dead: bool = False
-
-    @property
-    def size(self) -> int:
-        """How many bytes of memory it is; 0 for what is not memory."""
-        span = self.difference.span
-        return 0 if span is None else span[1] - span[0]
-
-
-@record
-class Audit:
-    """What an audit found.
-
-    Attributes:
-        findings: places that depend on chance, time and the like, by source and place.
-        calls: how often initialisation called which import, by module and name, most often first.
-        asked: the sources that it asked for, whether or not anything of them is in the snapshot.
-        files: the paths that it opened, below the guest's name of the preopened directory.
-        read: the paths that it read, and ``"standard input"``, of which nothing was found in the snapshot.
-        left_open: those that it did not close, by file descriptor: the number means nothing later.
-        variables: the environment variables whose values are in the snapshot.
-        failures: the sources under whose change initialisation failed, and how.
-        unobserved: imported functions whose calls are not counted, by module and name: those of other
-            modules, what only ends a component, and what the engine's package has no values for.
-        remembered: what of ``"environment"`` and ``"preopens"`` it asked for that no function was found to
-            forget, and libc's function for that. A program that has kept them will not ask the next host.
-    """
-
-    findings: tuple[Finding, ...]
-    calls: Mapping[tuple[str, str], int]
-    files: tuple[str, ...]
-    left_open: Mapping[int, str]
-    variables: tuple[str, ...]
-    failures: Mapping[str, str]
-    unobserved: tuple[tuple[str, str], ...] = ()
-    asked: tuple[str, ...] = ()
-    read: tuple[str, ...] = ()
-    remembered: Mapping[str, str] = field(default_factory=dict)
-
-    def __repr__(self) -> str:
-        frozen = ", ".join(self.frozen()) or "nothing"
-        return f"<Audit: {frozen} frozen, {counted(len(self.findings), 'place')}>"
-
-    def _repr_html_(self) -> str:
-        found = {source: [f for f in self.findings if f.source == source] for source in SOURCES}
-        rows = [
-            (source, f"{counted(len(places), 'place')}, first {places[0].difference.place} {places[0].name}")
-            for source, places in found.items()
-            if places
-        ]
-        rows += [(source, f"initialisation fails: {error}") for source, error in self.failures.items()]
-        return html_table(f"Frozen: {', '.join(self.frozen()) or 'nothing'}", rows)
-
-    def frozen(self, allow: Sequence[str] = ()) -> tuple[str, ...]:
-        """Return the sources that the snapshot depends on, without those in ``allow``.
-
-        What is only in the dead part of the stack does not count, unless it is contents that were read.
-        """
-        counted = (f for f in self.findings if not f.dead or f.source in _CONTENTS)
-        found = {finding.source for finding in counted} | set(self.failures)
-        return tuple(source for source in SOURCES if source in found and source not in allow)
 
 
 def audit_with(
@@ -439,9 +355,9 @@ class Dependence:
         for world in worlds:
             failure = self._compare(places, world)
             went_well |= failure is None
-            if failure is not None and not (went_well and source in _CONTENTS):
+            if failure is not None and not (went_well and source in CONTENTS):
                 self.failures[source] = failure
-            elif source in _CONTENTS:
+            elif source in CONTENTS:
                 self.failures.pop(source, None)
             if every is not None and places.covers(every):
                 break
