@@ -14,7 +14,7 @@ from support.observer import OBSERVER
 from wizer import Wasi, audit
 from wizer.binary.module import parse_module
 from wizer.contents.symbols import Symbols
-from wizer.trust.audit import Audit
+from wizer.trust.findings import Audit
 
 
 def places(found: Audit, source: str) -> list[tuple[str, Any]]:
