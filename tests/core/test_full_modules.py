@@ -6,7 +6,7 @@ import pytest
 
 import wizer
 from support.tools import assembled
-from wizer import InvalidError, Session
+from wizer import InvalidError, Session, StateError
 from wizer.binary import sections as sec
 from wizer.binary.additions import MAX_ELEMENT_SEGMENTS
 from wizer.binary.assemble import from_items
@@ -123,3 +123,10 @@ def test_what_engines_have_no_room_for_is_said() -> None:
     component = f"(component {'(core module)' * 999})"
     with pytest.raises(InvalidError, match="the component is valid, but so large"):
         Session(assembled(component))
+
+
+def test_a_table_that_has_grown_beyond_what_engines_take() -> None:
+    wasm = assembled("""(module (table 1 funcref) (func (export "wizer-initialize")
+      (drop (table.grow (ref.null func) (i32.const 10000000)))))""")
+    with pytest.raises(StateError, match="table 0 has grown to 10000001 elements, and engines take 10000000"):
+        wizer.wizen(wasm, limits=wizer.Limits())

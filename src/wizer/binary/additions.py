@@ -30,6 +30,7 @@ from wizer.binary.types import FieldType, FuncType, ValType, encode_valtype
 MAX_TABLES: Final = 100
 MAX_MEMORIES: Final = 100
 MAX_ELEMENT_SEGMENTS: Final = 100_000
+MAX_TABLE_SIZE: Final = 10_000_000  # elements
 
 
 class Additions:

@@ -27,6 +27,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from wizer.binary import sections as sec
+from wizer.binary.additions import MAX_TABLE_SIZE
 from wizer.binary.assemble import Chunk, assemble, extended, vector, with_bodies
 from wizer.binary.expr import END
 from wizer.binary.externs import (
@@ -50,6 +51,7 @@ from wizer.core.heap.encode import encode
 from wizer.core.heap.heapcode import HeapCode
 from wizer.core.previous import Appended, checked_contents, is_marker, marker, without_previous
 from wizer.core.state import State
+from wizer.errors import StateError
 from wizer.records import replace
 
 if TYPE_CHECKING:
@@ -192,7 +194,13 @@ def _tables(module: Module, state: State, heap: HeapCode) -> list[Chunk] | None:
     items = []
     for tableidx, table in enumerate(module.tables):
         if not module.imported("table", tableidx):
-            encoded = encode_tabletype(grown(table.type, state.tables[tableidx].size))
+            size = state.tables[tableidx].size
+            if size > max(MAX_TABLE_SIZE, table.type.limits.minimum):
+                raise StateError(
+                    f"{module.describe('table', tableidx)} has grown to {size} elements, and engines take "
+                    f"{MAX_TABLE_SIZE}"
+                )
+            encoded = encode_tabletype(grown(table.type, size))
             items.append(encoded if table.init is None else b"\x40\x00" + encoded + table.init.code)
     return vector([*items, *heap.tables])
 
