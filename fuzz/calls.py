@@ -15,7 +15,6 @@ this file). Exit status 1 if there is any.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import gc
 import json
@@ -34,7 +33,8 @@ from typing import Any
 _HERE = Path(__file__).parent
 sys.path.insert(0, str(_HERE))
 
-from scripts import BATCH, checks_memory, make_script  # noqa: E402  this folder is no package
+from commandline import parser_of  # noqa: E402  this folder is no package
+from scripts import BATCH, checks_memory, make_script  # noqa: E402
 
 _SECONDS = 30.0
 _MALLOC_DEBUG = "libc_malloc_debug.so.0"
@@ -42,15 +42,8 @@ _MALLOC_DEBUG = "libc_malloc_debug.so.0"
 
 def main() -> int:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--runs", type=int, default=1000, help="how many scripts (default: 1000)")
-    parser.add_argument("--seed", type=int, default=0, help="the first seed (default: 0)")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at the same time")
-    parser.add_argument("--crashes", type=Path, default=_HERE / "crashes", help="where failing scripts go")
+    parser = parser_of(__doc__, "scripts")
     parser.add_argument("--script", type=int, help="print the script of this seed only")
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.worker:
         _worker()

@@ -245,19 +245,26 @@ class Weird:
 
 
 class Keeper:
-    """An object that does something when nobody holds it any more.
+    """An object that does something when nobody holds it any more, unless another one does.
 
-    Not in the depth of a recursion: CPython 3.11 ends the process where a finalizer goes 50 calls deep while
-    the error for the limit of recursion is made.
+    What it does may make more of them, without end. Not in the depth of a recursion: CPython 3.11 ends the
+    process where a finalizer goes 50 calls deep while the error for the limit of recursion is made.
     """
+
+    _busy = threading.local()
 
     def __init__(self, action: Callable[[], object]) -> None:
         self.action = action
 
     def __del__(self) -> None:
-        if not _is_deep():
+        if _is_deep() or hasattr(self._busy, "keeper"):
+            return
+        try:
+            self._busy.keeper = self
             with contextlib.suppress(BaseException), step:
                 self.action()
+        finally:
+            del self._busy.keeper
 
 
 def _is_deep() -> bool:

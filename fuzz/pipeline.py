@@ -18,7 +18,6 @@ time and memory, and the oracle is `bounds.check`.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -41,6 +40,7 @@ sys.path[:0] = [str(_HERE), str(_TESTS)]
 
 import bounds  # noqa: E402
 import large  # noqa: E402
+from commandline import parser_of  # noqa: E402
 from oracle import freeze_and_compare  # noqa: E402
 
 from differential import pool, smith  # noqa: E402  the tests are no package to install
@@ -52,16 +52,9 @@ _KIBIBYTES = 1 << 20  # a GiB, as getrusage counts
 
 def main() -> int:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--runs", type=int, default=1000, help="how many inputs (default: 1000)")
-    parser.add_argument("--seed", type=int, default=0, help="the first seed (default: 0)")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at the same time")
-    parser.add_argument("--crashes", type=Path, default=_HERE / "crashes", help="where failing inputs go")
+    parser = parser_of(__doc__, "inputs")
     parser.add_argument("--input", type=Path, help="run this file only")
     parser.add_argument("--check-bounds", action="store_true", help="look at what a bounded run takes")
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.worker:
         _worker(check_bounds=given.check_bounds)

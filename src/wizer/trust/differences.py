@@ -14,10 +14,11 @@ the other. Memories are compared piece by piece where they may be other than zer
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from struct import pack, unpack
 from typing import TYPE_CHECKING, TypeAlias
 
+from wizer.binary.externs import ExternKind
 from wizer.binary.module import Module
 from wizer.binary.values import Number
 from wizer.core.elements import refers_to_segments
@@ -128,15 +129,23 @@ class _Comparison:
         self._pending: list[tuple[int, int, _Where]] = []
 
     def sizes(self) -> Iterator[Difference]:
-        """Yield the memories of which only one is there, and those whose sizes differ."""
-        for memidx, memory in self.state.memories.items():
-            name = self.module.describe("memory", memidx)
-            other = self.other.memories.get(memidx)
+        """Yield the memories and tables of which only one is there, and those whose sizes differ."""
+        memories = ((index, memory.pages) for index, memory in self.state.memories.items())
+        tables = ((index, table.size) for index, table in self.state.tables.items())
+        others = {index: memory.pages for index, memory in self.other.memories.items()}
+        yield from self._sizes("memory", "pages", memories, others)
+        others = {index: table.size for index, table in self.other.tables.items()}
+        yield from self._sizes("table", "elements", tables, others)
+
+    def _sizes(
+        self, kind: ExternKind, unit: str, sizes: Iterable[tuple[int, int]], others: Mapping[int, int]
+    ) -> Iterator[Difference]:
+        for index, size in sizes:
+            name, other = self.module.describe(kind, index), others.get(index)
             if other is None:
-                yield Difference("memory", memidx, name, "is there", "is not")
-            elif memory.pages != other.pages:
-                sizes = f"{memory.pages} pages", f"{other.pages} pages"
-                yield Difference("memory", memidx, f"size of {name}", *sizes)
+                yield Difference(kind, index, name, "is there", "is not")
+            elif size != other:
+                yield Difference(kind, index, f"size of {name}", f"{size} {unit}", f"{other} {unit}")
 
     def globals(self) -> Iterator[Difference]:
         """Yield the differences of globals, and note the objects in them.
@@ -163,12 +172,7 @@ class _Comparison:
             name = self.module.describe("table", tableidx)
             other = self.other.tables.get(tableidx)
             if other is None:
-                yield Difference("table", tableidx, name, "is there", "is not")
                 continue
-            if table.size != other.size:
-                yield Difference(
-                    "table", tableidx, f"size of {name}", f"{table.size} elements", f"{other.size} elements"
-                )
             elements = table_elements(self.module, self.state, tableidx)
             others = table_elements(self.other_module, self.other, tableidx)
             default = initial_element(self.module, tableidx) or NULL
