@@ -36,6 +36,10 @@ MODULE = """(module (memory (export "m") 1) (global (export "i") (mut i32) (i32.
   (func (export "f") (param i32)) (func (export "wizer-initialize"))
   (func (export "x") (param externref) (result externref) (local.get 0))
   (func (export "i31") (result i31ref) (ref.i31 (i32.const 1))))"""
+FUNCTION = """(module (func $f (export "f") (result i32) (i32.const 5))
+  (global (mut funcref) (ref.null func))
+  (func (export "get") (result funcref) (ref.func $f))
+  (func (export "put") (param funcref) (global.set 0 (local.get 0))))"""
 HOST = '(module (import "e" "f" (func $f)) (func (export "g") (call $f)))'
 HOST_COMPONENT = """(component (import "f" (func $f)) (core func $low (canon lower (func $f)))
   (core module $m (import "e" "f" (func $f)) (func (export "g") (call $f)))
@@ -265,6 +269,21 @@ def test_states_of_another_module() -> None:
         pytest.raises(OptionError, match="not of this module"),
     ):
         other.rebuilt([session.state()])
+
+
+def test_a_function_of_another_session() -> None:
+    with Session(FUNCTION) as session, Session(FUNCTION) as other:
+        function = session.call("get")
+        assert function(session.store) == 5
+        session.call("put", function)
+        with pytest.raises(OptionError, match="do not fit"):
+            other.call("put", function)
+        with pytest.raises(OptionError, match="another session"):
+            function(other.store)
+        with pytest.raises(OptionError, match="another session"):
+            function.type(wasmtime.Store())
+    with pytest.raises(OptionError, match="closed"):
+        function(session.store)
 
 
 def test_what_the_engine_has_is_there_once() -> None:

@@ -94,8 +94,22 @@ def is_in_store(store: wasmtime.Store, handle: Any) -> bool:
 
     With one of another store, the engine ends the process.
     """
-    probe = wasmtime.Global(store, wasmtime.GlobalType(wasmtime.ValType.i32(), False), wasmtime.Val.i32(0))
-    return bool(handle.store_id == probe._global.store_id)
+    known = store.__dict__.get("_wizer_id")
+    if known is None:
+        i32 = wasmtime.ValType.i32()
+        probe = wasmtime.Global(store, wasmtime.GlobalType(i32, False), wasmtime.Val.i32(0))
+        known = store.__dict__["_wizer_id"] = probe._global.store_id
+    return bool(handle.store_id == known)
+
+
+class GuestFunction(wasmtime.Func):
+    """A function of a guest's. With another store than its own, the engine would end the process."""
+
+    def type(self, store: Any) -> wasmtime.FuncType:
+        """Return the type; raise `OptionError` where ``store`` is another one. Calls ask for it."""
+        if not is_in_store(store, self._func):
+            raise OptionError("the function is of another session's store")
+        return super().type(store)
 
 
 def export_of(store: wasmtime.Store, instance: wasmtime.Instance, name: str) -> Extern | None:
@@ -314,7 +328,7 @@ def from_engine(store: wasmtime.Store, raw: ffi.wasmtime_val_t) -> object:
     if kind == V128:
         return ctypes.string_at(ctypes.addressof(raw.of), 16)
     if kind == FUNCREF:
-        return wasmtime.Func._from_raw(raw.of.funcref) if raw.of.funcref.store_id else None
+        return GuestFunction._from_raw(raw.of.funcref) if raw.of.funcref.store_id else None
     if kind == EXTERNREF:
         return _external(store, raw)
     return Reference(store, raw) if raw.of.anyref.store_id else None
