@@ -318,7 +318,9 @@ class MemoryMap {
     const { ranges } = track;
     const top = y + 15;
     let drawn = -1;
-    for (let at = ranges.reaching(this.from); at < ranges.length && ranges.starts[at] < this.to; at++) {
+    let next = 0;
+    for (let at = ranges.reaching(this.from); at < ranges.length && ranges.starts[at] < this.to; at = next) {
+      next = at + 1;
       if (ranges.ends[at] <= this.from) continue;
       const left = Math.max(0, Math.floor(this.x(ranges.starts[at])));
       const right = Math.min(this.width, Math.max(left + 1, Math.round(this.x(ranges.ends[at]))));
@@ -327,6 +329,7 @@ class MemoryMap {
       const start = track.nested ? left : Math.max(left, drawn);
       context.fillRect(start, top, right - start, track.height - 4);
       drawn = Math.max(drawn, right);
+      if (!track.nested) next = Math.max(next, ranges.reaching(this.from + (drawn / this.width) * this.span)); // skip what is on it
       if (right - left > 3) {
         context.fillStyle = this.color("--card");
         context.fillRect(right - 1, top, 1, track.height - 4);

@@ -76,7 +76,7 @@ function mapped(part, memory, segments, change, findings) {
   made.tracks = [
     { name: "regions", ranges: regions, height: 24, above: true, colorOf: (at) => regionColor(made, regions.items[at].name), label: (at) => regions.items[at].name },
     { name: `data segments (${count.format(data.length)})`, ranges: data, height: 16, color: "--segment", steps: true },
-    { name: "symbols", ranges: symbols, height: 24, color: "--soft", label: (at) => symbols.items[at].name, nested: true },
+    { name: "symbols", ranges: symbols, height: 24, color: "--fill-low", label: (at) => symbols.items[at].name, nested: true },
     { name: "differs", ranges: changes, height: 18, color: "--differs", steps: true },
     { name: "frozen", ranges: frozen, height: 18, color: "--frozen", steps: true, label: (at) => frozen.items[at].source },
   ];

@@ -64,6 +64,22 @@ class Page {
     }
     if (audit) card(audit.frozen.length ? audit.frozen.join(", ") : "nothing", "frozen", plural(audit.findings.length, "place"));
     this.main.append(element("div", { className: "cards" }, ...cards));
+    if (this.compared && files[0].size !== this.file.size) this.main.append(this.grown(...files));
+  }
+
+  // Why one file is larger than the other, in a sentence.
+  grown(before, after) {
+    const sizes = (file) => new Map(file.sections.map((one) => [`${one.title} ${one.name}`.trim(), one.size]));
+    const [old, now] = [sizes(before), sizes(after)];
+    const changed = [...new Set([...old.keys(), ...now.keys()])]
+      .map((name) => [name, (now.get(name) ?? 0) - (old.get(name) ?? 0)])
+      .filter(([, more]) => more)
+      .sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
+    const more = after.size - before.size;
+    const named = changed.slice(0, 3).map(([name, by]) => `${name} ${signed(by)}`);
+    if (changed.length > 3) named.push(plural(changed.length - 3, "other"));
+    return element("p", { className: "why" }, element("b", {}, `${bytes(Math.abs(more))} ${more > 0 ? "larger" : "smaller"}`),
+      harmless(` than ${before.name || "before"}: ${named.join(", ")}.`));
   }
 
   notices() {
