@@ -12,7 +12,7 @@ from wizer.binary.externs import INITIALIZE, ExternKind
 from wizer.binary.sections import is_component
 from wizer.checks import collection_kind, expect, instance_kind, shown
 from wizer.engine.text import Wasm, to_binary
-from wizer.errors import OptionError
+from wizer.errors import OptionError, asking_for_numpy
 from wizer.options import (
     ExportChanges,
     Imports,
@@ -248,6 +248,7 @@ class Instrumented:
         """The original module, parsed; raises `OptionError` for a component."""
         return self._source.module
 
+    @asking_for_numpy()
     def snapshot(
         self,
         store: Store,

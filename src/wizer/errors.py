@@ -12,7 +12,8 @@ A message names the item (an index, a name, a byte offset) and the way out. What
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 
 
 class WizerError(Exception):
@@ -113,3 +114,21 @@ class InputError(WizerError):
 
 class OutputError(WizerError):
     """The output could not be written; nothing of it is left behind."""
+
+
+@contextlib.contextmanager
+def asking_for_numpy() -> Iterator[None]:
+    """Say who has to install numpy, and why, where the work in here is too much to be done without it.
+
+    Raises:
+        WizerError: numpy is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "numpy":
+            raise
+        raise WizerError(
+            "this takes numpy, which is not installed: `pip install numpy`",
+            ["only modules with no more than 4 MiB of memory in use and few objects are frozen without it"],
+        ) from None

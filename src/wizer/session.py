@@ -13,7 +13,7 @@ from wizer.binary.sections import is_component
 from wizer.checks import PATH, TEXT, expect, instance_kind, or_none, refuse, sequence_kind, shown
 from wizer.core.state import State
 from wizer.engine.text import Wasm, to_binary
-from wizer.errors import LimitError, OptionError, OutputError
+from wizer.errors import LimitError, OptionError, OutputError, asking_for_numpy
 from wizer.options import (
     INIT_FUNC,
     OLD_INIT_FUNC,
@@ -237,10 +237,12 @@ class Session:
         """Return the names of the custom sections that a snapshot lacks: they describe an object file."""
         return self._guest.dropped_sections()
 
+    @asking_for_numpy()
     def state(self) -> State:
         """Return the state of a module as it is now; its memories are views on what is live."""
         return self._guest.state()
 
+    @asking_for_numpy()
     def states(self) -> CoreStates:
         """Return the state of a module, or of each core instance of a component with what to call it."""
         return self._guest.states()
@@ -292,6 +294,7 @@ class Session:
         """
         self._typed(memory).pack(format, address, values)
 
+    @asking_for_numpy()
     def array(self, dtype: ElementType, address: int, count: int, *, memory: str | None = None) -> Elements:
         """Return elements of a memory as a NumPy array, which is a writable view as that of `memory` is.
 
@@ -375,11 +378,13 @@ class Session:
         expect("path", path, PATH)
         return _write_compiled(self.snapshot(**changes), self._options, path)
 
+    @asking_for_numpy()
     def chunks(self, **changes: Unpack[ExportChanges]) -> list[Chunk]:
         """Return the snapshot in pieces; those of memory contents are views on the live memory."""
         check_changes(changes)
         return self._bounded(self._guest.chunks(**changes))
 
+    @asking_for_numpy()
     def rebuilt(self, states: Sequence[State], **changes: Unpack[ExportChanges]) -> list[Chunk]:
         """Return what `chunks` would be with other states, in the order of `states`."""
         expect("states", states, _STATES)

@@ -25,6 +25,13 @@ def test_the_installed_version_is_among_those_that_are_tested() -> None:
     assert OLDEST <= major() <= NEWEST
 
 
+def test_the_package_and_ci_name_the_same_versions() -> None:
+    root = Path(__file__).parents[2]
+    assert f'"wasmtime>={OLDEST}"' in (root / "pyproject.toml").read_text("utf-8")
+    tried = re.findall(r"wasmtime==(\d+)", (root / ".ci" / "run").read_text("utf-8"))
+    assert sorted([*map(int, tried), NEWEST]) == [*range(OLDEST, NEWEST + 1)]
+
+
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64", "arm64"])
 @pytest.mark.parametrize("number", range(OLDEST, NEWEST + 1))
 def test_what_winch_does_without_on_each_machine(machine: str, number: int) -> None:

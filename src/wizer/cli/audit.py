@@ -13,8 +13,9 @@ from wizer.cli.findings import TITLES, remembered, summary
 from wizer.cli.options import make_flags, make_options, make_wasi, run_options
 from wizer.cli.pages import check_report, write_report
 from wizer.cli.parse import Arguments, UsageError, parse
-from wizer.cli.report import harmless, show
+from wizer.cli.report import show
 from wizer.cli.signals import watched
+from wizer.cli.tables import print_table
 
 if TYPE_CHECKING:
     from wizer.trust.findings import Audit, Finding
@@ -107,7 +108,7 @@ def _allowed(arguments: Arguments) -> list[str]:
 def _print(audit: Audit, frozen: Sequence[str]) -> None:
     rows = list(_rows(audit))
     if rows and sys.stdout is not None and sys.stdout.isatty():
-        _print_table(rows)
+        print_table(("source", "place", "name", "value"), rows)
     else:
         for row in rows:
             show("  ".join(cell for cell in row if cell))
@@ -131,16 +132,6 @@ def _name(finding: Finding) -> str:
     """Say what a place is called, what stands there, and whether the program can read it."""
     parts = (finding.name, finding.origin and f"from {finding.origin}", "dead" if finding.dead else "")
     return ", ".join(part for part in parts if part)
-
-
-def _print_table(rows: Sequence[tuple[str, str, str, str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("source", "place", "name", "value")
-    for row in rows:
-        table.add_row(*map(harmless, row))
-    Console(highlight=False, markup=False).print(table)
 
 
 def _facts(audit: Audit) -> Iterator[str]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from wizer.binary.sections import is_component
 from wizer.contents.changes import Diff
-from wizer.contents.compare_modules import diff_modules
 from wizer.engine.text import Wasm, to_binary
+from wizer.errors import asking_for_numpy
+
+with asking_for_numpy():
+    from wizer.contents.compare_modules import diff_modules
 
 
 def diff(first: Wasm, second: Wasm, *, names: tuple[str, str] = ("first", "second")) -> Diff:

@@ -9,11 +9,13 @@ import os
 from pathlib import Path
 
 from wizer.binary.sections import COMPONENT_VERSION, MAGIC, MODULE_VERSION
-from wizer.contents.module import inspect_module
 from wizer.contents.records import Inspection, Problem, SectionInfo
-from wizer.contents.statistics import compressed_size
 from wizer.engine.text import Wasm, to_binary
-from wizer.errors import InvalidError
+from wizer.errors import InvalidError, asking_for_numpy
+
+with asking_for_numpy():
+    from wizer.contents.module import inspect_module
+    from wizer.contents.statistics import compressed_size
 
 
 def inspect(wasm: Wasm, *, name: str | None = None) -> Inspection:

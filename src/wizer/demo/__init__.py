@@ -145,26 +145,25 @@ def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
 
 def show(question: str, figures: Figures) -> None:
     """Print the answer and the figures."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(highlight=False)
-    console.print("QuickJS, running a search engine that indexes Python's manual when it starts.")
-    console.print(f"[dim]Question:[/] {question}")
-    console.print(f"[dim]Topics:[/]   {figures.answer}\n")
-    table = Table()
-    for title in ("", *figures.starts):
-        table.add_column(title, justify="right" if title else "left")
-    table.add_row(
-        "instantiate to first answer", *(f"{seconds * 1000:.1f} ms" for seconds in figures.starts.values())
-    )
-    table.add_row("size", *(f"{size / 1e6:.2f} MB" for size, _ in figures.sizes.values()))
-    table.add_row("size, gzip", *(f"{packed / 1e6:.2f} MB" for _, packed in figures.sizes.values()))
-    console.print(table)
+    print("QuickJS, running a search engine that indexes Python's manual when it starts.")
+    print(f"Question: {question}")
+    print(f"Topics:   {figures.answer}\n")
+    rows = [
+        ("", *figures.starts),
+        (
+            "instantiate to first answer",
+            *(f"{seconds * 1000:.1f} ms" for seconds in figures.starts.values()),
+        ),
+        ("size", *(f"{size / 1e6:.2f} MB" for size, _ in figures.sizes.values())),
+        ("size, gzip", *(f"{packed / 1e6:.2f} MB" for _, packed in figures.sizes.values())),
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for name, *cells in rows:
+        print("  ".join((name.ljust(widths[0]), *map(str.rjust, cells, widths[1:]))).rstrip())
     gain = figures.starts[ORIGINAL] / figures.starts["balanced"]
-    console.print(
-        f"The frozen module starts [bold]{gain:.0f} times[/] as fast.\n"
+    print(
+        f"\nThe frozen module starts {gain:.0f} times as fast.\n"
         f"Freezing took {figures.freezing:.2f} s, compilation included.\n"
-        "[dim]`--layout` makes the difference between the frozen ones; `balanced` is the default.\n"
-        f"Medians of {ROUNDS} starts each, in turns, all compiled beforehand.[/]"
+        "`--layout` makes the difference between the frozen ones; `balanced` is the default.\n"
+        f"Medians of {ROUNDS} starts each, in turns, all compiled beforehand."
     )

@@ -33,7 +33,7 @@ from wizer.core.state import Array, State
 from wizer.engine.text import Wasm, to_binary
 from wizer.engine.trace import Trace
 from wizer.engine.wasi import Wasi
-from wizer.errors import TrapError
+from wizer.errors import TrapError, asking_for_numpy
 from wizer.options import Options
 from wizer.records import record, replace
 from wizer.session import Initialize, Session, initialized
@@ -57,6 +57,7 @@ _WORD: Final = 8  # bytes
 _LINE: Final = 6  # bytes: shorter ones are found everywhere
 
 
+@asking_for_numpy()
 def audit_with(
     options: Options, wasm: Wasm, *, initialize: Initialize | None = None, quiet: bool = False
 ) -> Audit:

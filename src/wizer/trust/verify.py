@@ -21,7 +21,7 @@ from wizer.core.previous import without_previous
 from wizer.core.state import State
 from wizer.engine.text import Wasm, to_binary
 from wizer.engine.trace import Trace
-from wizer.errors import WizerError
+from wizer.errors import WizerError, asking_for_numpy
 from wizer.options import ExportChanges, Options
 from wizer.records import replace
 from wizer.session import Initialize, Session, export_changes, initialized
@@ -179,6 +179,7 @@ def verify_session(session: Session, snapshot: bytes, **changes: Unpack[ExportCh
         raise VerificationError([*broken, *states])
 
 
+@asking_for_numpy()
 def checked(
     session: Session, snapshot: bytes, most: int | None, **changes: Unpack[ExportChanges]
 ) -> tuple[list[Difference], list[Difference]]:

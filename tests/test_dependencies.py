@@ -1,0 +1,62 @@
+"""Without rich, all is there in plain text; without numpy, small modules are frozen, and the rest says so."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.command import Tool, environment
+from support.engine import binary
+
+SMALL = """(module (memory (export "memory") 1) (global $g (mut i32) (i32.const 0))
+  (func (export "wizer-initialize") (global.set $g (i32.const 7)) (i32.store (i32.const 8) (i32.const 9))))"""
+LARGE = """(module (memory (export "memory") 200)
+  (func (export "wizer-initialize") (memory.fill (i32.const 0) (i32.const 1) (i32.const 10000000))))"""
+
+
+@pytest.fixture
+def without(tmp_path: Path) -> dict[str, str]:
+    """An environment for processes in which neither can be imported."""
+    for name in ("rich", "numpy"):
+        package = tmp_path / "hidden" / name
+        package.mkdir(parents=True)
+        hidden = f"raise ModuleNotFoundError('it is not installed', name={name!r})\n"
+        (package / "__init__.py").write_text(hidden, "utf-8")
+    return {"PYTHONPATH": os.pathsep.join([str(tmp_path / "hidden"), environment()["PYTHONPATH"]])}
+
+
+def test_small_modules_are_frozen(tmp_path: Path, without: dict[str, str]) -> None:
+    wizer = Tool([sys.executable, "-m", "wizer"], tmp_path)
+    (tmp_path / "in.wasm").write_bytes(binary(SMALL))
+    for args in (
+        ("in.wasm", "-o", "out.wasm", "-v"),
+        ("--help",),
+        ("--version",),
+    ):
+        ended = wizer(*args, env=without)
+        assert ended.status == 0, ended.stderr
+    assert (tmp_path / "out.wasm").stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("large.wasm", "-o", "out.wasm"),
+        ("large.wasm", "-o", "out.wasm", "--verify"),
+        ("verify", "large.wasm", "large.wasm"),
+        ("audit", "large.wasm"),
+        ("inspect", "large.wasm"),
+        ("diff", "large.wasm", "large.wasm"),
+    ],
+)
+def test_what_takes_numpy_says_so(tmp_path: Path, without: dict[str, str], args: tuple[str, ...]) -> None:
+    wizer = Tool([sys.executable, "-m", "wizer"], tmp_path)
+    (tmp_path / "large.wasm").write_bytes(binary(LARGE))
+    ended = wizer(*args, env=without)
+    assert ended.status == 1
+    assert "this takes numpy, which is not installed: `pip install numpy`" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not (tmp_path / "out.wasm").exists()
