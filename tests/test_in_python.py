@@ -59,7 +59,7 @@ def objects(wasm: bytes | str) -> list[object]:
         session.call("<img src=x>")
     preload = {HOSTILE: binary("(module)")}
     found = [session, Wizer(preload=preload), Wizer().instrument(wasm), session.module, session.state()]
-    return [*found, wizer.audit(wasm, init_func=())]
+    return [*found, wizer.audit(wasm, init_func=()), wizer.inspect(wasm), wizer.diff(wasm, "(module)")]
 
 
 def test_everything_is_shown_in_a_line_and_in_a_small_table(large: bytes) -> None:

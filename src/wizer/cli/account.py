@@ -125,7 +125,7 @@ def _modules(output: bytes) -> list[Module]:
 
 def _memory_lines(module: Module, options: Options) -> Iterator[str]:
     """Say what memories hold, in how many segments, and whether instances copy it."""
-    from wizer.core.segments.dense import is_dense
+    from wizer.contents.memories import obstacle
 
     for memidx, memory in enumerate(module.memories):
         places = [(s.constant_offset, s) for s in module.data if s.mode == "active" and s.memidx == memidx]
@@ -134,11 +134,8 @@ def _memory_lines(module: Module, options: Options) -> Iterator[str]:
         name, size = module.describe("memory", memidx), memory.limits.minimum * memory.page_size
         segments = f"{len(ranges)} data segment{'s' * (len(ranges) != 1)}"
         yield f"{name}: {held} of {size} bytes in {segments} (layout {options.layout})"
-        if not is_dense(ranges):
-            yield (
-                f"note: {name} is so sparse that every instance copies what it holds, instead of mapping it "
-                "(--layout instant)"
-            )
+        if why := obstacle(module, memidx):
+            yield f"note: every instance copies what {name} holds: {why}"
 
 
 def _limits(options: Options, session: Session, modules: Sequence[Module]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from wizer.contents.records import Json, Problem, as_json
@@ -146,6 +147,24 @@ class Diff:
     memories: tuple[MemoryChange, ...] = ()
     parts: tuple[Diff, ...] = ()
     problems: tuple[tuple[Problem, ...], tuple[Problem, ...]] = field(default_factory=lambda: ((), ()))
+
+    def __repr__(self) -> str:
+        return f"<Diff: {', '.join(f'{name} {value}' for name, value in self._facts())}>"
+
+    def _repr_html_(self) -> str:
+        from wizer.markup import html_table
+
+        return html_table(f"{self.first} and {self.second}", self._facts())
+
+    def _facts(self) -> Iterator[tuple[str, object]]:
+        """Yield what fits a line."""
+        yield "identical:", self.identical
+        yield "bytes:", f"{self.first_size} and {self.second_size}"
+        yield "items that differ:", len(self.changes)
+        for memory in self.memories[:4]:
+            yield f"memory {memory.index}:", f"{memory.differing} bytes differ"
+        if self.parts:
+            yield "parts that differ:", len(self.parts)
 
     def __bool__(self) -> bool:
         """Whether anything differs."""

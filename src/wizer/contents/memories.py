@@ -22,7 +22,7 @@ Parts = Sequence[tuple[int, int, str]]
 
 def memories(module: Module, provenance: Provenance) -> tuple[Memory, ...]:
     """Return the memories."""
-    obstacles = [_obstacle(module, memidx) for memidx in range(len(module.memories))]
+    obstacles = [obstacle(module, memidx) for memidx in range(len(module.memories))]
     return tuple(_memory(module, memidx, provenance, obstacles) for memidx in range(len(module.memories)))
 
 
@@ -88,7 +88,7 @@ def place_of(parts: Parts, symbols: Symbols, memidx: int) -> Callable[[int], str
     return place
 
 
-def _obstacle(module: Module, memidx: int) -> str | None:
+def obstacle(module: Module, memidx: int) -> str | None:
     """Return why an engine copies a memory, empty where nothing stands in the way; None: it is empty."""
     own = active(module, memidx)
     if not own:

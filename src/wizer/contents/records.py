@@ -6,7 +6,7 @@ count from the beginning of the whole file, also those of what is inside a compo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypeAlias
 
 from wizer.binary.externs import ExternKind
@@ -339,6 +339,28 @@ class Inspection:
     module: ModuleInfo | None = None
     parts: tuple[Inspection, ...] = ()
     problems: tuple[Problem, ...] = field(default_factory=tuple)
+
+    def __repr__(self) -> str:
+        return f"<Inspection: {', '.join(f'{name} {value}' for name, value in self._facts())}>"
+
+    def _repr_html_(self) -> str:
+        from wizer.markup import html_table
+
+        return html_table(f"{self.kind} {self.name}", self._facts())
+
+    def _facts(self) -> Iterator[tuple[str, object]]:
+        """Yield what fits a line."""
+        yield "kind:", self.kind
+        yield "bytes:", self.size
+        yield "compressed:", self.compressed
+        if self.module is not None:
+            yield "functions:", self.module.functions
+            for memory in self.module.memories[:4]:
+                yield f"memory {memory.index}:", f"{memory.nonzero} of {memory.size} bytes are not zero"
+        if self.parts:
+            yield "parts:", len(self.parts)
+        if self.problems:
+            yield "problems:", len(self.problems)
 
     def to_dict(self) -> dict[str, Json]:
         """Return what `wizer inspect --json` prints for a file."""
