@@ -286,6 +286,18 @@ def test_names_in_messages_are_no_commands_to_the_terminal(wizer: Tool, module: 
     assert not any(character < " " for character in (trapped.stderr + done.stderr).replace("\n", ""))
 
 
+def test_names_in_messages_are_no_lines_of_ours(wizer: Tool, module: Write) -> None:
+    name = r"f\0a\0aError: all is well"
+    text = f"""(module (memory (export "{name}") 1) (data (i32.const 0) "x") (func (export "{name}2"))
+        (func (export "{"x" * 10_000}")))"""
+    path = module(text)
+    missing, inspected = wizer(path), wizer("inspect", path).stdout.decode()
+    assert r"`f\n\nError: all is well2`" in missing.stderr
+    assert max(map(len, missing.stderr.splitlines())) < 1000
+    assert r'memory 0 ("f\n\nError: all is well")' in inspected
+    assert r"  f\n\nError: all is well2" in inspected
+
+
 @pytest.mark.parametrize("options", ACCEPTED_BY_WIZER_11)
 def test_spellings_beside_wizer_11(options: str, wizer: Tool, wizer_rust: Tool, module: Write) -> None:
     same_outcome(options, wizer, wizer_rust, module)

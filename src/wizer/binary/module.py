@@ -203,7 +203,16 @@ class Module:
     def describe(self, kind: ExternKind, index: int) -> str:
         """Return what to call an item in a message: ``table 2 ("handlers")``."""
         name = self.names.get((kind, index))
-        return f"{kind} {index}" if name is None else f'{kind} {index} ("{name}")'
+        return f"{kind} {index}" if name is None else f'{kind} {index} ("{one_line(name)}")'
+
+
+_LONGEST = 200  # characters of a name that are told
+
+
+def one_line(name: str) -> str:
+    """Return a name as it can be told in a line: it is a stranger's, and must not look like one of ours."""
+    short = name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…"
+    return short.replace("\n", "\\n").replace("\r", "\\r")
 
 
 def parse_module(wasm: bytes) -> Module:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from wizer.binary.module import one_line
 from wizer.cli.report import harmless, show
 
 _LONGEST = 60  # characters of a name out of a module that a table shows
@@ -20,7 +21,7 @@ def print_table(headings: Row, rows: Sequence[Row], right: str = "") -> None:
         rows: the cells.
         right: which columns are flush right, as a letter each: ``"lrr"``; by default none.
     """
-    cells = [[harmless(cell) for cell in row] for row in rows]
+    cells = [[harmless(one_line(cell)) for cell in row] for row in rows]
     if sys.stdout is not None and sys.stdout.isatty() and _draw(headings, cells, right):
         return
     table = [list(headings), *cells]
@@ -53,7 +54,7 @@ def _draw(headings: Row, rows: Sequence[Row], right: str) -> bool:
 def named(name: str) -> str:
     """Return a name out of a module for a line of text: long ones without their middle."""
     half = (_LONGEST - 1) // 2
-    return name if len(name) <= _LONGEST else f"{name[:half]}…{name[-half:]}"
+    return one_line(name if len(name) <= _LONGEST else f"{name[:half]}…{name[-half:]}")
 
 
 def share(part: int, whole: int) -> str:

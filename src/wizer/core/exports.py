@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from wizer.binary.externs import INITIALIZE, Export
-from wizer.binary.module import Module
+from wizer.binary.module import Module, one_line
 from wizer.checks import is_unicode
 from wizer.errors import OptionError
 
@@ -59,15 +59,17 @@ def final_exports(
 
 
 _MOST_NAMED = 8
+_MOST_COMPARED = 1000
 
 
 def missing_export(module: Module, name: str) -> OptionError:
-    """Return the error for a function that is not exported; it names those that are, the closest first."""
+    """Return the error for a function that is not exported; it names some, closest first."""
     from difflib import SequenceMatcher
 
     functions = [export.name for export in module.exports if export.kind == "func"]
-    functions.sort(key=lambda other: -SequenceMatcher(None, name, other).ratio())
-    named = ", ".join(f"`{other}`" for other in functions[:_MOST_NAMED])
+    compared = functions[:_MOST_COMPARED]
+    compared.sort(key=lambda other: -SequenceMatcher(None, name, other[:_MOST_COMPARED]).ratio())
+    named = ", ".join(f"`{one_line(other)}`" for other in compared[:_MOST_NAMED])
     more = f" and {len(functions) - _MOST_NAMED} more" if len(functions) > _MOST_NAMED else ""
     exported = f"it exports {named}{more}" if functions else "it exports no function"
     return OptionError(f"the Wasm module does not have a `{name}` export", [exported])
