@@ -10,8 +10,16 @@ import wasmtime
 from wasmtime import _ffi as ffi
 
 from wizer.engine import capi_config
+from wizer.engine import config as configuration
 from wizer.engine.compile import validate_features
-from wizer.engine.config import FEATURES, EngineConfig, engine_config, feature_set, probe
+from wizer.engine.config import (
+    FEATURES,
+    Compiler,
+    EngineConfig,
+    engine_config,
+    feature_set,
+    probe,
+)
 from wizer.engine.versions import major
 from wizer.errors import InvalidError, OptionError, WizerError
 
@@ -200,3 +208,13 @@ def test_describing_a_run_does_not_import_the_engine() -> None:
     code = "import sys, wizer.cli.flags; sys.exit('wasmtime' in sys.modules)"
     env = {"PYTHONPATH": ":".join(sys.path)}
     assert subprocess.run([sys.executable, "-c", code], env=env, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("size", [4 << 30, (5 << 30) + 65536, 1 << 36, 1 << 40])
+def test_reservations_that_need_no_probe(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are asked for wherever a memory is 64-bit; a probe takes longer than such a run."""
+    monkeypatch.setattr(configuration, "probe", None)
+    compilers: tuple[Compiler, ...] = ("cranelift", "winch")
+    for compiler in compilers:
+        made = engine_config(EngineConfig(memory_reservation=size), compiler)
+        wasmtime.Module(wasmtime.Engine(made), b"\0asm\1\0\0\0")

@@ -283,6 +283,9 @@ def _check_asked(config: EngineConfig) -> None:
             raise lacks(f"setting `{setting}`")
 
 
+RESERVATIONS: Final = range(4 << 30, (1 << 40) + 1, 1 << 16)
+"""Bytes of address space for a memory that every engine takes: from its own default on, in whole pages."""
+
 # Settings that are None or a plain value, with the C API's name of the setter.
 _PLAIN: Mapping[str, str] = MappingProxyType(
     {
@@ -333,6 +336,8 @@ def _unusual(config: EngineConfig, compiler: Compiler) -> bool:
     names = {"max_wasm_stack", "async_stack_size", "cranelift_flags", *_PLAIN}
     if compiler == "cranelift":
         names.remove("signals_based_traps")  # it does without them
+    if config.memory_reservation in RESERVATIONS:
+        names.remove("memory_reservation")
     return config.pooling is not None or any(getattr(config, name) != getattr(plain, name) for name in names)
 
 

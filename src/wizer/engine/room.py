@@ -14,10 +14,10 @@ from typing import Final
 
 from wizer.binary.externs import MemoryType
 from wizer.binary.module import Module
-from wizer.engine.config import EngineConfig
+from wizer.engine.config import RESERVATIONS, EngineConfig
 from wizer.records import replace
 
-_RESERVED: Final = 4 << 30  # bytes for each memory, by default
+_RESERVED: Final = RESERVATIONS.start  # bytes for each memory, by default
 _MOST: Final = 1 << 40  # bytes of address space to take for all memories together: of 128 TiB that there are
 
 
@@ -38,8 +38,11 @@ def with_room(
     if fixed or most <= reserved:
         return config, False
     if config.memory_reservation is None and most * len(memories) <= _MOST and not _scarce():
-        return replace(config, memory_reservation=most), False
+        return replace(config, memory_reservation=-(-most // _PAGE) * _PAGE), False
     return config, True
+
+
+_PAGE: Final = RESERVATIONS.step
 
 
 def _most(memory: MemoryType, bound: int | None) -> int:
