@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 import re
+from bisect import bisect_right
 from itertools import pairwise
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -188,25 +189,26 @@ def _zero_runs_of_words(words: Words) -> Runs:
         edges = np.flatnonzero(zero[1:] != zero[:-1]) + 1
         bounds = np.concatenate(([0] if zero[0] else [0, 0], edges, [size] if zero[-1] else [size, size]))
     starts, ends = bounds[0::2] * _WORD, bounds[1::2] * _WORD
-    starts[1:] -= _zero_bytes_at_end(words[bounds[2::2] - 1])
-    ends[:-1] += _zero_bytes_at_start(words[bounds[1:-1:2]])
+    _widen(starts[1:], words[bounds[2::2] - 1], -1)
+    _widen(ends[:-1], words[bounds[1:-1:2]], 1)
     return starts, ends
 
 
-def _zero_bytes_at_start(words: Words) -> Bytes:
-    """Count the zero bytes at the lowest addresses of each (non-zero, little-endian) word."""
-    count: Bytes = (words & 0xFF == 0).view(np.uint8)
-    count += words & 0xFFFF == 0
-    count += words & 0xFFFFFF == 0
-    return count
+def _widen(bounds: Ints, words: Words, step: int) -> None:
+    """Move bounds of runs across the zero bytes that the words beyond them begin with.
 
-
-def _zero_bytes_at_end(words: Words) -> Bytes:
-    """Count the zero bytes at the highest addresses of each (non-zero, little-endian) word."""
-    count: Bytes = (words < 1 << 24).view(np.uint8)
-    count += words < 1 << 16
-    count += words < 1 << 8
-    return count
+    Args:
+        bounds: where runs start or end; changed in place.
+        words: the word beyond each, little-endian and not zero.
+        step: 1 for ends, beyond which the lowest byte is next; -1 for starts, before which the highest is.
+    """
+    nearest = words.view(np.uint8)[0 if step > 0 else _WORD - 1 :: _WORD]
+    places = np.flatnonzero(nearest == 0)  # few
+    some = words[places]
+    bounds[places] += step
+    for bytes_ in (2, 3):
+        zero = some & (1 << 8 * bytes_) - 1 == 0 if step > 0 else some < 1 << 8 * (_WORD - bytes_)
+        bounds[places] += step * zero
 
 
 class _Gaps:
@@ -232,10 +234,10 @@ class _Gaps:
         """Return what splits at all gaps save."""
         return sum(self._passed) + sum(int(self.saved(*held).sum()) for held in self._held)
 
-    def _pass(self, saved: Ints) -> None:
-        """Note gaps that are not held."""
+    def _pass(self, saved: Ints, held: Ints) -> None:
+        """Note what is saved by gaps that are not held: of all those in ``saved``, ``held`` are."""
         if self._floor:
-            self._passed.append(int(np.maximum(saved, 0).sum()))
+            self._passed.append(int(np.maximum(saved, 0).sum()) - int(np.maximum(held, 0).sum()))
 
     def saved(self, starts: Ints, ends: Ints) -> Ints:
         """Return what a split at each gap saves before length fields count: its bytes less a header."""
@@ -244,11 +246,15 @@ class _Gaps:
     def worthy(self, runs: Runs, first: int, last: int) -> Runs:
         """Keep the runs that are gaps that a split at saves something, and those that may go on outside."""
         starts, ends = runs
+        if not len(starts):
+            return runs
         saved = self.saved(starts, ends)
         chosen = saved > self._floor
-        chosen |= (starts == first) | (ends == last)
-        self._pass(saved[~chosen])
-        return starts[chosen], ends[chosen]
+        chosen[0] |= starts[0] == first
+        chosen[-1] |= ends[-1] == last
+        places = np.flatnonzero(chosen)
+        self._pass(saved, saved[places])
+        return starts[places], ends[places]
 
     def add(self, chunks: Sequence[Chunk], found: Sequence[Runs]) -> None:
         """Add the runs of a slab of chunks, and the holes before each, which were never touched."""
@@ -267,7 +273,7 @@ class _Gaps:
     def _hold(self, starts: Ints, ends: Ints) -> None:
         saved = self.saved(starts, ends)
         worth = saved > self._floor
-        self._pass(saved[~worth])
+        self._pass(saved, saved[worth])
         self._held.append((starts[worth], ends[worth]))
         self._count += len(self._held[-1][0])
         if self._count > 2 * self._keep:
@@ -280,7 +286,7 @@ class _Gaps:
         if len(saved) > self._keep:
             chosen = top_first(saved, self._keep)
             self._floor = int(saved[chosen].min())
-            self._pass(saved[~chosen])
+            self._pass(saved, saved[chosen])
             starts, ends = starts[chosen], ends[chosen]
         self._held, self._count = [(starts, ends)], len(starts)
 
@@ -296,9 +302,13 @@ class _Gaps:
         )
 
 
-def header_sizes(memidx: int, is64: bool, offsets: Ints) -> Ints:
-    """:func:`~.encoding.header_size` of ascending offsets, in bytes."""
+def header_sizes(memidx: int, is64: bool, offsets: Ints) -> Ints | int:
+    """:func:`~.encoding.header_size` of ascending offsets, in bytes; one number where all have the same."""
     steps, sizes = header_steps(memidx, is64)
+    if len(offsets) and (place := bisect_right(steps, int(offsets[0]))) == bisect_right(
+        steps, int(offsets[-1])
+    ):
+        return sizes[place - 1]
     places = [*np.searchsorted(offsets, steps).tolist(), len(offsets)]
     header = np.empty(len(offsets), dtype=np.int64)
     for (low, high), size in zip(pairwise(places), sizes, strict=True):
