@@ -7,11 +7,13 @@ the start, and ``check``, which looks at the whole state.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from importlib.metadata import distribution
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from textwrap import dedent
 
 import wasmtime
@@ -419,6 +421,18 @@ def component() -> str:
     """
 
 
+def python() -> bytes:
+    """Wrap a component around Python and an application in it, without WASI."""
+    target = Path(sys.argv[2])
+    program = str(Path(sys.executable).with_name("componentize-py"))
+    world = [program, "-d", str(PROGRAMS / "application.wit"), "-w", "application"]
+    with TemporaryDirectory() as folder:
+        shutil.copy(PROGRAMS / "application.python", Path(folder) / "app.py")
+        made = ["componentize", "--stub-wasi", "-p", folder, "app", "-o", str(target)]
+        subprocess.run([*world, *made], check=True, stdout=subprocess.DEVNULL)
+    return target.read_bytes()
+
+
 BUILDERS: dict[str, Callable[[], str | bytes]] = {
     "empty": empty,
     "quickjs": quickjs,
@@ -446,6 +460,7 @@ BUILDERS: dict[str, Callable[[], str | bytes]] = {
     "heap-500k": heap(500_000),
     "heap-1m": heap(1_000_000),
     "component": component,
+    "python": python,
 }
 
 

