@@ -97,6 +97,19 @@ def test_a_job_fails_alone(modules: Modules, tmp_path: Path) -> None:
     assert not (tmp_path / "traps.wasm").exists()
 
 
+def test_modules_travel_once_to_each_worker(modules: Modules) -> None:
+    (path,) = modules(1)
+    alone = wizen(path)
+    every = [Job(input=path, output=path.parent / f"out{number}.wasm") for number in range(4)]
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
+        results = build(every, executor, shared_files=False)
+        first = next(results)
+        path.unlink()
+        outcomes = [result.outcome for result in (first, *results)]
+    assert outcomes == ["made"] * 4
+    assert {job.output.read_bytes() for job in every if isinstance(job.output, Path)} == {alone}
+
+
 def test_two_jobs_with_one_output_are_refused(tmp_path: Path) -> None:
     one, other = (
         Job(input=numbered(1), output=tmp_path / "out.wasm", name=name) for name in ("one", "other")

@@ -13,7 +13,7 @@ from typing import Final
 from wizer.batch import uptodate
 from wizer.batch.jobs import Job, Result
 from wizer.batch.schedule import Run, Task, Workers
-from wizer.batch.worker import Answer, Parcel, take
+from wizer.batch.worker import Answer, Parcel, take, unchanged
 from wizer.checks import COUNT, SWITCH, expect, instance_kind, or_none, refuse
 from wizer.engine.text import Wasm, read_file
 from wizer.errors import LimitError, OptionError, WizerError
@@ -35,7 +35,8 @@ def build(
     """Make many snapshots, none that is up to date already; yield what comes of each as it finishes.
 
     A job's failure is its result's ``error``. A worker process that dies costs its job another one, three
-    times. Whoever stops iterating (``close``, or an exception) ends what runs; no output is there in part.
+    times. Whoever stops iterating (``close``, or an exception) ends the workers that are the build's own, in
+    the middle of what they do; no output is there in part.
 
     Args:
         jobs: what to make. Two of them cannot have one output.
@@ -253,8 +254,13 @@ class _Modules:
         return self._digests[identity]
 
     def contents(self, digest: str) -> bytes:
-        """Return the module with a digest."""
-        return raw(self._found[digest])
+        """Return the module with a digest.
+
+        Raises:
+            InputError: its file was changed, or has gone.
+        """
+        wasm = self._found[digest]
+        return unchanged(wasm, digest) if isinstance(wasm, os.PathLike) else raw(wasm)
 
     def paths(self, digests: Iterable[str]) -> dict[str, Path]:
         """Return where those of some modules are that are files."""

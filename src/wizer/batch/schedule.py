@@ -7,7 +7,7 @@ at a time: what a worker dies of then is known, and after three times given up.
 from __future__ import annotations
 
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor
 from contextlib import suppress
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from wizer.batch import worker
 from wizer.batch.worker import Answer, Parcel
-from wizer.errors import WizerError
+from wizer.errors import InputError, WizerError
 from wizer.records import replace
 
 if TYPE_CHECKING:
@@ -75,7 +75,9 @@ class Workers:
         executor = self._given
         if executor is None:
             executor = self._own = self._own or self._make()
-        future = executor.submit(worker.work, parcel)
+        # Dask takes equal calls for the same, and has the answer of the first one to that.
+        options = {"pure": False} if type(executor).__module__.startswith("distributed.") else {}
+        future = executor.submit(worker.work, parcel, **options)
         self._pids.update(_processes(executor))
         return future
 
@@ -130,6 +132,7 @@ class Run:
         self._workers = workers
         self._contents = contents
         self._memory = memory
+        self._sent: Counter[str] = Counter()
 
     @property
     def running(self) -> list[Task]:
@@ -170,7 +173,10 @@ class Run:
         """Give out what there is room for."""
         while (task := self._next()) is not None:
             try:
-                future = self._workers.submit(task.parcel)
+                future = self._workers.submit(self._packed(task.parcel))
+            except InputError as error:
+                yield task, Answer(error=error)
+                continue
             except BrokenExecutor as error:
                 if not self._running:
                     yield from self._broken(task, error)
@@ -179,6 +185,15 @@ class Run:
                 return
             self._running[future] = task
             future.add_done_callback(self._done.put)
+
+    def _packed(self, parcel: Parcel) -> Parcel:
+        """Return a parcel with the modules that its worker may lack: each goes to each worker once."""
+        sent = dict(parcel.sent)
+        for digest in parcel.digests - parcel.paths.keys() - sent.keys():
+            if self._sent[digest] < self._workers.count:
+                self._sent[digest] += 1
+                sent[digest] = self._contents(digest)
+        return replace(parcel, sent=sent) if sent else parcel
 
     def _next(self) -> Task | None:
         """Return what to start now; None: nothing."""
@@ -223,9 +238,9 @@ class Run:
                 yield task, answer
 
     def _send(self, task: Task, missing: Iterable[str]) -> None:
-        """Send a task with the modules that its worker lacked."""
-        sent = {digest: self._contents(digest) for digest in missing}
-        task.parcel = replace(task.parcel, sent={**task.parcel.sent, **sent})
+        """Send a task again, with the modules that its worker lacked."""
+        for digest in missing:
+            self._sent[digest] -= 1  # one that was sent has gone to another worker
         self._again.appendleft(task)
 
     def _broken(self, task: Task, error: Exception) -> Iterator[tuple[Task, Answer]]:

@@ -61,6 +61,11 @@ class Parcel:
     alone: bool
     shared: bool
 
+    @property
+    def digests(self) -> set[str]:
+        """The digests of all modules that it takes."""
+        return {self.ingredients.wasm, *self.ingredients.preload.values()}
+
 
 @record(kw_only=True)
 class Answer:
@@ -126,9 +131,18 @@ def _read(digest: str, parcel: Parcel) -> bytes:
     path = parcel.paths.get(digest)
     if path is None:
         raise _MissingError
+    return unchanged(path, digest)
+
+
+def unchanged(path: str | os.PathLike[str], digest: str) -> bytes:
+    """Return the contents of a file that has a digest.
+
+    Raises:
+        InputError: it cannot be read, or holds something else by now.
+    """
     found = read_file(path)
     if uptodate.digest(found) != digest:
-        raise InputError(f"`{path}` was changed while the build ran", ["build again"])
+        raise InputError(f"`{os.fspath(path)}` was changed while the build ran", ["build again"])
     return found
 
 
@@ -154,8 +168,7 @@ def work(parcel: Parcel) -> Answer:
         try:
             answer = _made(parcel)
         except _MissingError:
-            wanted = {parcel.ingredients.wasm, *parcel.ingredients.preload.values()}
-            return Answer(missing=tuple(wanted - parcel.paths.keys() - parcel.sent.keys()))
+            return Answer(missing=tuple(parcel.digests - parcel.paths.keys() - parcel.sent.keys()))
         except WizerError as error:
             answer = Answer(error=error)
         except MemoryError:

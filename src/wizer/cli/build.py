@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 from wizer.cli.parse import UsageError
 from wizer.cli.report import remark, say, show
 from wizer.cli.signals import Interrupted
-from wizer.errors import OptionError
+from wizer.errors import OptionError, WizerError
 from wizer.units import number, size
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from wizer.batch.build import Build
     from wizer.batch.jobs import Job, Result
 
@@ -35,6 +37,8 @@ Options:
   -n, --dry-run                   Say what would be made, and make nothing
       --force                     Make all, up to date or not
       --max-memory SIZE           Most memory for all guests that run at once: 4GiB
+      --dask ADDRESS              Have Dask's workers do it: the scheduler's address, tcp://…; they need this
+                                  version of Wizer, and the folders that guests see
   -q, --quiet                     Say nothing but what went wrong
   -h, --help                      Print this help
 
@@ -47,6 +51,7 @@ Exit status: 0 all are made or up to date; 1 some are not; 2 the command line or
 """
 
 FAILED = 1
+_PATIENCE = 30  # seconds that a scheduler has to answer
 _T = TypeVar("_T")
 
 
@@ -66,20 +71,39 @@ def main(argv: Sequence[str]) -> int:
         jobs = _jobs(arguments)
         from wizer.batch.build import Build
 
-        build = Build(
-            jobs,
-            None,
-            arguments.jobs,
-            arguments.max_memory,
-            force=arguments.force,
-            shared_files=None,
-        )
+        with _interruptible(), _cluster(arguments) as (executor, workers):
+            build = Build(
+                jobs,
+                executor,
+                workers,
+                arguments.max_memory,
+                force=arguments.force,
+                shared_files=None,
+            )
+            return _dry_run(build) if arguments.dry_run else _build(build, arguments, len(jobs))
     except OptionError as error:
         raise UsageError(str(error), trailer=False) from None
-    if arguments.dry_run:
-        return _dry_run(build)
-    with _interruptible():
-        return _build(build, arguments, len(jobs))
+
+
+@contextlib.contextmanager
+def _cluster(arguments: argparse.Namespace) -> Iterator[tuple[Executor | None, int | None]]:
+    """Connect to Dask where that is asked for; give the executor, and how many jobs it does at once."""
+    if arguments.dask is None or arguments.dry_run:
+        yield None, arguments.jobs
+        return
+    try:
+        from distributed import Client
+    except ImportError:
+        raise UsageError(
+            'Dask is not installed; get it with: pip install "wizer[dask]"', trailer=False
+        ) from None
+    try:
+        client = Client(arguments.dask, timeout=_PATIENCE)
+    except (OSError, ValueError) as error:  # nobody answers; no address
+        raise WizerError(f"there is no Dask scheduler at {arguments.dask}", [str(error)]) from None
+    with client:
+        workers = arguments.jobs or sum(client.nthreads().values()) or 1
+        yield client.get_executor(), workers
 
 
 class _Parser(argparse.ArgumentParser):
@@ -96,6 +120,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("-n", "--dry-run", action="store_true")
     parser.add_argument("--force", action="store_true")
     parser.add_argument("--max-memory", type=_reader(size))
+    parser.add_argument("--dask")
     parser.add_argument("-q", "--quiet", action="store_true")
     parser.add_argument("-h", "--help", action="store_true")
     arguments = parser.parse_intermixed_args(argv)
