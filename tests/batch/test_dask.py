@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,9 +59,10 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
             assert time.monotonic() < until, "the scheduler did not start"
             time.sleep(0.05)
         workers = [start("worker", "--nthreads", "1", "--no-nanny", *quiet) for _ in range(2)]
-        from distributed import Client
+        import distributed
 
-        with Client(scheduler_file=str(file)) as client:
+        dask: Any = distributed  # says nothing of its types
+        with dask.Client(scheduler_file=str(file)) as client:
             client.wait_for_workers(2, timeout=60)
             address = client.scheduler.address
         yield Cluster(address, workers)
@@ -93,11 +95,12 @@ def test_a_cluster_that_loses_a_worker_in_the_middle_makes_all(
 
 
 def test_an_executor_of_dask_is_one_for_the_library(cluster: Cluster, tmp_path: Path) -> None:
-    from distributed import Client
+    import distributed
 
+    dask: Any = distributed
     module = slow(1)
     jobs = [Job(input=module, output=tmp_path / f"{number}.wasm") for number in range(4)]
-    with Client(cluster.address) as client:
+    with dask.Client(cluster.address) as client:
         results = list(build(jobs, client.get_executor(), workers=2))
     assert [result.error for result in results] == [None] * 4
     contents = {(tmp_path / f"{number}.wasm").read_bytes() for number in range(4)}

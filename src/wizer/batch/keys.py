@@ -5,7 +5,7 @@ The reader (`wizer.batch.config`) and the JSON Schema for editors (`wizer.batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, TypeAlias, get_args
 
 from wizer.engine.config import FEATURES, Compiler, UnknownImports
@@ -87,6 +87,21 @@ def _table(values: Takes, expected: str) -> Takes:
             raise ValueError(expected) from None
 
     return Takes({"type": "object", "additionalProperties": values.schema}, read)
+
+
+def _switches(names: Collection[str]) -> Takes:
+    """Return what takes a table of true or false for some of the names."""
+    expected = f"a table of true or false for some of {', '.join(names)}"
+    table = _table(_SWITCH, expected)
+
+    def read(value: object) -> object:
+        switched: dict[str, object] = table.read(value)
+        if not switched.keys() <= set(names):
+            raise ValueError(expected)
+        return switched
+
+    properties = {name: _SWITCH.schema for name in names}
+    return Takes({"type": "object", "properties": properties, "additionalProperties": False}, read)
 
 
 def _either(expected: str, *kinds: Takes) -> Takes:
@@ -210,14 +225,7 @@ KEYS: Final = (
     Key("compiler", _words("auto", *get_args(Compiler)), "The compiler for initialisation."),
     Key(
         "features",
-        Takes(
-            {
-                "type": "object",
-                "properties": {name: {"type": "boolean"} for name in FEATURES},
-                "additionalProperties": False,
-            },
-            _table(_SWITCH, "a table of true or false").read,
-        ),
+        _switches(FEATURES),
         "WebAssembly proposals switched on or off.",
     ),
 )

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from wizer.cli.files import check_output
+from wizer.cli.pages import check_report, is_page
 from wizer.cli.parse import UsageError
-from wizer.cli.report import remark, say, show
+from wizer.cli.report import Manner, remark, say, show
 from wizer.cli.signals import Interrupted
 from wizer.errors import OptionError, WizerError
+from wizer.output import write_path
 from wizer.units import number, size
 
 if TYPE_CHECKING:
@@ -39,6 +45,9 @@ Options:
       --max-memory SIZE           Most memory for all guests that run at once: 4GiB
       --dask ADDRESS              Have Dask's workers do it: the scheduler's address, tcp://…; they need this
                                   version of Wizer, and the folders that guests see
+      --report FILE               Write what came of each to a page (.html) or a JSON document (.json)
+      --junit FILE                Write it as JUnit's XML, for CI
+      --schema                    Print the JSON Schema of the file, for editors
   -q, --quiet                     Say nothing but what went wrong
   -h, --help                      Print this help
 
@@ -67,6 +76,15 @@ def main(argv: Sequence[str]) -> int:
     if arguments.help:
         print(USAGE, end="")
         return 0
+    if arguments.schema:
+        from wizer.batch.schema import schema
+
+        show(json.dumps(schema(), indent=2))
+        return 0
+    Manner.quiet = arguments.quiet
+    for path in arguments.report:
+        check_report(path)
+    check_output(arguments.junit)
     try:
         jobs = _jobs(arguments)
         from wizer.batch.build import Build
@@ -80,7 +98,7 @@ def main(argv: Sequence[str]) -> int:
                 force=arguments.force,
                 shared_files=None,
             )
-            return _dry_run(build) if arguments.dry_run else _build(build, arguments, len(jobs))
+            return _dry_run(build) if arguments.dry_run else _build(build, arguments, jobs)
     except OptionError as error:
         raise UsageError(str(error), trailer=False) from None
 
@@ -92,13 +110,14 @@ def _cluster(arguments: argparse.Namespace) -> Iterator[tuple[Executor | None, i
         yield None, arguments.jobs
         return
     try:
-        from distributed import Client
+        import distributed
     except ImportError:
         raise UsageError(
             'Dask is not installed; get it with: pip install "wizer[dask]"', trailer=False
         ) from None
+    dask: Any = distributed  # says nothing of its types
     try:
-        client = Client(arguments.dask, timeout=_PATIENCE)
+        client = dask.Client(arguments.dask, timeout=_PATIENCE)
     except (OSError, ValueError) as error:  # nobody answers; no address
         raise WizerError(f"there is no Dask scheduler at {arguments.dask}", [str(error)]) from None
     with client:
@@ -121,6 +140,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--force", action="store_true")
     parser.add_argument("--max-memory", type=_reader(size))
     parser.add_argument("--dask")
+    parser.add_argument("--report", action="append", default=[])
+    parser.add_argument("--junit")
+    parser.add_argument("--schema", action="store_true")
     parser.add_argument("-q", "--quiet", action="store_true")
     parser.add_argument("-h", "--help", action="store_true")
     arguments = parser.parse_intermixed_args(argv)
@@ -166,19 +188,50 @@ def _dry_run(build: Build) -> int:
     return FAILED if failed else 0
 
 
-def _build(build: Build, arguments: argparse.Namespace, count: int) -> int:
+def _build(build: Build, arguments: argparse.Namespace, jobs: Sequence[Job]) -> int:
     """Build, say how it goes, and return the exit status."""
     begin = time.perf_counter()
     results: list[Result] = []
-    with contextlib.closing(build.results()) as coming:
+    with _progress(build, len(jobs)) as done, contextlib.closing(build.results()) as coming:
         for result in coming:
             results.append(result)
+            done(len(results))
             _tell(result)
             if result.error is not None and not arguments.keep_going:
                 build.stop()
+    seconds = time.perf_counter() - begin
+    _report(arguments, results, jobs, seconds)
     if not arguments.quiet:
-        _summary(results, count, time.perf_counter() - begin)
-    return FAILED if len(results) < count or any(result.error for result in results) else 0
+        _summary(results, len(jobs), seconds)
+    return FAILED if len(results) < len(jobs) or any(result.error for result in results) else 0
+
+
+def _report(
+    arguments: argparse.Namespace, results: Sequence[Result], jobs: Sequence[Job], seconds: float
+) -> None:
+    """Write the reports that are asked for."""
+    if not (arguments.report or arguments.junit):
+        return
+    from wizer.batch import report
+
+    made = report.document(results, [job.title for job in jobs], seconds)
+    for path in arguments.report:
+        text = report.page(made) if is_page(path) else json.dumps(made, indent=1)
+        write_path([text.encode()], path)
+    if arguments.junit is not None:
+        write_path([report.junit(made).encode()], arguments.junit)
+
+
+@contextlib.contextmanager
+def _progress(build: Build, count: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar for all, and a line for each that runs, on a terminal; give what moves the bar."""
+    if Manner.quiet or sys.stderr is None or not sys.stderr.isatty() or find_spec("rich") is None:
+        yield lambda _: None
+        return
+    from wizer.cli.bar import Bar
+
+    with Bar(count, lambda: build.running) as bar:
+        yield bar.move
 
 
 def _tell(result: Result) -> None:
@@ -190,7 +243,11 @@ def _tell(result: Result) -> None:
 
 
 def _summary(results: Sequence[Result], count: int, seconds: float) -> None:
-    """Say what was made."""
+    """Say what was made; on a terminal, in a table too, with a row for each table of the file."""
+    if sys.stdout is not None and sys.stdout.isatty() and find_spec("rich") is not None:
+        from wizer.cli.bar import print_table
+
+        print_table(results)
     made = sum(result.outcome == "made" for result in results)
     current = sum(result.outcome == "current" for result in results)
     failed = [result for result in results if result.error is not None]

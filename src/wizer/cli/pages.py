@@ -31,6 +31,11 @@ def check_report(path: str | None) -> None:
     check_output(path)
 
 
+def is_page(path: str) -> bool:
+    """Whether a report of this name is a page, and no JSON document."""
+    return path.lower().endswith(_PAGE)
+
+
 def write_report(
     path: str,
     kind: Kind,
@@ -49,7 +54,7 @@ def write_report(
     from wizer.pages.document import document
 
     made = document(kind, title, [held.to_dict() for held in files], diff=diff, audit=audit, run=run)
-    if path.lower().endswith(_PAGE):
+    if is_page(path):
         from wizer.pages.page import page
 
         text = page(made)
