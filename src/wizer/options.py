@@ -231,6 +231,11 @@ class Options:
         """The limits that hold."""
         return DEFAULT_LIMITS if self.limits is None else self.limits
 
+    @property
+    def bounds_memory(self) -> bool:
+        """Whether a limit on memory was asked for."""
+        return self.bounds.max_memory not in (None, DEFAULT_LIMITS.max_memory)
+
     def data_options(self, module: Module) -> DataOptions:
         """Return what `rewrite` takes besides a state, for a module."""
         most = self.max_data_segments

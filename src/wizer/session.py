@@ -14,6 +14,7 @@ from wizer.checks import PATH, TEXT, expect, instance_kind, or_none, refuse, seq
 from wizer.core.state import State
 from wizer.engine.text import Wasm, to_binary
 from wizer.errors import LimitError, OptionError, OutputError, asking_for_numpy
+from wizer.notices import warn
 from wizer.options import (
     INIT_FUNC,
     OLD_INIT_FUNC,
@@ -380,8 +381,13 @@ class Session:
 
     @asking_for_numpy()
     def chunks(self, **changes: Unpack[ExportChanges]) -> list[Chunk]:
-        """Return the snapshot in pieces; those of memory contents are views on the live memory."""
+        """Return the snapshot in pieces; those of memory contents are views on the live memory.
+
+        Where a limit refused the guest more memory, there is a `WizerWarning`: it may have gone on without.
+        """
         check_changes(changes)
+        for text in self._guest.refused_growth():
+            warn(text)
         return self._bounded(self._guest.chunks(**changes))
 
     @asking_for_numpy()

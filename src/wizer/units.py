@@ -1,4 +1,4 @@
-"""Numbers, sizes and times as they are written on a command line or in a configuration file."""
+"""Numbers, sizes and times as people write them: on a command line, in a configuration file, in messages."""
 
 from __future__ import annotations
 
@@ -45,6 +45,22 @@ def size(text: str) -> int:
         return number(digits.strip()) * _BYTES[unit]
     except ValueError:
         raise ValueError("expected a number of bytes, or one of KiB, MiB, GiB") from None
+
+
+def written_size(count: int) -> str:
+    """Return a number of bytes for people, rounded: ``64 MiB``, ``62.6 MiB``."""
+    of = next((of for of in (1 << 30, 1 << 20) if count >= of), 1 << 10)
+    return f"{count / of:.1f}".removesuffix(".0") + f" {_UNITS[of]}"
+
+
+def exact_size(count: int) -> str:
+    """Return a number of bytes as `size` reads it."""
+    return next(
+        (f"{count // of}{unit}" for of, unit in _UNITS.items() if count and count % of == 0), str(count)
+    )
+
+
+_UNITS = {1 << 30: "GiB", 1 << 20: "MiB", 1 << 10: "KiB"}
 
 
 def seconds(text: str) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from wizer.binary import sections as sec
 from wizer.binary.appended import AppendedTypes, Function
@@ -26,6 +26,9 @@ from wizer.binary.module import Module, encode_global
 from wizer.binary.segments import encode_declarative
 from wizer.binary.types import FieldType, FuncType, ValType, encode_valtype
 
+if TYPE_CHECKING:
+    from wizer.binary.instructions import Replacement
+
 # What engines take in a module: https://webassembly.github.io/spec/js-api/#limits
 MAX_TABLES: Final = 100
 MAX_MEMORIES: Final = 100
@@ -40,14 +43,13 @@ class Additions:
         module: the module.
         prefix: what the names of the exports to append begin with.
         declared: the functions to declare for ``ref.func``.
-        bodies: the entries of the module's code section in pieces, where others take their places.
     """
 
     def __init__(self, module: Module, prefix: str) -> None:
         self.module = module
         self.prefix = prefix
         self.declared: tuple[int, ...] = ()
-        self.bodies: Sequence[Chunk] | None = None
+        self._replacements: dict[int, list[Replacement]] = {}
         self._types = AppendedTypes(module)
         self._functions: list[Function] = []
         self._tables: dict[TableType, int] = {}
@@ -79,6 +81,10 @@ class Additions:
         if name is not None:
             self.export(name, "func", funcidx)
         return funcidx
+
+    def replace(self, body: int, replacements: Sequence[Replacement]) -> None:
+        """Replace instructions in the body that begins at ``body``: in what is run, not in a snapshot."""
+        self._replacements.setdefault(body, []).extend(replacements)
 
     def blocktype(self, results: Sequence[ValType]) -> bytes:
         """Return the type of a block that takes nothing and leaves ``results``."""
@@ -138,7 +144,10 @@ class Additions:
             sec.CODE: bodies,
         }
         contents = {id_: extended(self.module, id_, items) for id_, items in added.items() if items}
-        if self.bodies is not None:
+        if self._replacements:
             count = len(self.module.funcs) - self.module.import_counts["func"] + len(bodies)
-            contents[sec.CODE] = [encode_unsigned(count), *self.bodies, *bodies]
+            from wizer.binary.instructions import with_replacements
+
+            own = with_replacements(self.module, self._replacements)
+            contents[sec.CODE] = [encode_unsigned(count), *own, *bodies]
         return assemble(self.module, contents)

@@ -6,15 +6,20 @@ https://webassembly.github.io/spec/core/binary/instructions.html
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from typing import TypeVar
 
 from wizer.binary import sections as sec
-from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import Module
 from wizer.binary.reader import Reader
 from wizer.binary.types import read_heaptype, read_valtype
+from wizer.binary.vectors import encode_bytes
 from wizer.errors import ParseError
+from wizer.records import record
+
+T = TypeVar("T")
 
 
 def referring(module: Module, funcs: Collection[int]) -> frozenset[int]:
@@ -44,27 +49,83 @@ def _candidates(reader: Reader, funcs: Collection[int]) -> Iterator[int]:
                 yield at
 
 
-def grows(module: Module, memidx: int) -> bool:
-    """Whether some body has a ``memory.grow`` of a memory, its index as short as it can be."""
+Found = tuple[int, int, T]
+"""An instruction: where it stands in the input, and what it is about."""
+
+
+def found_in_bodies(
+    module: Module, pattern: re.Pattern[bytes], read: Callable[[Reader, int], T | None]
+) -> dict[int, list[Found[T]]]:
+    """Return the instructions of some kind in the bodies that have any, by where the body begins.
+
+    Args:
+        module: the module.
+        pattern: bodies in which it finds nothing are not decoded.
+        read: is given the opcode of an instruction and reads its immediates; None: it is of another kind, and
+            nothing has been read.
+    """
     section = module.section(sec.CODE)
-    if section is None:
-        return False
-    wanted = b"\x40" + encode_unsigned(memidx)
-    return any(
-        module.wasm.find(wanted, start, end) >= 0 and _grows(Reader(module.wasm, start, end), memidx)
-        for start, end in bodies(section.reader(module.wasm))
-    )
+    found: dict[int, list[Found[T]]] = {}
+    if section is None or not pattern.search(module.wasm, section.start, section.end):
+        return found
+    for start, end in bodies(section.reader(module.wasm)):
+        if pattern.search(module.wasm, start, end):
+            some = [*_found(Reader(module.wasm, start, end), read)]
+            if some:
+                found[start] = some
+    return found
 
 
-def _grows(reader: Reader, memidx: int) -> bool:
+def _found(reader: Reader, read: Callable[[Reader, int], T | None]) -> Iterator[Found[T]]:
     skip_locals(reader)
     while not reader.at_end:
+        start = reader.pos
         opcode = reader.byte()
-        if opcode != 0x40:
+        about = read(reader, opcode)
+        if about is None:
             skip_immediates(reader, opcode)
-        elif reader.u32() == memidx:
-            return True
-    return False
+        else:
+            yield start, reader.pos, about
+
+
+@record
+class Replacement:
+    """What takes the place of an instruction, which stands from ``start`` to ``end``."""
+
+    start: int
+    end: int
+    code: bytes
+
+
+def with_replacements(
+    module: Module, replacements: Mapping[int, Sequence[Replacement]]
+) -> Iterator[bytes | memoryview]:
+    """Yield the entries of the code section in pieces, with other instructions in some bodies.
+
+    Args:
+        module: the module.
+        replacements: by where a body begins, what is replaced in it.
+    """
+    section = module.section(sec.CODE)
+    assert section is not None
+    head = section.reader(module.wasm)
+    head.u32()
+    wasm, rest, before = memoryview(module.wasm), head.pos, head.pos
+    for start, end in bodies(section.reader(module.wasm)):
+        if start in replacements:
+            yield wasm[rest:before]
+            yield encode_bytes(_replaced(module.wasm, start, end, replacements[start]))
+            rest = end
+        before = end
+    yield wasm[rest:before]
+
+
+def _replaced(wasm: bytes, start: int, end: int, replacements: Sequence[Replacement]) -> bytes:
+    body = bytearray()
+    for each in sorted(replacements, key=lambda each: each.start):
+        body += wasm[start : each.start] + each.code
+        start = each.end
+    return bytes(body + wasm[start:end])
 
 
 def bodies(reader: Reader) -> Iterator[tuple[int, int]]:

@@ -16,7 +16,7 @@ from wizer.cli.parse import Arguments, UsageError
 from wizer.cli.report import remark
 from wizer.cli.signals import watched
 from wizer.cli.spec import BY_NAME
-from wizer.errors import LimitError, OptionError, TrapError
+from wizer.errors import OptionError
 
 if TYPE_CHECKING:
     from wizer.binary.assemble import Chunk
@@ -86,12 +86,7 @@ def _run(given: RunOptions, options: Options, wasm: bytes, account: Account | No
         _check_calls(session, options)
         changes = export_changes(session, options)
         changes["rename"] = known_renames(given.rename, session)
-        try:
-            session.initialize(session.calls(options))
-        except TrapError as error:
-            if not isinstance(error, LimitError):
-                _note_bound(session, options)
-            raise
+        session.initialize(session.calls(options))
         chunks = _chunks(session, options, changes)
         # What takes its time comes first: whatever ends it leaves the old output.
         audit = _warn_frozen(options, wasm) if given.warn_frozen else None
@@ -110,25 +105,6 @@ def _run(given: RunOptions, options: Options, wasm: bytes, account: Account | No
         if account is not None and given.verbose:
             for line in account.lines(options, session, wasm, b"".join(chunks)):
                 remark(line)
-
-
-def _note_bound(session: Session, options: Options) -> None:
-    """After a trap, say that memory was bounded, where that was asked for and the module grows it.
-
-    ``memory.grow`` fails at the bound and the engine tells nobody; many a guest traps then, as out of memory.
-    """
-    from wizer.binary.instructions import grows
-    from wizer.options import DEFAULT_LIMITS
-
-    bound = options.bounds.max_memory
-    if bound in (None, DEFAULT_LIMITS.max_memory) or session.is_component or not session.module.memories:
-        return
-    if grows(session.module, 0):
-        memory = session.module.describe("memory", 0)
-        remark(
-            f"note: {memory} has {len(session.memory())} bytes; where memory would "
-            f"exceed {bound} bytes (--max-memory), `memory.grow` fails: whether it did is not known"
-        )
 
 
 def _check_calls(session: Session, options: Options) -> None:

@@ -15,31 +15,17 @@ After::
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from wizer.binary import code
-from wizer.binary import sections as sec
 from wizer.binary.additions import Additions
 from wizer.binary.expr import encode_const
-from wizer.binary.instructions import bodies, skip_immediates, skip_locals
-from wizer.binary.module import Module
+from wizer.binary.instructions import Replacement, found_in_bodies
 from wizer.binary.reader import Reader
-from wizer.binary.vectors import encode_bytes
 from wizer.core.instrument import DROPS, Accessors
-from wizer.records import record
 
 # `data.drop` and `elem.drop`.
 _OPCODES: Final = {9: "data", 13: "element"}
-
-
-@record
-class _Drop:
-    """An instruction that drops a segment: where it stands in the input, and the segment."""
-
-    start: int
-    end: int
-    segment: tuple[str, int]
 
 
 def note_drops(additions: Additions, accessors: Accessors) -> None:
@@ -47,40 +33,29 @@ def note_drops(additions: Additions, accessors: Accessors) -> None:
 
     Those that some instruction drops are exported as globals ``data{i}.dropped`` and ``element{i}.dropped``.
     """
-    module = additions.module
     probed = {("data", i) for i in accessors.data_drops} | {("element", i) for i in accessors.element_drops}
-    found: dict[int, list[_Drop]] = {}
-    for start, end in _bodies(module) if probed else ():
-        if DROPS.search(module.wasm, start, end):
-            found[start] = [drop for drop in _drops(module.wasm, start, end) if drop.segment in probed]
-    dropped = sorted({drop.segment for drops in found.values() for drop in drops})
-    if dropped:
-        helpers = {segment: _add_helper(additions, *segment) for segment in dropped}
-        additions.bodies = [
-            encode_bytes(_rewritten(module.wasm, start, end, found.get(start, ()), helpers))
-            for start, end in _bodies(module)
-        ]
+    found = found_in_bodies(additions.module, DROPS, _read_drop) if probed else {}
+    dropped = {segment for drops in found.values() for _, _, segment in drops} & probed
+    helpers = {segment: _add_helper(additions, *segment) for segment in sorted(dropped)}
+    for body, drops in found.items():
+        additions.replace(
+            body,
+            [
+                Replacement(start, end, code.call(helpers[segment]))
+                for start, end, segment in drops
+                if segment in helpers
+            ],
+        )
 
 
-def _bodies(module: Module) -> Iterator[tuple[int, int]]:
-    """Yield where the bodies stand."""
-    section = module.section(sec.CODE)
-    return bodies(section.reader(module.wasm)) if section else iter(())
-
-
-def _drops(wasm: bytes, start: int, end: int) -> Iterator[_Drop]:
-    """Yield the drops in a body."""
-    reader = Reader(wasm, start, end)
-    skip_locals(reader)
-    while not reader.at_end:
-        position = reader.pos
-        opcode = reader.byte()
-        if opcode == 0xFC and (kind := _OPCODES.get(Reader(wasm, reader.pos, end).u32())):
-            reader.u32()
-            index = reader.u32()
-            yield _Drop(position, reader.pos, (kind, index))
-        else:
-            skip_immediates(reader, opcode)
+def _read_drop(reader: Reader, opcode: int) -> tuple[str, int] | None:
+    """Read which segment is dropped; None: the instruction is another one."""
+    ahead = Reader(reader.wasm, reader.pos, reader.end)
+    kind = _OPCODES.get(ahead.u32()) if opcode == 0xFC else None
+    if kind is None:
+        return None
+    reader.pos = ahead.pos
+    return kind, reader.u32()
 
 
 def _add_helper(additions: Additions, kind: str, index: int) -> int:
@@ -88,14 +63,3 @@ def _add_helper(additions: Additions, kind: str, index: int) -> int:
     drop = code.data_drop(index) if kind == "data" else code.elem_drop(index)
     noted = additions.exported_i32(f"{kind}{index}.dropped", 0, mutable=True)
     return additions.func(None, (), (), drop + encode_const("i32", 1) + code.global_set(noted))
-
-
-def _rewritten(
-    wasm: bytes, start: int, end: int, drops: Sequence[_Drop], helpers: Mapping[tuple[str, int], int]
-) -> bytes:
-    """Return a body with calls in the place of drops."""
-    body = bytearray()
-    for drop in drops:
-        body += wasm[start : drop.start] + code.call(helpers[drop.segment])
-        start = drop.end
-    return bytes(body + wasm[start:end])

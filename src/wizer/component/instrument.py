@@ -73,14 +73,14 @@ class InstrumentedComponent:
     watches: Mapping[int, Watch]
 
 
-def instrument_component(instances: Instances) -> InstrumentedComponent:
-    """Instrument every module of which the component has an instance."""
+def instrument_component(instances: Instances, *, notes_growth: bool = False) -> InstrumentedComponent:
+    """Instrument every module of which the component has an instance; see `wizer.core.instrument`."""
     accessors: dict[int, Accessors] = {}
     modules: dict[int, list[Chunk]] = {}
     markers = {start: number for number, start in enumerate(sorted(instances.modules))}
     for start, module in instances.modules.items():
         additions = Additions(module, unused_prefix(module))
-        accessors[start] = add_accessors(additions)
+        accessors[start] = add_accessors(additions, notes_growth=notes_growth)
         note_drops(additions, accessors[start])
         additions.exported_i32(_MODULE_MARKER, markers[start])
         modules[start] = additions.assemble()

@@ -16,7 +16,8 @@ from wizer.component.live import LiveComponent, added_instances, find_live
 from wizer.component.parse import parse_component
 from wizer.component.removal import Path
 from wizer.component.wave import format_value, parse_args, split_call
-from wizer.core.calls import remember
+from wizer.core.calls import explained, remember
+from wizer.core.growth import refused_growth
 from wizer.core.instrument import needs_cranelift
 from wizer.core.rewrite import dropped_custom_sections
 from wizer.core.session import import_ahead
@@ -59,7 +60,7 @@ class ComponentSession:
         modules = self._instances.modules.values()
         import_on_thread(import_ahead, modules)
         PROGRESS.at("instrumenting")
-        self._instrumented = instrument_component(self._instances)
+        self._instrumented = instrument_component(self._instances, notes_growth=options.bounds_memory)
         PROGRESS.at("compiling", megabytes(len(wasm)))
         self._run = RunningComponent(
             wasm,
@@ -77,6 +78,11 @@ class ComponentSession:
         self.store: Store = self._run.shell.store
         try:
             self._run.instantiate(options.imports or {}, options.wasi, options.unknown_imports)
+            # Whoever traps closes the component: what is inside is to be found before that.
+            self._found: LiveComponent | None = None
+            if any(accessors.growing for accessors in self._instrumented.accessors.values()):
+                with self._run.shell.own_code():
+                    self._found = self._live()
         except BaseException:
             self.close()
             raise
@@ -154,9 +160,22 @@ class ComponentSession:
         params = self._run.functype(path).params
         if len(args) != len(params):
             raise OptionError(f"the `{name}` function takes {len(params)} arguments, not {len(args)}")
-        results = self._run.call(path, args)
+        with explained(self.refused_growth):
+            results = self._run.call(path, args)
         remember(self.results, name, results)
         return results[0] if results else None
+
+    def refused_growth(self) -> list[str]:
+        """Return what to say of memory that was to grow, and was not, by the limit that was asked for."""
+        if self._found is None:
+            return []
+        bound, accessors = self._options.bounds.max_memory, self._instrumented.accessors
+        with self._run.shell.held():
+            return [
+                f"{core.label}: {text}"
+                for core, live in zip(self._instances.cores, self._found.cores, strict=True)
+                for text in refused_growth(core.module, accessors[core.site.item.start], live, bound)
+            ]
 
     def call_text(self, text: str) -> Any:
         """Call a function given as text: ``boot`` or, in WAVE notation, ``setup.boot("x", {n: 1})``."""

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Literal
 
 from wizer.binary.values import Number
 from wizer.checks import refuse
-from wizer.errors import OptionError
+from wizer.errors import LimitError, OptionError, TrapError
 from wizer.records import record
 
 
@@ -241,3 +242,14 @@ def remember(results: list[tuple[str, tuple[Any, ...]]], name: str, values: tupl
     if len(results) >= MOST_RESULTS:
         del results[0]
     results.append((name, values))
+
+
+@contextmanager
+def explained(refused: Callable[[], Sequence[str]]) -> Iterator[None]:
+    """Run a guest in here: a trap is given what ``refused`` returns for more of its causes."""
+    try:
+        yield
+    except TrapError as error:
+        if not isinstance(error, LimitError):
+            error.causes = (*error.causes, *refused())
+        raise

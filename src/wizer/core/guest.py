@@ -72,6 +72,10 @@ class Guest(Protocol):
         """Call a function given as text, with its arguments."""
         ...
 
+    def refused_growth(self) -> list[str]:
+        """Return what to say of memory that was to grow, and was not, by the limit that was asked for."""
+        ...
+
     def called_name(self, text: str) -> str:
         """Return the export that a call given as text calls."""
         ...

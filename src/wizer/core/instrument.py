@@ -98,6 +98,7 @@ class Accessors:
         found_size: the bytes of ``heap.found``, where it is a function and no memory.
         exceptions: whether ``kind.exn`` and ``exn{tag}`` are there.
         forget: what libc knows of the host and can forget; ``forget.{what}`` does it.
+        growing: the memories of which growth that is refused is noted; see `wizer.core.growth`.
     """
 
     prefix: str
@@ -111,24 +112,33 @@ class Accessors:
     found_size: int | None = None
     exceptions: bool = False
     forget: tuple[str, ...] = ()
+    growing: tuple[int, ...] = ()
 
 
-def instrument(module: Module, identity: str | None = None) -> tuple[bytes, Accessors]:
+def instrument(
+    module: Module, identity: str | None = None, *, notes_growth: bool = False
+) -> tuple[bytes, Accessors]:
     """Return ``module`` with accessors appended, and what they are.
 
     Args:
         module: the module.
         identity: the name, after the prefix, of an export that tells instances of it from others'.
+        notes_growth: whether growth of memory that is refused is noted; see `wizer.core.growth`.
     """
     additions = Additions(module, unused_prefix(module))
-    accessors = add_accessors(additions)
+    accessors = add_accessors(additions, notes_growth=notes_growth)
     if identity is not None:
         additions.exported_i32(identity, 0)
     return b"".join(additions.assemble()), accessors
 
 
-def add_accessors(additions: Additions) -> Accessors:
+def add_accessors(additions: Additions, *, notes_growth: bool = False) -> Accessors:
     """Append accessors, and return what they are."""
+    growing: tuple[int, ...] = ()
+    if notes_growth:
+        from wizer.core.growth import note_growth
+
+        growing = note_growth(additions)
     heap, found_size = _add_heap(additions)
     accessors = Accessors(
         additions.prefix,
@@ -142,6 +152,7 @@ def add_accessors(additions: Additions) -> Accessors:
         found_size=found_size,
         exceptions=_add_exceptions(additions),
         forget=_add_forgetting(additions),
+        growing=growing,
     )
     for memidx in range(len(additions.module.memories)):
         additions.export(f"memory{memidx}", "memory", memidx)

@@ -35,6 +35,9 @@ class Live(Protocol):
     def accessor(self, name: str, slots: int) -> RawCall:
         """Return the accessor ``name``, which has at most ``slots`` parameters and as many results."""
 
+    def number(self, name: str) -> int:
+        """Return the value of the exported global ``name``, an integer."""
+
     def traps(self, name: str) -> bool:
         """Call the accessor ``name`` and return whether it trapped."""
 

@@ -13,7 +13,7 @@ from wizer.binary.externs import INITIALIZE, Export, ExternKind, ExternType, Fun
 from wizer.binary.module import Module, parse_module
 from wizer.binary.types import FuncType
 from wizer.checks import refuse
-from wizer.core.calls import Call, convert_args, parse_call, remember
+from wizer.core.calls import Call, convert_args, explained, parse_call, remember
 from wizer.core.exports import final_exports, missing_export
 from wizer.core.instrument import Accessors, instrument, needs_cranelift
 from wizer.engine.forks import import_on_thread
@@ -51,8 +51,9 @@ class ModuleSession:
         self._options = options
         self._check = validator(options)
         self.module: Module
+        growth = options.bounds_memory
         self.module, instrumented, self._accessors = kept_of(
-            wasm, "instrumented", lambda: _instrumented(wasm)
+            wasm, ("instrumented", growth), lambda: _instrumented(wasm, notes_growth=growth)
         )
         PROGRESS.at("compiling", megabytes(len(instrumented)))
         given, preloads = _given(options)
@@ -119,9 +120,20 @@ class ModuleSession:
                 f"the `{name}` function has type `{functype}` and takes {len(functype.params)} arguments, "
                 f"not {len(args)}"
             )
-        results = self._run.call(name, functype, args)
+        with explained(self.refused_growth):
+            results = self._run.call(name, functype, args)
         remember(self.results, name, results)
         return None if not results else results[0] if len(results) == 1 else results
+
+    def refused_growth(self) -> list[str]:
+        """Return what to say of memory that was to grow, and was not, by the limit that was asked for."""
+        if not self._accessors.growing:
+            return []
+        from wizer.core.growth import refused_growth
+
+        with self._run.shell.held():
+            bound = self._options.bounds.max_memory
+            return [*refused_growth(self.module, self._accessors, self._run.live, bound)]
 
     def call_text(self, text: str) -> Any:
         """Call a function given as text: ``setup`` or ``setup(3, 0x10)``."""
@@ -253,13 +265,13 @@ class ModuleSession:
         return [("", self.module, self.state())]
 
 
-def _instrumented(wasm: bytes) -> tuple[Module, bytes, Accessors]:
+def _instrumented(wasm: bytes, *, notes_growth: bool) -> tuple[Module, bytes, Accessors]:
     """Return a module parsed, and instrumented; what comes after the run is imported meanwhile."""
     module = parse_module(wasm)
     if alone():
         import_on_thread(import_ahead, [module])
     PROGRESS.at("instrumenting")
-    return module, *instrument(module)
+    return module, *instrument(module, notes_growth=notes_growth)
 
 
 _MUCH_MEMORY = 32 << 20  # bytes: twice what linkers that give every program the same amount give

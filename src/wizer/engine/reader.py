@@ -46,6 +46,15 @@ class LiveInstance:
             found = self._accessors[name] = capi.RawFunction(self._store, function, slots)
         return found
 
+    def number(self, name: str) -> int:
+        """Return the value of the exported global ``name``, an integer."""
+        found = self._export(name)
+        if not isinstance(found, wasmtime.Global):
+            raise _not_instrumented(name)
+        value = capi.global_value(self._store, found)
+        assert isinstance(value, int)
+        return value
+
     def traps(self, name: str) -> bool:
         """Call the accessor ``name`` and return whether it trapped."""
         try:
