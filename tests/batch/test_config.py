@@ -32,6 +32,8 @@ WRONG = [
     ),
     ("[snapshots]\na = { timout = 1 }\n", 2, "snapshots.a.timout: there is no such key"),
     ('[snapshots.a]\ninput = "a"\noutput = "b"\nargs = ["x"]\n', 4, "it has no effect without `wasi = true`"),
+    (f"x = {'[' * 100_000}", None, "recursion"),
+    (f"x = {'9' * 10_000}", None, "digits"),
     ('[snapshots.a]\nlayout = "tiny"\n', 2, "expected one of balanced, small, instant, not 'tiny'"),
 ]
 

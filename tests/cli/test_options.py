@@ -191,6 +191,8 @@ def test_config_file_goes_before_the_command_line(tmp_path: Path) -> None:
         ("[wasm]\nbad = 3\n", "unknown option: bad"),
         ("[wasm]\nsimd = 'maybe'\n", "failed to parse option `simd=maybe`"),
         ("[wasm.simd]\nx = 1\n", "`wasm.simd` must be a boolean, a number or a string, not dict"),
+        (f"x = {'[' * 100_000}", "recursion"),
+        (f"x = {'9' * 10_000}", "digits"),
     ],
 )
 def test_bad_config_file(text: str, cause: str, tmp_path: Path) -> None:

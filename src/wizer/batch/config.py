@@ -80,7 +80,7 @@ def find(folder: Path) -> Path | None:
     path = folder / PYPROJECT
     try:
         return path if "wizer" in tomllib.loads(path.read_text("utf-8")).get("tool", {}) else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 
@@ -128,7 +128,7 @@ class _Reader:
     def _tables(self) -> Mapping[str, object]:
         try:
             found: object = tomllib.loads(self._text)
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:  # TOMLDecodeError, a number too long, too many brackets
             line = re.search(r"\(at line (\d+)", str(error))
             raise ConfigError(self._path, int(line[1]) if line else None, "", str(error)) from None
         for number, name in enumerate(self._prefix, 1):
@@ -228,7 +228,7 @@ def _path(line: str) -> tuple[str, ...]:
     """Return the path of the only key in a line of TOML."""
     try:
         inner: object = tomllib.loads(line)
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return ()
     path = []
     while isinstance(inner, dict) and inner:

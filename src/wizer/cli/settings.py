@@ -35,7 +35,7 @@ def read_config(path: Path) -> list[Setting]:
         from_settings(settings)
     except OSError as error:
         raise OptionError(f'failed to read config file: "{path}"', [worded(error)]) from None
-    except ValueError as error:  # ours, TOMLDecodeError and UnicodeDecodeError
+    except (ValueError, RecursionError) as error:  # ours, TOMLDecodeError, UnicodeDecodeError; many brackets
         raise OptionError(f'failed to parse TOML config file "{path}"', [str(error)]) from None
     except OptionError as error:
         causes = [error.message, *error.causes]
