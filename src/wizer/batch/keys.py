@@ -100,7 +100,7 @@ def _switches(names: Collection[str]) -> Takes:
             raise ValueError(expected)
         return switched
 
-    properties = {name: _SWITCH.schema for name in names}
+    properties = dict.fromkeys(names, _SWITCH.schema)
     return Takes({"type": "object", "properties": properties, "additionalProperties": False}, read)
 
 
