@@ -324,7 +324,7 @@ class Session:
 
     @property
     def imports(self) -> tuple[Extern, ...]:
-        """The imports in their order, with kind and type; a component's have no type here."""
+        """The imports in their order, with kind and type: of a component, also the functions of instances."""
         return tuple(self._guest.imports)
 
     @property

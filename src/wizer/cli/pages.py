@@ -60,4 +60,4 @@ def write_report(
         text = page(made)
     else:
         text = json.dumps(made, indent=1)
-    write_path([text.encode()], path)
+    write_path([text.encode(errors="backslashreplace")], path)  # a file's name may be no text

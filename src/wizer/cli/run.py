@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from wizer.cli.files import STDIO, check_output, read, write
 from wizer.cli.flags import LETTERS
 from wizer.cli.options import RunOptions, make_flags, make_options, make_wasi, run_options
-from wizer.cli.pages import check_report, write_report
 from wizer.cli.parse import Arguments, UsageError
 from wizer.cli.report import remark
 from wizer.cli.signals import watched
@@ -49,7 +48,10 @@ def main(arguments: Arguments) -> int:
     check_output(given.output)
     check_output(given.precompile)
     check_output(given.depfile)
-    check_report(given.report)
+    if given.report is not None:
+        from wizer.cli.pages import check_report
+
+        check_report(given.report)
     if not (given.verbose or given.depfile or given.report):
         return _main(given, flags, None)
     from wizer.cli.account import Account
@@ -130,6 +132,7 @@ def _chunks(session: Session, options: Options, changes: ExportChanges) -> list[
 
 def _report(path: str, run: RunInfo, wasm: bytes, output: bytes, audit: Audit | None) -> None:
     """Write a report on a run: what it made of what."""
+    from wizer.cli.pages import write_report
     from wizer.contents.comparison import diff_binaries
     from wizer.contents.inspection import inspect_binary
     from wizer.engine.text import to_binary

@@ -108,15 +108,19 @@ class ComponentSession:
 
     @property
     def imports(self) -> list[Extern]:
-        """The imports, in their order."""
+        """The imports, in their order; of instances, their functions."""
         from wizer.core.externs import Extern
 
-        items = self._instances.root.component.items
-        return [
-            Extern(item.definition.name, item.sort or "", None)
-            for item in items
-            if isinstance(item.definition, Import)
-        ]
+        functions = self._run.imported
+        found = []
+        for item in self._instances.root.component.items:
+            if isinstance(item.definition, Import):
+                name = item.definition.name
+                own = [(path, type_) for path, type_ in functions.items() if path[0] == name]
+                found += [Extern(path[-1], "func", type_, ".".join(path[:-1])) for path, type_ in own]
+                if not own:
+                    found.append(Extern(name, item.sort or "", None))
+        return found
 
     @property
     def globals(self) -> MutableMapping[str, Any]:

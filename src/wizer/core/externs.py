@@ -23,8 +23,8 @@ class Extern:
         kind: of a module's: func, table, memory, global or tag; of a component's: func, instance, type and
             so on.
         type: of functions and tags, of a component's as of a module's, their parameters and results; of the
-            others what the specification says. None: of a component's imports, and of what is no function.
-        module: what a module imports it from; otherwise empty.
+            others what the specification says. None: of a component's, where it is no function.
+        module: what a module imports it from, or the instance that a component imports; otherwise empty.
     """
 
     name: str

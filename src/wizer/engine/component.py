@@ -91,6 +91,11 @@ class RunningComponent:
         self.shell.bound(bounds)
 
     @property
+    def imported(self) -> dict[Path, FunctionType | None]:
+        """The functions that it imports, by their paths; None: a type that is not supported."""
+        return {path: _described(functype) for path, functype in imported_functions(self._compiled).items()}
+
+    @property
     def functions(self) -> Collection[Path]:
         """The functions that it exports, by their paths."""
         return self._functions
@@ -238,6 +243,20 @@ def exported_functions(compiled: Compiled[wc.Component]) -> dict[Path, wc.FuncTy
     """Return the functions that a component exports, by their paths."""
     found: dict[Path, wc.FuncType] = {}
     _collect(compiled.code.type.exports(compiled.engine), compiled.engine, (), found)
+    return found
+
+
+def _described(functype: wc.FuncType) -> FunctionType | None:
+    try:
+        return describe_function(functype)
+    except OptionError:
+        return None
+
+
+def imported_functions(compiled: Compiled[wc.Component]) -> dict[Path, wc.FuncType]:
+    """Return the functions that a component imports, by their paths."""
+    found: dict[Path, wc.FuncType] = {}
+    _collect(compiled.code.type.imports(compiled.engine), compiled.engine, (), found)
     return found
 
 

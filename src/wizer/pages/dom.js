@@ -15,7 +15,7 @@ function element(tag, properties = {}, ...children) {
 // Shows what would command, or turn the direction of writing around.
 function harmless(text) {
   return String(text).replace(
-    /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g,
+    /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g,
     (found) => "\\u" + found.charCodeAt(0).toString(16).padStart(4, "0"),
   );
 }

@@ -85,7 +85,8 @@ class Page {
   notices() {
     const texts = [...(this.held.run?.warnings ?? []), ...(this.held.run?.notes ?? [])];
     for (const file of this.looked.flatMap((one) => [...partsOf(one)])) {
-      for (const problem of file.problems) texts.push(`broken at ${hexadecimal(problem.start)}: ${problem.message}`);
+      const where = this.looked.length > 1 ? `${file.name}: ` : "";
+      for (const problem of file.problems) texts.push(`${where}broken at ${hexadecimal(problem.start)}: ${problem.message}`);
     }
     for (const memory of this.memories) {
       if (memory.obstacle) texts.push(`${memory.name} is copied into every instance: ${memory.obstacle}`);
