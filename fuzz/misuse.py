@@ -247,17 +247,18 @@ class Weird:
 class Keeper:
     """An object that does something when nobody holds it any more, unless another one does.
 
-    What it does may make more of them, without end. Not in the depth of a recursion: CPython 3.11 ends the
-    process where a finalizer goes 50 calls deep while the error for the limit of recursion is made.
+    What it does may make more of them, without end: these do nothing. Not in the depth of a recursion: CPython
+    3.11 ends the process where a finalizer goes 50 calls deep while the error for the limit of recursion is made.
     """
 
     _busy = threading.local()
 
     def __init__(self, action: Callable[[], object]) -> None:
         self.action = action
+        self.bred = hasattr(self._busy, "keeper")
 
     def __del__(self) -> None:
-        if _is_deep() or hasattr(self._busy, "keeper"):
+        if self.bred or _is_deep() or hasattr(self._busy, "keeper"):
             return
         try:
             self._busy.keeper = self
