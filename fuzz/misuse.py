@@ -247,8 +247,9 @@ class Weird:
 class Keeper:
     """An object that does something when nobody holds it any more, unless another one does.
 
-    What it does may make more of them, without end: these do nothing. Not in the depth of a recursion: CPython
-    3.11 ends the process where a finalizer goes 50 calls deep while the error for the limit of recursion is made.
+    What it does may make more of them, without end: these do nothing. Not in the depth of a recursion:
+    CPython 3.11 ends the process where a finalizer goes 50 calls deep while the error for the limit of
+    recursion is made.
     """
 
     _busy = threading.local()
