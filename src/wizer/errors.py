@@ -132,3 +132,7 @@ def asking_for_numpy() -> Iterator[None]:
             "this takes numpy, which is not installed: `pip install numpy`",
             ["only modules with no more than 4 MiB of memory in use and few objects are frozen without it"],
         ) from None
+
+
+WASI_IS_OFF = "WASI is off: provide it with wasi=Wasi() (--allow-wasi)"
+"""The way out where something of WASI is missing."""

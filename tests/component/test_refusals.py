@@ -11,6 +11,7 @@ from support.engine import binary
 from wizer import Session
 from wizer.component.instances import evaluate
 from wizer.component.parse import parse_component
+from wizer.engine.config import UnknownImports
 from wizer.engine.limits import Limits
 from wizer.errors import (
     InvalidError,
@@ -264,3 +265,17 @@ def test_an_error_lists_the_exports_of_the_original() -> None:
                 session.call(name)
         with pytest.raises(OptionError, match=r"it exports: `boot`$"):
             session.snapshot(remove=["wizer-mark"])
+
+
+NEEDS_WASI = """(component
+    (import "wasi:cli/stdout@0.2.0" (instance $o (export "get-stdout" (func))))
+    (core func $get (canon lower (func $o "get-stdout")))
+    (core module $m (import "" "get" (func $get)) (func (export "f") (call $get)))
+    (core instance $i (instantiate $m (with "" (instance (export "get" (func $get))))))
+    (func (export "f") (canon lift (core func $i "f"))))"""
+
+
+@pytest.mark.parametrize("unknown", ["trap", "error"])
+def test_wasi_that_is_off_says_how_to_provide_it(unknown: UnknownImports) -> None:
+    with pytest.raises((TrapError, LinkError), match=r"wasi:cli/stdout.*; WASI is off: .*\(--allow-wasi\)"):
+        frozen(binary(NEEDS_WASI), "f", unknown_imports=unknown)

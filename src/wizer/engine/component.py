@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import wasmtime
 import wasmtime.component as wc
@@ -26,13 +27,14 @@ from wizer.engine.sizes import check_sizes, shared_out
 from wizer.engine.trace import Trace
 from wizer.engine.versions import check_modules, component_item
 from wizer.engine.wasi import Wasi
-from wizer.errors import OptionError
+from wizer.errors import WASI_IS_OFF, LinkError, OptionError, TrapError
 from wizer.records import replace
 
 if TYPE_CHECKING:
     from wizer.engine.preview2 import Preview2
 
 Path: TypeAlias = "tuple[str, ...]"
+T = TypeVar("T")
 
 _POLL: Final = 0.001
 """Seconds between two looks at an asynchronous call that waits for the host."""
@@ -111,6 +113,7 @@ class RunningComponent:
             LinkError: an import is missing or of another type, or a memory or table cannot be allocated.
             TrapError, ExitError, LimitError: a start function did not return.
         """
+        self._has_wasi = wasi is not None
         if wasi is not None:
             self.shell.allow(wasi)
 
@@ -125,7 +128,7 @@ class RunningComponent:
                     raise
                 self._instantiate(imports, wasi, unknown_imports, preview2)
 
-        self.shell.run("failed to instantiate the component", work)
+        self._run_guest("failed to instantiate the component", work)
 
     def _preview2(self, wasi: Wasi) -> Preview2 | None:
         """Return what goes before the engine's WASI, None where nothing has to."""
@@ -175,7 +178,23 @@ class RunningComponent:
             return call_component(self.shell.store, function, self._functions[path], args)
 
         name = ".".join(path)
-        return self.shell.run(f"the `{name}` function trapped", work, name)
+        return self._run_guest(f"the `{name}` function trapped", work, name)
+
+    def _run_guest(self, message: str, work: Callable[[], T], function: str = "") -> T:
+        """Run guest code; where it lacks something of WASI, the error says what provides it."""
+        try:
+            return self.shell.run(message, work, function)
+        except (LinkError, TrapError) as error:
+            if not self._has_wasi:
+                error.causes = tuple(map(_with_way_out, error.causes))
+            raise
+
+
+def _with_way_out(cause: str) -> str:
+    return f"{cause}; {WASI_IS_OFF}" if _OF_WASI.match(cause) else cause
+
+
+_OF_WASI: Final = re.compile("unknown import: `wasi:|component imports [a-z]+ `wasi:")
 
 
 def _with_own(limits: Limits, instances: int, memories: int) -> Limits:

@@ -27,7 +27,7 @@ from wizer.checks import shown
 from wizer.engine import capi
 from wizer.engine.config import UnknownImports
 from wizer.engine.stack import with_compiler_stack
-from wizer.errors import LinkError
+from wizer.errors import WASI_IS_OFF, LinkError
 from wizer.records import record
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ class Linker:
         """Return a function for one that nobody supplies."""
         message = f"unknown import: {_name(imported)} has not been defined"
         if self.wasi is None and imported.module.startswith("wasi_"):
-            message += "; WASI is off: provide it with wasi=Wasi() (--allow-wasi)"
+            message += f"; {WASI_IS_OFF}"
         if self.unknown == "error":
             raise LinkError("failed to instantiate the module", [message])
         assert isinstance(imported.type, FuncIndex)
