@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -198,6 +200,63 @@ def test_no_length_is_believed(lie: str) -> None:
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
+
+
+DEEP = """
+import sys, wizer
+N = 50_000
+H, C = b"\\0asm\\1\\0\\0\\0", b"\\0asm\\x0d\\0\\1\\0"
+def leb(n):
+    return bytes([n]) if n < 128 else bytes([n & 127 | 128]) + leb(n >> 7)
+def section(number, contents):
+    return bytes([number]) + leb(len(contents)) + contents
+def module(types, body):
+    export = b"\\1\\x10wizer-initialize\\0\\0"
+    return (H + section(1, leb(1 + len(types)) + b"\\x60\\0\\0" + b"".join(types)) + section(3, b"\\1\\0")
+        + section(7, export) + section(10, b"\\1" + leb(len(body)) + body))
+nested = C
+for _ in range(2000):
+    nested = C + section(4, nested)
+supertypes = [b"\\x50\\0\\x5f\\0", *(b"\\x50\\1" + leb(n) + b"\\x5f\\0" for n in range(1, 5000))]
+inputs = {
+    "blocks": module([], b"\\0" + b"\\2\\x40" * N + b"\\x0b" * N + b"\\x0b"),
+    "operands": module([], b"\\0" + b"\\x41\\0" * N + b"\\x6a" * (N - 1) + b"\\x1a\\x0b"),
+    "supertypes": module(supertypes, b"\\0\\x0b"),
+    "components": nested,
+    "lists": C + section(7, leb(N + 1) + b"\\x70\\x7d" + b"".join(b"\\x70" + leb(n) for n in range(N))),
+    "types of components": C + section(7, b"\\1" + b"\\x41\\1\\1" * N),
+    "types of instances": C + section(7, b"\\1" + b"\\x42\\1\\1" * N),
+    "text": "(module (func " + "(block " * N + ")" * N + "))",
+    "brackets": "(" * N,
+    "comments": "(;" * N,
+}
+for name, wasm in inputs.items():
+    try:
+        wizer.wizen(wasm)
+    except wizer.WizerError as error:
+        assert str(error)
+calls = ["f(" * N, "f(" + "[" * N + ")", "f(" + "{a:" * N + ")", "f(" + "some(" * N + ")",
+    "f(" + "(" * N + ")", "f(" + "1" * N + ")", "f(0x" + "f" * N + ")", "f(1e" + "9" * N + ")",
+    'f("' + "\\\\" * N + '")']
+component = '''(component (core module $m (func (export "f") (param i32))) (core instance $i (instantiate $m))
+  (func (export "f") (param "x" u32) (canon lift (core func $i "f"))))'''
+for wat in ('(module (func (export "f") (param f64)))', component):
+    with wizer.Session(wat) as session:
+        for call in calls:
+            try:
+                session.call_text(call)
+            except wizer.WizerError as error:
+                assert str(error)
+print("done")
+"""
+
+
+def test_nothing_recurses_on_how_deep_the_input_is() -> None:
+    """The process would end of it; what is parsed, compiled, called as text and said in errors."""
+    run = subprocess.run(
+        [sys.executable, "-c", DEEP], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert (run.returncode, run.stdout) == (0, "done\n"), run.stderr
 
 
 def test_names_do_not_steer_a_terminal(tmp_path: Path) -> None:
