@@ -221,7 +221,9 @@ def test_stages_notes_and_warnings_are_logged(caplog: pytest.LogCaptureFixture) 
     assert {record.name for record in caplog.records} == {"wizer"}
     for stage in ("parsing", "instrumenting", "linking", "initialising `boot`", "capturing", "scanning"):
         assert logged[stage] == "DEBUG"
-    assert [level for text, level in logged.items() if re.fullmatch(r"compiling 0\.\d kB", text)] == ["DEBUG"]
+    assert [level for text, level in logged.items() if re.fullmatch(r"compiling 0\.\d KiB", text)] == [
+        "DEBUG"
+    ]
     assert "INFO" in {level for text, level in logged.items() if "leaves room for 9: 60 ranges" in text}
     assert "WARNING" in {level for text, level in logged.items() if text.startswith("imports: nothing")}
 

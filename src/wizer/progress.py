@@ -27,11 +27,6 @@ Stage: TypeAlias = Literal[
 Listener: TypeAlias = Callable[..., None]
 
 
-def megabytes(size: int) -> str:
-    """Return a number of bytes as text: ``10.4 MB``."""
-    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"
-
-
 class Progress:
     """How far a run is.
 

@@ -27,8 +27,9 @@ from wizer.options import (
     session_options,
 )
 from wizer.output import write_path, write_stream
-from wizer.progress import PROGRESS, megabytes
+from wizer.progress import PROGRESS
 from wizer.records import replace
+from wizer.units import written_size
 
 if TYPE_CHECKING:
     from wizer.binary.module import Module
@@ -466,7 +467,7 @@ def machine_code(snapshot: bytes, options: Options) -> bytes | bytearray:
     from wizer.engine.ahead import compile_ahead
     from wizer.engine.config import EngineConfig
 
-    PROGRESS.at("compiling", megabytes(len(snapshot)))
+    PROGRESS.at("compiling", written_size(len(snapshot)))
     return compile_ahead(snapshot, options.engine or EngineConfig())
 
 

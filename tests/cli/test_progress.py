@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -33,15 +33,17 @@ READER = """(module
 class Terminal:
     """A command on a terminal of its own; what it shows is read as it comes."""
 
-    def __init__(self, *args: str | Path, cwd: Path) -> None:
+    def __init__(
+        self, *args: str | Path, cwd: Path, command: Sequence[str] = WIZER, term: str = "xterm"
+    ) -> None:
         self._near, far = pty.openpty()
         self.process = subprocess.Popen(
-            [*WIZER, *map(str, args)],
+            [*command, *map(str, args)],
             stdin=far,
             stdout=far,
             stderr=far,
             cwd=cwd,
-            env=environment({"TERM": "xterm", "COLUMNS": "80"}),
+            env=environment({"TERM": term, "COLUMNS": "80"}),
             start_new_session=True,
         )
         os.close(far)
@@ -106,6 +108,28 @@ def test_a_guest_that_has_the_terminal_keeps_it(module: Callable[..., Path], tmp
     terminal.until(rb"running `boot` for 3 s\r\n")
     terminal.process.kill()
     assert not re.search(rb"running `boot` for [12] s", terminal.end())
+
+
+WITHOUT_RICH = """
+import sys
+sys.modules["rich"] = sys.modules["rich.console"] = None
+from wizer.cli import run_process
+run_process()
+"""
+
+
+@pytest.mark.parametrize("lacks", ["rich", "a terminal that takes lines back"])
+def test_what_cannot_be_drawn_over_is_said_in_lines(
+    module: Callable[..., Path], tmp_path: Path, lacks: str
+) -> None:
+    args = ("-f", "boot", module(SLOW), "-o", "out.wasm")
+    if lacks == "rich":
+        terminal = Terminal(*args, cwd=tmp_path, command=(sys.executable, "-c", WITHOUT_RICH))
+    else:
+        terminal = Terminal(*args, cwd=tmp_path, term="dumb")
+    terminal.until(rb"running `boot` for 3 s\r\n")
+    terminal.process.kill()
+    assert b"\x1b" not in terminal.end()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what a thread waits for is known on Linux only")

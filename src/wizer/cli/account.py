@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final, Self
 from wizer.cli.files import STDIO
 from wizer.cli.report import Manner
 from wizer.engine.trace import Trace
-from wizer.progress import PROGRESS, megabytes
+from wizer.progress import PROGRESS
+from wizer.units import written_size
 
 if TYPE_CHECKING:
     from wizer.binary.module import Module
@@ -147,5 +148,5 @@ def _limits(options: Options, session: Session, modules: Sequence[Module]) -> li
         used.append(f"{bounds.fuel - session.store.get_fuel()} of {bounds.fuel} units of fuel")
     if bounds.max_memory is not None:
         size = sum(m.limits.minimum * m.page_size for module in modules for m in module.memories)
-        used.append(f"{megabytes(size)} of {megabytes(bounds.max_memory)} of memory")
+        used.append(f"{written_size(size)} of {written_size(bounds.max_memory)} of memory")
     return used

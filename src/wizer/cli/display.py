@@ -18,11 +18,13 @@ from wizer.cli.report import Manner, harmless, remark
 from wizer.progress import PROGRESS, Stage
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from wizer.engine.wasi import Wasi
 
 _PATIENCE: Final = 0.5  # seconds before anything is said
 _LOOK: Final = 0.1  # seconds between two looks
-_LINES: Final = (3, 10, 30, 60, 300)  # seconds of a call after each of which a line is said
+_LINES: Final = (3, 10, 30, 60, 300)  # seconds after each of which a line is said, where none is drawn
 _MOST_WAIT: Final = 0.2  # seconds for which a line of progress may keep others waiting
 
 _DOING: Final[dict[Stage, str]] = {
@@ -73,10 +75,7 @@ class Display:
     def _run(self) -> None:
         if self._ended.wait(_PATIENCE):
             return
-        try:
-            line = _Line()
-        except ImportError:  # there is no rich
-            line = None
+        line = _line()
         while not self._ended.wait(_LOOK):
             with self._drawing:
                 self._line = line
@@ -115,11 +114,11 @@ class Display:
         if typed and self._waits_for != since:
             self._waits_for = since
             self._say(text)
-        elif guest and not typed:
+        elif not typed:
             self._say_at_times(text, since, seconds)
 
     def _say_at_times(self, text: str, since: float, seconds: float) -> None:
-        """Say a line for each of some lengths of time that a call takes."""
+        """Say a line for each of some lengths of time that something takes."""
         due = sum(seconds >= bound for bound in _LINES)
         said = self._said[1] if self._said[0] == since else 0
         if due > said:
@@ -134,18 +133,26 @@ class Display:
             Manner.erase = erase
 
 
+def _line() -> _Line | None:
+    """Return what draws a line; None: there is no rich, or the terminal cannot take a line back."""
+    try:
+        from rich.console import Console
+    except ImportError:
+        return None
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    return None if console.is_dumb_terminal else _Line(console)
+
+
 class _Line:
     """A line at the end of the terminal, drawn over and over."""
 
-    def __init__(self) -> None:
-        from rich.console import Console
-
-        self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    def __init__(self, console: Console) -> None:
+        self._console = console
         self._shown = ""
 
     def draw(self, text: str) -> None:
         """Show ``text`` in the place of what is there, as much of it as there is room for."""
-        if text == self._shown or self._console.is_dumb_terminal:
+        if text == self._shown:
             return
         self.erase()
         self._console.print(

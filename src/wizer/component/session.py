@@ -27,7 +27,8 @@ from wizer.engine.forks import import_on_thread
 from wizer.engine.given import warn_of_unused_names
 from wizer.errors import OptionError
 from wizer.options import ExportChanges, Options
-from wizer.progress import PROGRESS, megabytes
+from wizer.progress import PROGRESS
+from wizer.units import written_size
 
 if TYPE_CHECKING:
     from wizer.core.externs import Extern
@@ -61,7 +62,7 @@ class ComponentSession:
         import_on_thread(import_ahead, modules)
         PROGRESS.at("instrumenting")
         self._instrumented = instrument_component(self._instances, notes_growth=options.bounds_memory)
-        PROGRESS.at("compiling", megabytes(len(wasm)))
+        PROGRESS.at("compiling", written_size(len(wasm)))
         self._run = RunningComponent(
             wasm,
             self._instrumented.chunks,

@@ -23,8 +23,9 @@ from wizer.engine.text import WASM, to_binary
 from wizer.errors import OptionError
 from wizer.kept import alone, kept_of
 from wizer.options import ExportChanges, Options
-from wizer.progress import PROGRESS, megabytes
+from wizer.progress import PROGRESS
 from wizer.records import replace
+from wizer.units import written_size
 
 if TYPE_CHECKING:
     from wizer.core.externs import Extern
@@ -55,7 +56,7 @@ class ModuleSession:
         self.module, instrumented, self._accessors = kept_of(
             wasm, ("instrumented", growth), lambda: _instrumented(wasm, notes_growth=growth)
         )
-        PROGRESS.at("compiling", megabytes(len(instrumented)))
+        PROGRESS.at("compiling", written_size(len(instrumented)))
         given, preloads = _given(options)
         self._run = RunningModule(
             self.module,
