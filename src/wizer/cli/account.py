@@ -126,14 +126,13 @@ def _modules(output: bytes) -> list[Module]:
 
 def _memory_lines(module: Module, options: Options) -> Iterator[str]:
     """Say what memories hold, in how many segments, and whether instances copy it."""
-    from wizer.contents.memories import obstacle
+    from wizer.contents.mapping import active, obstacle
 
     for memidx, memory in enumerate(module.memories):
-        places = [(s.constant_offset, s) for s in module.data if s.mode == "active" and s.memidx == memidx]
-        ranges = sorted((at, at + s.end - s.start) for at, s in places if at is not None)
-        held = sum(end - start for start, end in ranges)
+        own = active(module, memidx)
+        held = sum(segment.end - segment.start for segment in own)
         name, size = module.describe("memory", memidx), memory.limits.minimum * memory.page_size
-        segments = f"{len(ranges)} data segment{'s' * (len(ranges) != 1)}"
+        segments = f"{len(own)} data segment{'s' * (len(own) != 1)}"
         yield f"{name}: {held} of {size} bytes in {segments} (layout {options.layout})"
         if why := obstacle(module, memidx):
             yield f"note: every instance copies what {name} holds: {why}"

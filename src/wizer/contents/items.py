@@ -17,7 +17,7 @@ from wizer.binary.expr import Expr
 from wizer.binary.externs import KINDS, ExternKind
 from wizer.binary.instructions import bodies
 from wizer.binary.module import Module
-from wizer.binary.segments import DataSegment, ElementSegment
+from wizer.binary.segments import ElementSegment
 from wizer.contents.records import FunctionInfo, GlobalInfo, SegmentInfo, TableInfo
 from wizer.contents.statistics import nonzero
 from wizer.errors import ParseError
@@ -40,11 +40,6 @@ def segments(module: Module) -> tuple[SegmentInfo, ...]:
         )
         for dataidx, segment in enumerate(module.data)
     )
-
-
-def active(module: Module, memidx: int) -> list[DataSegment]:
-    """Return the active segments of a memory that hold something."""
-    return [s for s in module.data if s.mode == "active" and s.memidx == memidx and s.end > s.start]
 
 
 def tables(module: Module) -> tuple[TableInfo, ...]:

@@ -8,12 +8,10 @@ from typing import Final
 from wizer.binary.module import Module
 from wizer.contents import statistics
 from wizer.contents.image import Image, image_of
-from wizer.contents.items import active
+from wizer.contents.mapping import active, obstacle
 from wizer.contents.records import Block, Memory, Provenance, Region, Symbol
 from wizer.contents.regions import regions
 from wizer.contents.symbols import Symbols
-from wizer.core.data import unmappable
-from wizer.core.segments.dense import is_dense
 
 _BLOCKS: Final = 10
 
@@ -86,23 +84,3 @@ def place_of(parts: Parts, symbols: Symbols, memidx: int) -> Callable[[int], str
         return f"{name}+{address - start:#x}"
 
     return place
-
-
-def obstacle(module: Module, memidx: int) -> str | None:
-    """Return why an engine copies a memory, empty where nothing stands in the way; None: it is empty."""
-    own = active(module, memidx)
-    if not own:
-        return None
-    if found := unmappable(module, memidx):
-        return found
-    memory = module.memories[memidx]
-    size = memory.limits.minimum * memory.page_size
-    placed = []
-    for segment in own:
-        start = segment.constant_offset
-        if start is None:
-            return f"where data goes in memory {memidx} is only known when it is instantiated"
-        placed.append((start, start + segment.end - segment.start))
-    if max(end for _, end in placed) > size:
-        return f"data is outside memory {memidx}: instantiation traps"
-    return "" if is_dense(sorted(placed)) else f"memory {memidx} is too sparse; see `--layout instant`"
