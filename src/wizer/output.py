@@ -108,10 +108,10 @@ def _replace(chunks: Iterable[Chunk], target: Path, finish: Callable[[], None] |
             if mode is None:
                 raise
             _write_in_place([new.read_bytes()], target, None)
-            new.unlink()
+            _remove(new)
     except BaseException:
         with contextlib.suppress(OSError):
-            new.unlink()
+            _remove(new)
         raise
     finally:
         UNFINISHED.discard(new)
@@ -140,7 +140,14 @@ def discard_unfinished() -> None:
     """Remove what is written beside its place; for who ends the process from another thread."""
     for path in [*UNFINISHED]:
         with contextlib.suppress(OSError):
-            path.unlink()
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file; Windows removes none that is read-only, as what it was to replace may have been."""
+    if os.name != "posix":
+        path.chmod(stat.S_IRUSR | stat.S_IWUSR)
+    path.unlink()
 
 
 def _new_path_beside(target: Path) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -96,6 +95,7 @@ def test_asked_to_end(number: signal.Signals, large: Path, tmp_path: Path) -> No
 
 def test_disk_full(large: Path, tmp_path: Path) -> None:
     """A limit on the size of files fails writes as a full disk does, with another error."""
+    resource = pytest.importorskip("resource")
     output = tmp_path / "out" / "app.wasm"
     output.parent.mkdir()
     output.write_bytes(OLD)

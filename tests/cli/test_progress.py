@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
 import select
 import signal
@@ -36,6 +35,7 @@ class Terminal:
     def __init__(
         self, *args: str | Path, cwd: Path, command: Sequence[str] = WIZER, term: str = "xterm"
     ) -> None:
+        pty = pytest.importorskip("pty")
         self._near, far = pty.openpty()
         self.process = subprocess.Popen(
             [*command, *map(str, args)],

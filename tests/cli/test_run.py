@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import stat
 import subprocess
 import threading
@@ -110,6 +109,7 @@ def test_output_to_a_pipe_with_a_name(wizer: Tool, module: Write, tmp_path: Path
 
 def test_no_binary_onto_a_terminal(wizer: Tool, module: Write) -> None:
     path = module(modules.COUNTER)
+    pty = pytest.importorskip("pty")
     controller, terminal = pty.openpty()
     with wizer.start(path, stdout=terminal) as process:
         _, stderr = process.communicate(timeout=60)
@@ -122,6 +122,7 @@ def test_no_binary_onto_a_terminal(wizer: Tool, module: Write) -> None:
 
 
 def test_no_input_from_a_terminal(tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty")
     controller, terminal = pty.openpty()
     ended = subprocess.run(
         WIZER, stdin=terminal, capture_output=True, cwd=tmp_path, env=environment(), timeout=60, check=False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -117,6 +116,7 @@ def test_nothing_is_a_terminal(tmp_path: Path) -> None:
     (tmp_path / "component.wat").write_text(component())
     for name in ("terminal", "none"):
         command = [sys.executable, "-c", TERMINAL, str(tmp_path), str(tmp_path / name)]
+        pty = pytest.importorskip("pty")
         outer, inner = pty.openpty()
         own = inner if name == "terminal" else subprocess.DEVNULL
         try:

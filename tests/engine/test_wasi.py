@@ -15,7 +15,7 @@ import wasmtime
 
 from support.command import environment
 from wizer import Limits, Session
-from wizer.engine.streams import Outlet
+from wizer.engine.streams import outlet as make_outlet
 from wizer.engine.wasi import Wasi, configure
 from wizer.errors import OptionError
 
@@ -165,7 +165,7 @@ def test_draining_raises_what_the_function_raises() -> None:
     def sink(_data: bytes) -> None:
         raise RuntimeError("full")
 
-    outlet = Outlet(sink, None)
+    outlet = make_outlet(sink, None)
     writer = os.open(outlet.path, os.O_WRONLY)
     os.write(writer, b"x")
     with pytest.raises(RuntimeError):

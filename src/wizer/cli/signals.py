@@ -45,7 +45,12 @@ def number_of(interrupt: KeyboardInterrupt) -> int:
 
 
 def end_by(number: int) -> int:
-    """End this process by the signal ``number``; return the status that says so where that is impossible."""
+    """End this process by the signal ``number``; return the status that says so where that is impossible.
+
+    On Windows a process that is sent a signal ends with its number for a status, which says something else.
+    """
+    if os.name != "posix":
+        return 128 + number
     with contextlib.suppress(OSError, ValueError):  # not the main thread
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
@@ -89,7 +94,8 @@ def _displayed(wasi: Wasi | None) -> contextlib.AbstractContextManager[object]:
 @contextlib.contextmanager
 def _ended_at(limits: Limits) -> Iterator[None]:
     if os.name != "posix":
-        yield
+        with _interruptible():
+            yield
         return
     PROGRESS.reset()
     try:
@@ -104,6 +110,20 @@ def _ended_at(limits: Limits) -> Iterator[None]:
             yield
     finally:
         os.close(writer)  # ends the thread
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Have Ctrl-C raise where it would end the process at once, and leave what is half written."""
+    main = threading.current_thread() is threading.main_thread()
+    ends = main and signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    if ends:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        if ends:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextlib.contextmanager

@@ -102,8 +102,6 @@ _STARTING = threading.Lock()  # the size for new threads is the process's; whoev
 
 def left_on_this_thread() -> int | None:
     """Return how many bytes of stack the calling thread has left, None where the system does not tell."""
-    if sys.platform != "linux":
-        return None
     found = _HERE.stack
     return None if found is None else found.left()
 
@@ -158,11 +156,15 @@ class _Here(threading.local):
     """What is known of the present thread; ``stack`` is None on a machine or C library not known here."""
 
     def __init__(self) -> None:
-        libc = _libc()
-        pointer = _STACK_POINTER.get(os.uname().machine)
-        self.stack: _Stack | None = None
-        if pointer is not None and hasattr(libc, "getcontext"):  # musl has none
-            self.stack = _Stack(libc, pointer)
+        self.stack = _this_stack() if sys.platform == "linux" else None
+
+
+def _this_stack() -> _Stack | None:
+    pointer = _STACK_POINTER.get(os.uname().machine)
+    libc = _libc()
+    if pointer is None or not hasattr(libc, "getcontext"):  # musl has none
+        return None
+    return _Stack(libc, pointer)
 
 
 _HERE = _Here()

@@ -1,7 +1,7 @@
 """What a guest writes, given to a Python function.
 
 The engine calls a function for a guest's output on threads of its own, which the interpreter kills at its end
-in a way that aborts the process. So the guest writes into a pipe instead, and Python reads it.
+in a way that aborts the process. So the guest writes into a pipe or a file instead, and Python reads it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,18 @@ from wizer.engine.watchdog import readable
 
 Sink = Callable[[bytes], object]
 _CHUNK = 1 << 16
+_LOOK = 0.02  # seconds between two looks at a file
 
 
 class Outlet:
-    """A named pipe, and a thread that gives what is written into it to ``sink``.
+    """A file for the guest to write to, and a thread that gives what is written there to ``sink``.
 
     Args:
         sink: called on that thread or on one that calls ``drain``, never on two at once.
         on_error: given what ``sink`` raised on the thread; nothing is given to ``sink`` afterwards.
+
+    Attributes:
+        path: the file.
     """
 
     def __init__(self, sink: Sink, on_error: Callable[[BaseException], None] | None) -> None:
@@ -32,17 +36,31 @@ class Outlet:
         self._on_error = on_error
         self._lock = threading.Lock()
         self._giving: int | None = None  # the thread that is in ``sink``
-        self._folder = tempfile.TemporaryDirectory(prefix="wizer-")
-        self.path: Path = Path(self._folder.name, "pipe")
-        os.mkfifo(self.path, 0o600)
-        self._end = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
+        self._folder = tempfile.TemporaryDirectory(prefix="wizer-", ignore_cleanup_errors=True)
+        self.path: Path = Path(self._folder.name, "output")
+        self._end = self._made()
         self._open = True
         self._thread = threading.Thread(target=self._read, name="wizer-output", daemon=True)
 
+    def _made(self) -> int:
+        """Make the file, and return a descriptor to read it with."""
+        raise NotImplementedError
+
     def start(self) -> None:
-        """Begin to read; the writer has opened the pipe, or there is none: then this is the end of it."""
-        self._folder.cleanup()
-        self._thread.start()
+        """Begin to read; to be called when the writer has opened the file."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Drain it for the last time; if the writer is gone, the thread ends before this returns."""
+        raise NotImplementedError
+
+    def _wait(self) -> None:
+        """Wait until something may have been written."""
+        raise NotImplementedError
+
+    def _written(self) -> bytes | None:
+        """Return some of what was written and is not read yet: nothing for now, or None at the end."""
+        raise NotImplementedError
 
     def drain(self) -> None:
         """Give ``sink`` everything that was written so far; what it raises comes through."""
@@ -50,12 +68,11 @@ class Outlet:
             try:
                 self._giving = threading.get_ident()
                 while self._open:
-                    try:
-                        data = os.read(self._end, _CHUNK)
-                    except BlockingIOError:
-                        return
-                    if not data:
+                    data = self._written()
+                    if data is None:
                         self._open = False
+                    elif not data:
+                        return
                     elif self._sink is not None:
                         self._sink(data)
             finally:
@@ -65,16 +82,10 @@ class Outlet:
         """Whether the calling thread is in ``sink``."""
         return self._giving == threading.get_ident()
 
-    def close(self) -> None:
-        """Drain it; if the writer is gone, the thread ends before this returns."""
-        self.drain()
-        if not self._open:
-            self._thread.join()
-
     def _read(self) -> None:
-        """Read until the writer is gone; the thread's body."""
+        """Read until the end; the thread's body."""
         while self._open:
-            readable(self._end)
+            self._wait()
             try:
                 self.drain()
             except BaseException as error:
@@ -82,6 +93,66 @@ class Outlet:
                 if self._on_error is not None:
                     self._on_error(error)
         os.close(self._end)
+
+
+class Pipe(Outlet):
+    """An outlet that is a named pipe."""
+
+    def _made(self) -> int:
+        os.mkfifo(self.path, 0o600)
+        return os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
+
+    def start(self) -> None:
+        """Begin to read; where nobody has opened the pipe, this is the end of it."""
+        self._folder.cleanup()
+        self._thread.start()
+
+    def close(self) -> None:
+        """Drain it; if the writer is gone, the thread ends before this returns."""
+        self.drain()
+        if not self._open:
+            self._thread.join()
+
+    def _wait(self) -> None:
+        readable(self._end)
+
+    def _written(self) -> bytes | None:
+        try:
+            return os.read(self._end, _CHUNK) or None
+        except BlockingIOError:
+            return b""
+
+
+class Spool(Outlet):
+    """An outlet where there are no named pipes: a file that grows, which is looked at now and then."""
+
+    def _made(self) -> int:
+        self._ended = threading.Event()
+        self.path.touch(0o600)
+        return os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Drain it, and end the thread."""
+        self.drain()
+        self._ended.set()
+        self._thread.join()
+        self._folder.cleanup()
+
+    def _wait(self) -> None:
+        self._ended.wait(_LOOK)
+
+    def _written(self) -> bytes | None:
+        ended = self._ended.is_set()
+        return os.read(self._end, _CHUNK) or (None if ended else b"")
+
+
+def outlet(sink: Sink, on_error: Callable[[BaseException], None] | None) -> Outlet:
+    """Return an outlet as this system can have it."""
+    return (Pipe if hasattr(os, "mkfifo") else Spool)(sink, on_error)
 
 
 class Streams:

@@ -197,28 +197,12 @@ def _output(
     if not callable(sink):
         _output_file(out, stream, _path(sink))
         return None
-    if not hasattr(os, "mkfifo"):
-        setattr(out, f"{stream}_custom", _reporting(sink, on_error))  # the engine's own way, without pipes
-        return None
-    from wizer.engine.streams import Outlet
+    from wizer.engine import streams
 
-    outlet = Outlet(sink, on_error)
+    outlet = streams.outlet(sink, on_error)
     _output_file(out, stream, str(outlet.path))
     outlet.start()
     return outlet
-
-
-def _reporting(sink: Sink, on_error: Callable[[BaseException], None] | None) -> Sink:
-    """Return a function that says what ``sink`` raises; the engine's package would print it, and go on."""
-
-    def write(data: bytes) -> None:
-        try:
-            sink(data)
-        except BaseException as error:
-            if on_error is not None:
-                on_error(error)
-
-    return write
 
 
 def _output_file(out: wasmtime.WasiConfig, stream: str, path: str) -> None:
