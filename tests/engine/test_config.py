@@ -218,3 +218,17 @@ def test_reservations_that_need_no_probe(size: int, monkeypatch: pytest.MonkeyPa
     for compiler in compilers:
         made = engine_config(EngineConfig(memory_reservation=size), compiler)
         wasmtime.Module(wasmtime.Engine(made), b"\0asm\1\0\0\0")
+
+
+def test_reservations_are_only_asked_about_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    class Range:
+        def __contains__(self, value: object) -> bool:
+            asked.append(value)
+            return True
+
+    monkeypatch.setattr(configuration, "RESERVATIONS", Range())
+    engine_config(EngineConfig(), "cranelift")
+    engine_config(EngineConfig(memory_reservation=8 << 30), "cranelift")
+    assert asked == [8 << 30]  # a range goes through all its numbers for what is none

@@ -336,7 +336,8 @@ def _unusual(config: EngineConfig, compiler: Compiler) -> bool:
     names = {"max_wasm_stack", "async_stack_size", "cranelift_flags", *_PLAIN}
     if compiler == "cranelift":
         names.remove("signals_based_traps")  # it does without them
-    if config.memory_reservation in RESERVATIONS:
+    # A range looks for what is no number by going through all of it.
+    if config.memory_reservation is not None and config.memory_reservation in RESERVATIONS:
         names.remove("memory_reservation")
     return config.pooling is not None or any(getattr(config, name) != getattr(plain, name) for name in names)
 
