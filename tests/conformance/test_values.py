@@ -6,7 +6,7 @@ import pytest
 
 from support.engine import binary
 from wizer import Session
-from wizer.engine import capi
+from wizer.engine import capi_values
 
 from . import values
 
@@ -33,5 +33,5 @@ def test_kinds_of_references(name: str, met: set[str]) -> None:
     with Session(MODULE) as session:
         function = session.module.exports_by_name[name]
         arguments = (object(),) * len(session.module.functype(function.index).params)
-        actual = capi.to_engine(session.store, values.ANYREF, session.call(name, *arguments))
+        actual = capi_values.to_engine(session.store, values.ANYREF, session.call(name, *arguments))
         assert {kind for kind in kinds if values.matches(session.store, {"type": kind}, actual)} == met

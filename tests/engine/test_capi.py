@@ -29,7 +29,7 @@ from support.guest import Guest
 from wizer import Session, TrapError
 from wizer.binary.types import RefType, SubType
 from wizer.binary.values import Number
-from wizer.engine import capi
+from wizer.engine import capi, capi_values
 from wizer.engine.callbacks import HostError
 
 # What each file of the package uses of `wasmtime._ffi`, and imports from the engine's private modules.
@@ -206,14 +206,14 @@ def test_raw_calls_raise_traps_and_can_go_on() -> None:
 )
 def test_numbers_cross_and_come_back(kind: str, value: object, expected: object) -> None:
     store = wasmtime.Store(engine())
-    crossed = capi.to_engine(store, capi.value_kind(kind, ()), value)
-    assert capi.from_engine(store, crossed) == expected
+    crossed = capi_values.to_engine(store, capi_values.value_kind(kind, ()), value)
+    assert capi_values.from_engine(store, crossed) == expected
 
 
 def test_the_kind_of_a_reference_is_that_of_its_hierarchy() -> None:
     types: tuple[SubType, ...] = ()
     names = ("nofunc", "noextern", "i31", "exn")
-    kinds = [capi.value_kind(RefType(nullable=True, heap=name), types) for name in names]
+    kinds = [capi_values.value_kind(RefType(nullable=True, heap=name), types) for name in names]
     assert kinds == [5, 6, 7, 8]
 
 

@@ -12,7 +12,7 @@ from support.tools import complaint
 from wizer import Session, TrapError
 from wizer.binary.externs import GlobalType
 from wizer.binary.module import Module, parse_module
-from wizer.engine import capi
+from wizer.engine import capi, capi_values
 from wizer.engine.link import Linker, default_value
 from wizer.options import Layout
 
@@ -52,7 +52,7 @@ class Guest:
 
     def __call__(self, name: str, *args: object) -> Any:
         functype = self.module.functype(self.module.exports_by_name[name].index)
-        kinds = [capi.value_kind(param, self.module.types) for param in functype.params]
+        kinds = [capi_values.value_kind(param, self.module.types) for param in functype.params]
         function = self.export(name)
         results = capi.call_function(self.store, function, kinds, args, len(functype.results))
         return results[0] if len(results) == 1 else results or None

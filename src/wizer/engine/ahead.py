@@ -17,7 +17,7 @@ from wasmtime.component import Component
 
 from wizer.binary.sections import is_component
 from wizer.checks import PATH, expect
-from wizer.engine.capi import Owner
+from wizer.engine.capi_values import Owner
 from wizer.engine.compile import invalid
 from wizer.engine.config import EngineConfig, engine_config
 from wizer.engine.forks import PROCESS

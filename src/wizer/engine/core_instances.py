@@ -18,7 +18,7 @@ import wasmtime.component as wc
 from wasmtime import _ffi as ffi
 
 from wizer.checks import shown
-from wizer.engine import capi
+from wizer.engine import capi, capi_values
 from wizer.engine.component import call_component, find_function
 from wizer.engine.messages import causes
 from wizer.engine.reader import LiveInstance
@@ -62,7 +62,7 @@ def live_core_instances(
     """
     if not isinstance(instance, wc.Instance):
         raise OptionError(f"expected an instance of a component, got {shown(instance)}")
-    if not capi.is_in_store(store, instance._instance):
+    if not capi_values.is_in_store(store, instance._instance):
         raise OptionError("the instance is in another store")
     handles = list(_core_instances(store))
     before = [_integer(store, handle, mark_global) for handle in handles]

@@ -13,7 +13,7 @@ from wizer.binary.module import Module
 from wizer.binary.types import RefType
 from wizer.binary.values import Number
 from wizer.checks import shown
-from wizer.engine import capi
+from wizer.engine import capi, capi_values
 from wizer.errors import LinkError
 from wizer.notices import warn
 from wizer.records import record
@@ -42,14 +42,14 @@ class GivenGlobal:
         """The value where it is a number or vector."""
         value = self.value
         match self.kind:
-            case capi.I32 | capi.I64 if isinstance(value, int):
-                bits = 32 if self.kind == capi.I32 else 64
+            case capi_values.I32 | capi_values.I64 if isinstance(value, int):
+                bits = 32 if self.kind == capi_values.I32 else 64
                 return Number(f"i{bits}", value & (1 << bits) - 1)
-            case capi.F32 if isinstance(value, float):
+            case capi_values.F32 if isinstance(value, float):
                 return Number("f32", int.from_bytes(struct.pack("<f", value), "little"))
-            case capi.F64 if isinstance(value, float):
+            case capi_values.F64 if isinstance(value, float):
                 return Number("f64", int.from_bytes(struct.pack("<d", value), "little"))
-            case capi.V128 if isinstance(value, bytes):
+            case capi_values.V128 if isinstance(value, bytes):
                 return Number("v128", int.from_bytes(value, "little"))
         return None
 
@@ -78,7 +78,7 @@ def give_global(
     """
     assert isinstance(imported.type, GlobalType)
     valtype = imported.type.valtype
-    kind = capi.value_kind(valtype, module.types)
+    kind = capi_values.value_kind(valtype, module.types)
     plain = value.value if isinstance(value, wasmtime.Val) else value
     name = f"`{imported.module}::{imported.name}`"
     if plain is None and isinstance(valtype, RefType) and not valtype.nullable:

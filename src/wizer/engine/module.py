@@ -12,7 +12,7 @@ from wizer.binary.module import Module, parse_module
 from wizer.binary.types import FuncType, ValType
 from wizer.binary.values import Number
 from wizer.checks import shown
-from wizer.engine import capi
+from wizer.engine import capi, capi_values
 from wizer.engine.compile import Compiled, compile_module, compile_with, validate_features
 from wizer.engine.config import EngineConfig, UnknownImports, guest_stack
 from wizer.engine.deterministic import Deterministic, World
@@ -210,7 +210,7 @@ class RunningModule:
     def call(self, name: str, functype: FuncType, args: Sequence[object]) -> tuple[object, ...]:
         """Call an exported function with Python values."""
         store = self.shell.store
-        kinds = [capi.value_kind(param, self._module.types) for param in functype.params]
+        kinds = [capi_values.value_kind(param, self._module.types) for param in functype.params]
 
         def work() -> tuple[object, ...]:
             function = capi.export_of(store, self._instance, name)
@@ -240,7 +240,7 @@ class RunningModule:
 
     def set_global_value(self, name: str, valtype: ValType, value: object) -> None:
         """Set an exported global; raise `OptionError` where the value does not fit."""
-        kind = capi.value_kind(valtype, self._module.types)
+        kind = capi_values.value_kind(valtype, self._module.types)
         try:
             with self.shell.held():
                 capi.set_global_value(self.shell.store, self._global(name), kind, value)

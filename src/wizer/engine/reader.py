@@ -9,7 +9,7 @@ from typing import Final
 import wasmtime
 
 from wizer.checks import shown
-from wizer.engine import capi
+from wizer.engine import capi, capi_values
 from wizer.errors import OptionError
 
 
@@ -29,7 +29,7 @@ class LiveInstance:
         """
         if not isinstance(self._instance, wasmtime.Instance):
             raise OptionError(f"expected an instance of a module, got {shown(self._instance)}")
-        if not capi.is_in_store(self._store, self._instance._instance):
+        if not capi_values.is_in_store(self._store, self._instance._instance):
             raise OptionError("the instance is in another store")
         if self._export(name) is None:
             raise OptionError(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import wasmtime
 
-from wizer.engine import capi
+from wizer.engine import capi, capi_values
 from wizer.engine.interrupts import HERE, raising
 from wizer.engine.limits import Limits
 from wizer.engine.stack import with_guest_stack
@@ -34,7 +34,7 @@ _IN_USE: Final = (
 )
 
 
-class _Store(capi.Owner, wasmtime.Store):
+class _Store(capi_values.Owner, wasmtime.Store):
     """A session's store. It ends with the session and not before: a guest may run in it.
 
     Users have it (`Session.store`) and may give it to the engine's own classes, from any thread. What these
@@ -79,7 +79,7 @@ class _Store(capi.Owner, wasmtime.Store):
 
     def _end(self) -> None:
         super().close()
-        capi.release_objects()
+        capi_values.release_objects()
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         if not is_finalizing():  # or the engine calls what Python has cleared away; the process ends anyhow
@@ -238,7 +238,7 @@ class Shell:
             result = self._entered(work)
         finally:
             with raising():
-                capi.release_objects()
+                capi_values.release_objects()
                 if self._streams is not None:
                     self._streams.drain()
         if (callbacks := self._callbacks()) is not None and self._watchdog.stopping is None:

@@ -20,7 +20,7 @@ from typing import Final
 import wasmtime
 
 from wizer.binary.externs import MemoryType
-from wizer.engine import capi
+from wizer.engine import capi, capi_values
 
 _PIECE: Final = 1 << 24  # bytes whose addresses are gone through in one call
 _FOR_EVER: Final = 1 << 62  # epochs, and fuel
@@ -46,7 +46,7 @@ def wakes(
             module = wasmtime.Module(engine, _text(memorytype))
             function = capi.export_of(store, capi.instantiate(store, module, [memory]), "wake")
             assert isinstance(function, wasmtime.Func)
-            kind = capi.value_kind(memorytype.limits.address_type, ())
+            kind = capi_values.value_kind(memorytype.limits.address_type, ())
             bits = 64 if memorytype.limits.is64 else 32
             size = memory.data_len() & ~3
             for start in range(0, size, _PIECE):
