@@ -232,3 +232,13 @@ def test_what_writes_nothing_refuses_to_precompile(tmp_path: Path) -> None:
         with pytest.raises(wizer.OptionError, match="no effect of the option `precompile`"):
             what(precompile=tmp_path / "ahead")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("fields", ['(memory 1) (data (global.get 0) "")', "(func (drop (global.get 0)))"])
+def test_an_invalid_module_is_not_instrumented(fields: str) -> None:
+    """Although what is appended has a global, too."""
+    wasm = binary(f"(module (global i32 (i32.const 1)) {fields})").replace(
+        b"\x06\x06\x01\x7f\x00\x41\x01\x0b", b""
+    )
+    with pytest.raises(InvalidError, match="unknown global"):
+        Wizer().instrument(wasm)

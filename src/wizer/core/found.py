@@ -80,14 +80,6 @@ class Rows:
         """The types of the slots."""
         return storages(self.layout.types)
 
-    def continuations(self, values: Sequence[object]) -> bool:
-        """Whether among the numbers of an object is that of a continuation that is not null."""
-        places = zip(self.layout.types, self.layout.tables, strict=True)
-        numbers = [type_ for type_, table in places if table is None]
-        return any(
-            isinstance(type_, RefType) and value != 1 for type_, value in zip(numbers, values, strict=True)
-        )
-
 
 class Objects:
     """The objects that have been read.

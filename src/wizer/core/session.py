@@ -322,6 +322,10 @@ class ModuleInstrumented:
         import hashlib
 
         self.module: Module = parse_module(wasm)
+        if options.validate:  # what is appended may be what an invalid module refers to
+            from wizer.engine.compile import validate_features
+
+            validate_features(wasm, options.config)
         self.wasm: bytes
         self._identity = f"module {hashlib.blake2b(wasm, digest_size=16).hexdigest()}"
         self.wasm, self._accessors = instrument(self.module, self._identity)

@@ -1,6 +1,11 @@
-"""Random object graphs survive: sharing, cycles, every type of field, from every kind of root."""
+"""Random object graphs survive: sharing, cycles, every type of field, from every kind of root.
+
+`WIZER_RANDOM_GRAPHS` is how many are tried.
+"""
 
 from __future__ import annotations
+
+import os
 
 import pytest
 
@@ -10,7 +15,7 @@ from support.engine import binary
 from wizer.core.rewrite import rewrite
 from wizer.options import MAX_DATA_SEGMENTS
 
-GRAPHS = 240
+GRAPHS = int(os.environ.get("WIZER_RANDOM_GRAPHS", "240"))
 CHUNK = 8
 
 
