@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -188,6 +189,37 @@ def test_an_array_of_many_numbers(wizer: Tool) -> None:
         assert "took more than the limit of the run" in ended.first_line
         assert not (wizer.cwd / "out.wasm").exists()
     assert ended.peak <= (64 << 20) + MOST
+
+
+LIST = """(module (type $n (struct (field i32) (field (ref null $n))))
+  (global $g (mut (ref null $n)) (ref.null $n))
+  (func (export "wizer-initialize") (local $i i32)
+    (loop $l
+      (global.set $g (struct.new $n (local.get $i) (global.get $g)))
+      (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 5000000))))))"""
+
+
+def test_time_is_limited_while_objects_are_read(wizer: Tool) -> None:
+    """Making them takes a quarter of a second, walking over them some seconds."""
+    (wizer.cwd / "in.wat").write_text(LIST)
+    ended = measured(WIZER, "--timeout=1s", "in.wat", "-o", "out.wasm", cwd=wizer.cwd)
+    assert ended.status == 5
+    assert "limit of 1 s" in ended.first_line
+    assert not (wizer.cwd / "out.wasm").exists()
+
+
+def test_a_walk_over_objects_ends_by_a_signal(wizer: Tool) -> None:
+    (wizer.cwd / "in.wat").write_text(LIST)
+    command = stage_program("capturing", "print('capturing', flush=True); break")
+    with subprocess.Popen(
+        [*command, "in.wat", "-o", "out.wasm"], cwd=wizer.cwd, env=environment(), stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"capturing\n"
+        process.terminate()
+        process.wait()
+    assert process.returncode == -signal.SIGTERM
+    assert [path.name for path in wizer.cwd.iterdir()] == ["in.wat"]
 
 
 GROWS = """(module (memory (export "memory") 1)
