@@ -401,6 +401,33 @@ def test_views_of_memory_that_moves() -> None:
     assert (ran.returncode, ran.stdout) == (0, "done\n"), ran.stderr
 
 
+GROWS_IN_A_COMPONENT = """
+import wizer
+WAT = '''(component (core module $m (memory i64 1)
+    (func (export "init") (i64.store (i64.const 8) (i64.const -1)))
+    (func (export "grow") (param i32) (result i32)
+      (i32.wrap_i64 (memory.grow (i64.extend_i32_u (local.get 0))))))
+  (core instance $i (instantiate $m))
+  (func (export "init") (canon lift (core func $i "init")))
+  (func (export "grow") (param "pages" u32) (result s32) (canon lift (core func $i "grow"))))'''
+for limits in (wizer.Limits(max_memory=16 << 30), wizer.Limits()):
+    s = wizer.Session(WAT, limits=limits)
+    s.call("init")
+    chunks = s.chunks()
+    before = b"".join(chunks)
+    try:
+        assert s.call("grow", 70_000) == 1
+    except wizer.OptionError as error:
+        print(str(error)[:33])
+    assert b"".join(chunks) == before
+"""
+
+
+def test_views_of_memory_in_a_component_that_moves() -> None:
+    ran = run(GROWS_IN_A_COMPONENT)
+    assert (ran.returncode, ran.stdout) == (0, "there is a view of the guest's me\n"), ran.stderr
+
+
 def test_the_store_goes_with_the_last_view() -> None:
     session = Session(LOOP)
     store, view = session.store, session.memory()

@@ -15,6 +15,7 @@ from wasmtime import _ffi as ffi
 from wizer.binary.assemble import Chunk
 from wizer.binary.module import Module
 from wizer.checks import shown
+from wizer.engine import capi
 from wizer.engine.callbacks import raise_host_exception
 from wizer.engine.compile import Compiled, compile_component, validate_component_features
 from wizer.engine.component_link import Imports, make_linker
@@ -22,6 +23,7 @@ from wizer.engine.component_types import FunctionType, describe_function
 from wizer.engine.config import EngineConfig, guest_stack
 from wizer.engine.deterministic import Deterministic, World
 from wizer.engine.limits import Limits
+from wizer.engine.room import with_room
 from wizer.engine.shell import Shell
 from wizer.engine.sizes import check_sizes, shared_out
 from wizer.engine.trace import Trace
@@ -77,6 +79,8 @@ class RunningComponent:
             from wizer.engine.relay import INSTANCES, MEMORIES
 
             limits = _with_own(limits, INSTANCES, MEMORIES)
+        bounds = shared_out(cores, limits)
+        config, moves = with_room(config, cores, bounds.max_memory)
         originals = {id(module): module.wasm for module in cores}
         self._compiled = compile_component(
             instrumented,
@@ -88,9 +92,9 @@ class RunningComponent:
             modules=[*originals.values()],
         )
         self._functions = exported_functions(self._compiled)
-        bounds = shared_out(cores, limits)
         self.shell: Shell = Shell(self._compiled.engine, limits, guest_stack(config), hard_exit)
         self.shell.bound(bounds)
+        capi.set_moves(self.shell.store, moves)
 
     @property
     def imported(self) -> dict[Path, FunctionType | None]:
