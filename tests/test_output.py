@@ -355,3 +355,24 @@ def test_names_that_no_file_can_have(name: str, tmp_path: Path) -> None:
 def test_what_cannot_be_written_to(output: Any) -> None:
     with Session(WAT) as session, pytest.raises(OptionError, match="`output` takes a path or a stream of by"):
         session.write(output)
+
+
+def test_a_name_that_is_too_long_is_found_before_the_run_on_every_python(tmp_path: Path) -> None:
+    program = """
+import os, pathlib, sys
+for name in ("exists", "is_dir", "is_file"):  # as they are from Python 3.14 on
+    setattr(pathlib.Path, name, lambda self, name=name: getattr(os.path, name.replace("_", ""))(self))
+from wizer.output import check_target
+try:
+    check_target(sys.argv[1])
+except OSError as error:
+    print(error.errno)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / ("x" * 300))],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=True,
+    )
+    assert ended.stdout == f"{errno.ENAMETOOLONG}\n"

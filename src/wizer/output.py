@@ -62,10 +62,14 @@ def write_path(
 def check_target(path: str | os.PathLike[str]) -> None:
     """Raise the `OSError` that would keep a file from being written, as far as that can be told before."""
     text, target = os.fspath(path), Path(path)
-    if text.endswith(("/", "/.")) or target.is_dir():
+    try:
+        mode = target.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        mode = None  # `exists` says so of a name that is too long, too, from Python 3.14 on
+    if text.endswith(("/", "/.")) or (mode is not None and stat.S_ISDIR(mode)):
         raise _system_error(errno.EISDIR)
-    if target.exists():
-        if target.is_file():
+    if mode is not None:
+        if stat.S_ISREG(mode):
             os.close(os.open(target, os.O_WRONLY))  # it may be replaced only if it may be written to
         return
     folder = Path(os.path.realpath(target)).parent

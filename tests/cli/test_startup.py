@@ -132,3 +132,22 @@ def test_importing_the_package_imports_nothing_else() -> None:
     names = imported("import wizer")
     assert ours(names) == {"wizer"}
     assert not others(names) & {"wasmtime", "numpy", "rich", "ctypes", "dataclasses", "inspect"}
+
+
+# What Python 3.14 does differently, on any version: whoever gets there imports what nobody needs.
+LATER = """
+import argparse, typing
+def imports(*_, **__):
+    raise AssertionError("from Python 3.14 on, this imports half of the standard library")
+argparse.ArgumentParser._get_formatter = imports
+typing.NamedTupleMeta.__new__ = imports
+from wizer.cli import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("args", [("--version",), ("--help",), None])
+def test_what_imports_more_on_later_pythons_is_not_called(
+    run: tuple[str, ...], args: tuple[str, ...] | None
+) -> None:
+    imported(LATER.replace("\n", "\n    "), *(run if args is None else args))

@@ -3,14 +3,14 @@
 Both of the Rust tools' command lines are in it: the standalone ``wizer`` 11 and ``wasmtime wizer`` 49. The
 parser, the help text and the messages about wrong usage are made from this table.
 
-Its rows are named tuples and no records: `wizer --help` needs no record otherwise, and starts faster without
-`wizer.records`.
+Its rows are no records: `wizer --help` needs no record otherwise, and starts faster without `wizer.records`.
+Nor are they `typing.NamedTuple`, which imports half of the standard library from Python 3.14 on.
 """
 
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple
+from typing import Final
 
 
 class Takes(Enum):
@@ -23,7 +23,7 @@ class Takes(Enum):
     SPACED_BOOL = "spaced bool"  # the same, and shown as words of their own
 
 
-class Option(NamedTuple):
+class Option:
     """One option.
 
     Attributes:
@@ -37,14 +37,27 @@ class Option(NamedTuple):
         repeatable: whether it may be given more than once.
     """
 
-    name: str
-    group: str
-    help: str
-    takes: Takes = Takes.VALUE
-    metavar: str = ""
-    short: str = ""
-    alias: str = ""
-    repeatable: bool = False
+    __slots__ = ("alias", "group", "help", "metavar", "name", "repeatable", "short", "takes")
+
+    def __init__(
+        self,
+        name: str,
+        group: str,
+        help: str,
+        takes: Takes = Takes.VALUE,
+        metavar: str = "",
+        short: str = "",
+        alias: str = "",
+        repeatable: bool = False,
+    ) -> None:
+        self.name: Final = name
+        self.group: Final = group
+        self.help: Final = help
+        self.takes: Final = takes
+        self.metavar: Final = metavar
+        self.short: Final = short
+        self.alias: Final = alias
+        self.repeatable: Final = repeatable
 
     @property
     def value_form(self) -> str:
