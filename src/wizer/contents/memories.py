@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from wizer.binary.module import Module
 from wizer.contents import statistics
@@ -12,6 +12,9 @@ from wizer.contents.mapping import active, obstacle
 from wizer.contents.records import Block, Memory, Provenance, Region, Symbol
 from wizer.contents.regions import regions
 from wizer.contents.symbols import Symbols
+
+if TYPE_CHECKING:
+    from wizer.contents.image import Ints
 
 _BLOCKS: Final = 10
 
@@ -31,7 +34,8 @@ def _memory(module: Module, memidx: int, provenance: Provenance, obstacles: Sequ
     symbols = Symbols(module)
     place = place_of(parts, symbols, memidx)
     bucket, density = statistics.density(image)
-    found = [_region(image, *part) for part in parts]
+    counts = [statistics.histogram(image.part(start, end)) for start, end, _ in parts]
+    found = [_region(image, *part, counted) for part, counted in zip(parts, counts, strict=True)]
     own = active(module, memidx)
     return Memory(
         index=memidx,
@@ -55,22 +59,22 @@ def _memory(module: Module, memidx: int, provenance: Provenance, obstacles: Sequ
         stored=sum(segment.end - segment.start for segment in own),
         overhead=sum(segment.start - segment.code_start for segment in own),
         compressed=sum(region.compressed for region in found),
-        entropy=statistics.entropy(image.data),
+        entropy=statistics.entropy(statistics.total(counts)),
         mapped=None if obstacles[memidx] is None else not any(obstacles),
         obstacle=(obstacles[memidx] or next(filter(None, obstacles), "")) if own else "",
     )
 
 
-def _region(image: Image, start: int, end: int, name: str) -> Region:
+def _region(image: Image, start: int, end: int, name: str, counts: Ints) -> Region:
     data = image.part(start, end)
     return Region(
         name,
         start,
         end,
-        nonzero=statistics.nonzero(data),
+        nonzero=len(data) - int(counts[0]),
         stored=len(data),
         compressed=statistics.compressed_size(data.data),
-        entropy=statistics.entropy(data),
+        entropy=statistics.entropy(counts),
     )
 
 

@@ -376,6 +376,6 @@ def as_json(held: Any) -> Any:
         if held and type(held[0]) is int:  # a density has thousands
             return list(held)
         return [as_json(value) for value in held]
-    if hasattr(type(held), "__dataclass_fields__"):
+    if "__dataclass_fields__" in type(held).__dict__:  # asking for the attribute makes a dataclass
         return {name: as_json(getattr(held, name)) for name in field_names(type(held))}
     return held

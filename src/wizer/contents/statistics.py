@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
     from wizer.contents.image import Bytes, Ints
 
-    NDBools = NDArray[np.bool_]
+    Bools = NDArray[np.bool_]
 
 _PIECE: Final = 1 << 20  # bytes at once: what is made of them stays in the cache
+_MOST_PIECES: Final = 32
 _LEVEL: Final = 6  # gzip's own
 _STRING: Final = 6  # characters: fewer are printable by chance
 _SHOWN: Final = 80  # characters of a string
@@ -33,12 +34,17 @@ _LEAST_BUCKET: Final = 4096  # bytes: a page of a host
 
 
 def compressed_size(view: memoryview) -> int:
-    """Return how many bytes some bytes take as gzip compresses them, a MiB at a time."""
+    """Return how many bytes some bytes take as gzip compresses them, a MiB at a time.
+
+    Of more than `_MOST_PIECES` MiB only so many are compressed, and the rest is taken to be like them.
+    """
     pieces = [view[start : start + _PIECE] for start in range(0, len(view), _PIECE)]
     if len(pieces) < 2:
         return sum(map(_deflated, pieces))
+    chosen = pieces[:: -(-len(pieces) // _MOST_PIECES)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return sum(pool.map(_deflated, pieces))
+        size = sum(pool.map(_deflated, chosen))
+    return round(size * len(view) / sum(map(len, chosen)))
 
 
 def _deflated(piece: memoryview) -> int:
@@ -51,18 +57,23 @@ def nonzero(data: Bytes) -> int:
     return int(np.count_nonzero(data))
 
 
-def entropy(data: Bytes) -> float:
-    """Return the Shannon entropy of single bytes, in bits for each: 0 where all are the same, at most 8."""
+def histogram(data: Bytes) -> Ints:
+    """Return how often each byte is there."""
     counts = np.zeros(256, np.int64)
-    for piece in _pieces(data):
-        counts += np.bincount(piece, minlength=256)
-    shares = counts[counts > 0] / max(len(data), 1)
-    return round(float(-(shares * np.log2(shares)).sum()) + 0.0, 3)
-
-
-def _pieces(data: Bytes) -> Iterator[Bytes]:
     for start in range(0, len(data), _PIECE):
-        yield data[start : start + _PIECE]
+        counts += np.bincount(data[start : start + _PIECE], minlength=256)
+    return counts
+
+
+def total(histograms: Sequence[Ints]) -> Ints:
+    """Return how often each byte is there in several parts."""
+    return sum(histograms, np.zeros(256, np.int64))
+
+
+def entropy(counts: Ints) -> float:
+    """Return the Shannon entropy of single bytes, in bits for each: 0 where all are the same, at most 8."""
+    shares = counts[counts > 0] / max(int(counts.sum()), 1)
+    return round(float(-(shares * np.log2(shares)).sum()) + 0.0, 3)
 
 
 def bucket_size(size: int) -> int:
@@ -88,7 +99,8 @@ def density(image: Image) -> tuple[int, tuple[int, ...]]:
 
 def strings(image: Image) -> Strings:
     """Return the text in a memory."""
-    starts, ends = _runs((image.data >= 0x20) & (image.data < 0x7F), image)
+    starts, ends = _edges(image.data, lambda piece: (piece >= 0x20) & (piece < 0x7F))
+    starts, ends = _cut(starts, ends, image.at[1:-1])
     lengths = ends - starts
     kept = np.flatnonzero(lengths >= _STRING)
     order = kept[np.argsort(-lengths[kept], kind="stable")[:_LONGEST]]
@@ -101,17 +113,14 @@ def strings(image: Image) -> Strings:
 
 def blocks(image: Image, most: int) -> list[tuple[int, int]]:
     """Return the addresses of the largest blocks, the largest first."""
-    padded = np.zeros(-(-len(image.data) // _WORD) * _WORD, np.uint8)
-    padded[: len(image.data)] = image.data
-    zero = padded.view(np.uint64) == 0
-    starts, ends = _edges(zero)
+    words = image.data[: len(image.data) // _WORD * _WORD].view(np.uint64)
+    starts, ends = _edges(words, lambda piece: piece == 0)
     gaps = ends - starts >= _APART
-    lows = np.concatenate([[0], ends[gaps] * _WORD, image.at[1:-1]])
-    highs = np.concatenate([starts[gaps] * _WORD, [len(image.data)], image.at[1:-1]])
-    lows.sort()
-    highs.sort()
-    lengths = highs - lows
-    order = np.argsort(-lengths, kind="stable")[:most]
+    whole = np.array([0]), np.array([len(image.data)])
+    lows = np.concatenate([whole[0], ends[gaps] * _WORD])
+    highs = np.concatenate([starts[gaps] * _WORD, whole[1]])
+    lows, highs = _cut(lows, highs, image.at[1:-1])
+    order = np.argsort(lows - highs, kind="stable")[:most]
     found = []
     for low, high in zip(lows[order].tolist(), highs[order].tolist(), strict=True):
         head = np.flatnonzero(image.data[low : min(low + _EDGE, high)])
@@ -123,15 +132,23 @@ def blocks(image: Image, most: int) -> list[tuple[int, int]]:
     return found
 
 
-def _runs(wanted: NDBools, image: Image) -> tuple[Ints, Ints]:
-    """Return where runs of true values begin and end, in positions; a range of addresses ends a run."""
-    starts, ends = _edges(wanted)
-    cuts = image.at[1:-1]
-    inside = cuts[wanted[cuts] & wanted[cuts - 1]] if len(cuts) else cuts
-    return np.sort(np.concatenate([starts, inside])), np.sort(np.concatenate([ends, inside]))
-
-
-def _edges(wanted: NDBools) -> tuple[Ints, Ints]:
-    """Return where runs of true values begin and end."""
-    edges = np.flatnonzero(np.diff(wanted, prepend=False, append=False))
+def _edges(array: NDArray[Any], test: Callable[[NDArray[Any]], Bools]) -> tuple[Ints, Ints]:
+    """Return where runs begin and end of what passes a test."""
+    found, before = [], False
+    for start in range(0, len(array), _PIECE):
+        passed = test(array[start : start + _PIECE])
+        if bool(passed[0]) != before:
+            found.append(np.array([start]))
+        found.append(np.flatnonzero(passed[1:] != passed[:-1]) + (start + 1))
+        before = bool(passed[-1])
+    if before:
+        found.append(np.array([len(array)]))
+    edges = np.concatenate([np.zeros(0, np.int64), *found])
     return edges[::2], edges[1::2]
+
+
+def _cut(starts: Ints, ends: Ints, cuts: Ints) -> tuple[Ints, Ints]:
+    """Return runs that end, and begin anew, where addresses are not in a row."""
+    number = np.searchsorted(starts, cuts, side="left") - 1
+    inside = cuts[(number >= 0) & (ends[np.maximum(number, 0)] > cuts)] if len(starts) else cuts[:0]
+    return np.sort(np.concatenate([starts, inside])), np.sort(np.concatenate([ends, inside]))
