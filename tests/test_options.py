@@ -132,6 +132,7 @@ ILL_TYPED: list[tuple[str, object, str]] = [
     ("open_handles", "keep", "one of 'error', 'drop', not 'keep'"),
     ("validate", "no", "True or False, not 'no'"),
     ("keep_libc_state", 1, "True or False, not 1"),
+    ("producers", 1, "True, False or a version, or None, not 1"),
     ("hard_exit", 1, "a function, or None, not 1"),
     ("trace", print, "a `Trace`, or None, not <built-in function print>"),
     ("initialize", "yes", "True or False, not 'yes'"),
@@ -214,7 +215,7 @@ def test_long_values_are_shortened() -> None:
         ("mapdirs", "did you mean `wasi=Wasi(mapdirs=…)`?"),
         ("compiler", "did you mean `engine=EngineConfig(compiler=…)`?"),
         ("init", "did you mean `init_func`?"),
-        ("zzz", "known are layout, max_data_segments, open_handles, validate, keep_libc_state, wasi,"),
+        ("zzz", "known are layout, max_data_segments, open_handles, validate, keep_libc_state, producers,"),
     ],
 )
 def test_misspelt_options(option: str, advice: str) -> None:

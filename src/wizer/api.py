@@ -124,6 +124,7 @@ class Wizer:
             open_handles=self.options.open_handles,
             validate=self.options.validate,
             keep_libc_state=self.options.keep_libc_state,
+            producers=self.options.producers,
         )
 
 

@@ -10,6 +10,7 @@ Importing this module does not import the engine.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict, TypeVar, Unpack, get_args
 
@@ -79,6 +80,7 @@ class SnapshotOptions(TypedDict, total=False):
     open_handles: OpenHandles
     validate: bool
     keep_libc_state: bool
+    producers: bool | str | None
 
 
 class CommonOptions(SnapshotOptions, total=False):
@@ -124,6 +126,7 @@ class DataOptions(TypedDict):
     max_data_segments: int
     layout: Layout
     max_output: int | None
+    stamp: str | None
 
 
 class ExportChanges(TypedDict, total=False):
@@ -180,6 +183,9 @@ class Options:
         validate: check in the engine that the snapshot is valid, before it is handed out.
         keep_libc_state: whether the guest's libc keeps what it knows of this host, preopened directories and
             the environment, where it has functions that forget them.
+        producers: whether a module's `producers` section, where it has one, says that Wizer made the
+            snapshot: by which version (this one, unless another is given), with which layout, of what
+            original. None: unless the layout is "small", which has no byte to spare.
         hard_exit: ends the process when a limit is met inside a host function, where no guest code runs.
         trace: is told of every imported function that is called.
         initialize: whether ``_initialize`` runs.
@@ -207,6 +213,7 @@ class Options:
     open_handles: OpenHandles = "reopen"
     validate: bool = True
     keep_libc_state: bool = False
+    producers: bool | str | None = None
     hard_exit: HardExit | None = None
     trace: Trace | None = None
     initialize: bool = True
@@ -243,7 +250,26 @@ class Options:
             "max_data_segments": max(MAX_DATA_SEGMENTS, len(module.data)) if most is None else most,
             "layout": self.layout,
             "max_output": self.max_output,
+            "stamp": self._stamp(),
         }
+
+    def _stamp(self) -> str | None:
+        """Return what a snapshot says of how it was made; None: nothing."""
+        if not (self.layout != "small" if self.producers is None else self.producers):
+            return None
+        from importlib import import_module
+
+        ours = import_module("wizer").__version__  # all of the package is above this module
+        words = [self.producers if isinstance(self.producers, str) else ours, f"layout={self.layout}"]
+        if self.max_data_segments is not None:
+            words.append(f"segments={self.max_data_segments}")
+        if self.world is not None:
+            words.append("deterministic=yes")
+        if self.open_handles != "reopen":
+            words.append(f"handles={self.open_handles}")
+        if self.keep_libc_state:
+            words.append("libc=kept")
+        return " ".join(words)
 
     @property
     def world(self) -> Deterministic | None:
@@ -257,6 +283,10 @@ class Options:
         if self.world is None:
             return config
         return replace(config, nan_canonicalization=True, relaxed_simd_deterministic=True)
+
+
+def _is_version(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[0-9][0-9A-Za-z.+!]{0,30}", value) is not None
 
 
 _KINDS: Final[Mapping[str, Kind]] = {
@@ -288,6 +318,9 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "open_handles": words_kind(*get_args(OpenHandles)),
     "validate": SWITCH,
     "keep_libc_state": SWITCH,
+    "producers": or_none(
+        Kind("True, False or a version", lambda value: isinstance(value, bool) or _is_version(value))
+    ),
     "hard_exit": or_none(CALLABLE),
     "trace": or_none(Kind("a `Trace`", lambda value: hasattr(value, "unobserved"))),
     "initialize": SWITCH,

@@ -35,6 +35,7 @@ EXAMPLES = {
     "deterministic": "--deterministic",
     "verify": "--verify",
     "no-validate": "--no-validate",
+    "producers": "--producers=false",
     "warn-frozen": "--warn-frozen",
     "allow": "--allow clock",
     "json": "--json",

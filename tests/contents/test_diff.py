@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import json
 
-import wasmtime
-
 import wizer
-
-
-def wat(text: str) -> bytes:
-    return bytes(wasmtime.wat2wasm(text))
-
+from contents.checking import wat
 
 FIRST = """(module
   (memory (export "memory") 2) (global $seed (mut i32) (i32.const 7)) (global $__stack_pointer (mut i32)

@@ -209,6 +209,7 @@ KEYS: Final = (
     Key("unknown-imports", _words(*get_args(UnknownImports)), "What functions do that nobody gives."),
     Key("verify", _SWITCH, "Check each snapshot against what it was made from."),
     Key("validate", _SWITCH, "Check in the engine that each snapshot is valid."),
+    Key("producers", _SWITCH, "Say in the producers section, where there is one, how each was made."),
     Key(
         "audit",
         _either(

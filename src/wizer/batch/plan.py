@@ -121,6 +121,7 @@ _SAME: Final = {
     "unknown-imports": "unknown_imports",
     "verify": "verify",
     "validate": "validate",
+    "producers": "producers",
 }
 """The keys whose values are those of options."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TypeAlias
 
 from wizer.binary import sections as sec
@@ -17,12 +18,13 @@ def assemble(
     module: Module,
     contents: Mapping[int, Sequence[Chunk] | None],
     keep_custom: Callable[[Section], bool] = lambda _: True,
+    custom: Mapping[Section, Chunk] = MappingProxyType({}),
 ) -> list[Chunk]:
     """Return the chunks of ``module`` with other contents in some sections.
 
     ``contents`` maps the ids of sections to their new contents, or to None to leave a section out. A section
     that the module lacks is put where the order of sections has it; custom sections stay between the same
-    neighbours.
+    neighbours; ``custom`` maps some of them to their new contents, names included.
     """
     wasm = memoryview(module.wasm)
     chunks: list[Chunk] = [MAGIC + MODULE_VERSION]
@@ -37,6 +39,8 @@ def assemble(
             chunks.extend(encode_section(section_id, contents[section_id]))
         if section.id in contents:
             chunks.extend(encode_section(section.id, contents[section.id]))
+        elif section in custom:
+            chunks.extend(encode_section(sec.CUSTOM, [custom[section]]))
         elif section.id != sec.CUSTOM or keep_custom(section):
             chunks.append(_whole(wasm, module, number))
     for section_id in missing:

@@ -201,9 +201,12 @@ def _print_rest(module: ModuleInfo) -> None:
     passive = [segment for segment in module.segments if segment.mode == "passive"]
     held = [segment for segment in passive if segment.size]
     show("")
-    if passive:
+    if held:
         sizes = grouped(sum(segment.size for segment in held))
-        show(f"passive data segments: {len(passive)}, {len(held)} of which hold {sizes} bytes")
+        show(f"passive data segments: {grouped(len(held))} of {sizes} bytes, which code copies")
+    if len(passive) > len(held):
+        overhead = grouped(sum(segment.overhead for segment in passive if not segment.size))
+        show(f"empty data segments: {grouped(len(passive) - len(held))} of {overhead} bytes")
     for table in module.tables:
         facts = (
             f"{grouped(table.size)} elements of type {table.type}, {grouped(table.filled)} set by segments"
@@ -239,7 +242,7 @@ def _print_rest(module: ModuleInfo) -> None:
         functions = [(str(f.index), grouped(f.size), named(f.name)) for f in module.largest]
         print_table(("", "bytes", "name"), functions, "rrl")
     for field, tools in module.provenance.producers.items():
-        tools_shown = ", ".join(f"{tool} {version}".strip() for tool, version in tools.items())
+        tools_shown = ", ".join(named(f"{tool} {version}".strip()) for tool, version in tools.items())
         show(f"{named(field)}: {tools_shown}")
 
 

@@ -49,6 +49,7 @@ class RunOptions:
         deterministic: whether chance and time are made up, or from which seed.
         verify: whether the output is verified before it is written.
         validate: whether it is validated.
+        producers: whether its producers section says how it was made.
         precompile: the path of the compiled output, or None.
         warn_frozen: whether to say what entropy is in the output.
         timeout: seconds, or None.
@@ -87,6 +88,7 @@ class RunOptions:
     deterministic: bool | str = False
     verify: bool = False
     validate: bool = True
+    producers: bool | None = None
     precompile: str | None = None
     warn_frozen: bool = False
     timeout: float | None = None
@@ -148,6 +150,7 @@ def run_options(arguments: Arguments, command: str = "") -> RunOptions:
         deterministic=_last(arguments, "deterministic", _seed) or False,
         verify=arguments.has("verify"),
         validate=not arguments.has("no-validate"),
+        producers=_last(arguments, "producers", _boolean),
         precompile=_last(arguments, "precompile", _path),
         warn_frozen=arguments.has("warn-frozen"),
         timeout=_last(arguments, "timeout", seconds),
@@ -429,6 +432,7 @@ def make_options(options: RunOptions, flags: Flags, wasi: Wasi | None) -> Option
         keep_libc_state=options.keep_libc_state,
         verify=options.verify,
         validate=options.validate,
+        producers=options.producers,
         precompile=options.precompile,
         hard_exit=fail,
     ).changed(**rest)

@@ -147,6 +147,12 @@ OPTIONS = (
     Option(
         "verify", CHECKS, "Compare the output's state with the instance's before writing it", Takes.NOTHING
     ),
+    Option(
+        "producers",
+        OUTPUT,
+        "Say in the producers section how the output was made [default: unless the layout is small]",
+        Takes.BOOL,
+    ),
     Option("no-validate", CHECKS, "Write the output without validating it", Takes.NOTHING),
     Option("warn-frozen", CHECKS, "Say which chance, time and variables are in the output", Takes.NOTHING),
     Option("allow", AUDIT, _ALLOW_HELP, metavar="SOURCE[,..]", repeatable=True),
@@ -237,9 +243,10 @@ IDLE: dict[str, tuple[str, ...]] = {
         "max-data-segments",
         "max-output",
         "no-validate",
+        "producers",
         "deterministic",
     ),
-    "verify": (),
+    "verify": ("producers",),
 }
 """Options of a run that change nothing of what a command finds; all others it honours."""
 

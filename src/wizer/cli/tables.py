@@ -52,7 +52,7 @@ def _draw(headings: Row, rows: Sequence[Row], right: str) -> bool:
 
 
 def named(name: str) -> str:
-    """Return a name out of a module for a line of text: long ones without their middle."""
+    """Return a name out of a module for a line of text, line ends escaped; long ones without their middle."""
     half = (_LONGEST - 1) // 2
     return one_line(name if len(name) <= _LONGEST else f"{name[:half]}…{name[-half:]}")
 

@@ -16,16 +16,19 @@ https://github.com/WebAssembly/tool-conventions/blob/main/DynamicLinking.md
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from wizer.binary.module import Module
 from wizer.contents.records import Provenance
 from wizer.contents.symbols import constants, stack_pointer
+from wizer.core.producers import placed_data
 from wizer.records import record
 
 _PAGE = 1 << 16
 _OUTSIDE = "outside"
 _DIGITS = 20  # of an address
+_ALIGNED = 16  # bytes: where a stack begins
+_LINKING = frozenset(("clang", "rustc", "zig", "TinyGo"))
 
 
 @record
@@ -58,16 +61,8 @@ def regions(module: Module, memidx: int, provenance: Provenance) -> list[tuple[i
     parts = _parts(facts(module, provenance), size) if memidx == 0 else [(0, "contents")]
     ends = [min(start, size) for start, _ in parts[1:]] + [size]
     found = [(start, end, name) for (start, name), end in zip(parts, ends, strict=True) if start < end]
-    last = max((end for mem, _, end in placed(module) if mem == memidx), default=0)
+    last = max((end for mem, _, end in placed_data(module) if mem == memidx), default=0)
     return [*found, (size, last, _OUTSIDE)] if last > size else found
-
-
-def placed(module: Module) -> Iterator[tuple[int, int, int]]:
-    """Yield memory, start and end of the active segments that hold something at a known address."""
-    for segment in module.data:
-        start = segment.constant_offset if segment.mode == "active" else None
-        if start is not None and segment.end > segment.start:
-            yield segment.memidx, start, start + segment.end - segment.start
 
 
 def facts(module: Module, provenance: Provenance) -> Facts:
@@ -77,7 +72,7 @@ def facts(module: Module, provenance: Provenance) -> Facts:
     def first(*names: str) -> int | None:
         return next((named[name] for name in names if named.get(name)), None)
 
-    high = first("__stack_high", "__stack_base", "__stack_pointer") or _pointer(module)
+    high = first("__stack_high", "__stack_base", "__stack_pointer") or _pointer(module, provenance)
     heap, bss_end = first("__heap_base"), first("__data_end")
     if provenance.snapshot:
         start, end = _pair(provenance.options.get("data", ""))
@@ -107,7 +102,7 @@ def _number(text: str) -> int | None:
 
 def _data(module: Module, high: int | None, heap: int | None) -> tuple[int | None, int | None]:
     """Return where static data begins and ends; None where segments are in the stack or heap: a snapshot."""
-    own = [(start, end) for memidx, start, end in placed(module) if memidx == 0]
+    own = [(start, end) for memidx, start, end in placed_data(module) if memidx == 0]
     if not own:
         return None, None
     start, end = min(own)[0], max(end for _, end in own)
@@ -116,11 +111,30 @@ def _data(module: Module, high: int | None, heap: int | None) -> tuple[int | Non
     return (None, None) if high is not None and start < high < end else (start, end)
 
 
-def _pointer(module: Module) -> int | None:
-    """Return where the stack begins, from the global that points at it; None where it begins nowhere yet."""
+def _pointer(module: Module, provenance: Provenance) -> int | None:
+    """Return where the stack begins, from the global that points at it; None where it begins nowhere yet.
+
+    What ``wasm-ld`` links has that global first, also where names were stripped and there are others, which
+    begin as zero.
+    """
     globalidx = stack_pointer(module)
-    init = None if globalidx is None else module.globals[globalidx].init
-    return None if init is None else init.integer or None
+    if globalidx is None and _is_linked(module, provenance):
+        own = [index for index, global_ in enumerate(module.globals) if global_.init is not None]
+        begins = [index for index in own if module.globals[index].type.mutable and _initial(module, index)]
+        globalidx = own[0] if own and begins == own[:1] and _initial(module, own[0]) % _ALIGNED == 0 else None
+    return None if globalidx is None else _initial(module, globalidx) or None
+
+
+def _initial(module: Module, globalidx: int) -> int:
+    """Return what a global begins as; 0 where that is no integer constant."""
+    init = module.globals[globalidx].init
+    return 0 if init is None else init.integer or 0
+
+
+def _is_linked(module: Module, provenance: Provenance) -> bool:
+    """Whether a module is made by a compiler that links with ``wasm-ld``."""
+    tools = provenance.producers.get("processed-by", {})
+    return not _LINKING.isdisjoint(tools) or any(i.module.startswith("wasi_") for i in module.imports)
 
 
 def _is_stack_first(high: int, data: int | None, bss_end: int | None, heap: int | None) -> bool:

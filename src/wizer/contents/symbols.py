@@ -102,7 +102,12 @@ class Symbols:
 def stack_pointer(module: Module) -> int | None:
     """Return the global that points at the stack, by name or as ``wasm-ld`` writes it: the first of all."""
     named = next(
-        (i for (kind, i), n in module.names.items() if (kind, n) == ("global", "__stack_pointer")), None
+        (
+            i
+            for (kind, i), n in module.names.items()
+            if (kind, n) == ("global", "__stack_pointer") and i < len(module.globals)
+        ),
+        None,
     )
     if named is not None:
         return named

@@ -69,6 +69,7 @@ def rewrite(
     max_data_segments: int,
     layout: Layout = "balanced",
     max_output: int | None = None,
+    stamp: str | None = None,
     check: Check | None = None,
 ) -> list[Chunk]:
     """Return the chunks of the snapshot; those of memory contents are views on the live memory.
@@ -80,6 +81,7 @@ def rewrite(
         max_data_segments: how many data segments the snapshot may have.
         layout: what they are chosen for.
         max_output: how many bytes the snapshot may have; None: as many as it takes.
+        stamp: the version and options that its producers section says it was made with; None: nothing.
         check: is given the snapshot without its data, which says nothing of whether it is valid, and returns
             what waits until that is known; what this raises comes out.
 
@@ -87,7 +89,7 @@ def rewrite(
         OptionError: the limit leaves no segment for a memory that needs one.
         StateError: the state cannot be expressed.
     """
-    unstripped = module
+    unstripped, custom = module, _stamped(module, stamp)
     module, state = without_previous(module, state)
     state, heap = _beyond_constants(module, state, encode(module, state), max_data_segments)
     contents: dict[int, Sequence[Chunk] | None] = {sec.START: None}
@@ -101,7 +103,7 @@ def rewrite(
         contents.update(_functions(module, heap))
     counted = module.data_count is not None or bool(heap.passive_data)
     contents[sec.DATA] = contents[sec.DATA_COUNT] = None
-    beside = sum(map(len, assemble(module, contents, keep_custom=partial(_keeps, module))))
+    beside = sum(map(len, assemble(module, contents, partial(_keeps, module), custom)))
     # Looking for what memory holds takes as long as validating does.
     wait = check(_outline(module, contents, heap, counted=counted)) if check is not None else None
     data = data_contents(
@@ -115,12 +117,21 @@ def rewrite(
     )
     contents[sec.DATA] = data.contents
     contents[sec.DATA_COUNT] = [encode_unsigned(data.count)] if counted else None
-    chunks = assemble(module, contents, keep_custom=partial(_keeps, module))
+    chunks = assemble(module, contents, partial(_keeps, module), custom)
     if heap.functions or heap.globals:
         chunks.append(_marker(module, heap, contents))
     if wait is not None:
         wait()
     return chunks
+
+
+def _stamped(module: Module, stamp: str | None) -> dict[Section, bytes]:
+    """Return the new contents of the producers section, for those modules that have one."""
+    if not any(section.id == sec.CUSTOM and section.name == "producers" for section in module.sections):
+        return {}
+    from wizer.core.producers import stamped
+
+    return stamped(module, stamp)
 
 
 def _beyond_constants(

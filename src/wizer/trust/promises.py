@@ -13,6 +13,7 @@ from wizer.binary import sections as sec
 from wizer.binary.externs import Export, Import, MemoryType, TableType
 from wizer.binary.module import Module
 from wizer.core.previous import is_marker, without_previous
+from wizer.core.producers import unstamped
 from wizer.core.rewrite import dropped_custom_sections
 from wizer.core.state import State
 from wizer.records import replace
@@ -139,7 +140,7 @@ def _custom_sections(original: Module, snapshot: Module) -> Iterator[Difference]
     dropped = {*dropped_custom_sections(original)}
     kept, found = (
         [
-            (section.name, module.wasm[section.start : section.end])
+            (section.name, unstamped(module, section))
             for section in module.sections
             if section.id == sec.CUSTOM and section.name not in dropped and not is_marker(module, section)
         ]

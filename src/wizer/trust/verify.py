@@ -18,6 +18,7 @@ from wizer.binary.module import Module, parse_module
 from wizer.contents.symbols import Symbols
 from wizer.core.exports import final_exports
 from wizer.core.previous import without_previous
+from wizer.core.producers import stamp_version
 from wizer.core.state import State
 from wizer.engine.text import Wasm, to_binary
 from wizer.engine.trace import Trace
@@ -95,7 +96,7 @@ def verify_with(
         WizerError: a module is invalid, or initialisation failed.
     """
     binary, frozen = to_binary(original), to_binary(snapshot)
-    options = with_input(options, binary)
+    options = replace(with_input(options, binary), producers=stamp_version(frozen) or False)
     trace = options.trace or Trace()
 
     def run(world: World) -> Session:
