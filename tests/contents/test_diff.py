@@ -58,6 +58,15 @@ def test_a_function_in_front_of_all_others() -> None:
     ]
 
 
+def test_an_export_that_goes_is_no_other_function() -> None:
+    """As in a snapshot, whose names may be stripped."""
+    bare = FIRST.replace("(func $f (export", "(func (export").replace("(elem (i32.const 1) $f $g)", "")
+    found = wizer.diff(wat(bare), wat(bare.replace('(func (export "f"))', "(func)")))
+    assert [(c.kind, c.place, c.how) for c in found.changes if c.kind != "custom section"] == [
+        ("export", "export `f`", "removed")
+    ]
+
+
 def test_a_body() -> None:
     found = wizer.diff(wat(FIRST), wat(FIRST.replace("(nop)", "(nop) (nop)")))
     assert [(c.place, c.first, c.second) for c in found.changes] == [

@@ -1,6 +1,7 @@
 """Where two modules differ that is not memory: functions, globals, tables and all other items.
 
-Functions are the same ones where they have the same name; where names do not say so, by their index. What
+Functions are the same ones where they have the same name; where names do not say so, by their index. An
+export is a name where both modules have it: a snapshot does not export its initialisation any more. What
 refers to a function is compared by that, so a function more in front of all others changes nothing but itself
 and the bodies that hold indices.
 """
@@ -17,6 +18,7 @@ from wizer.binary.expr import Expr
 from wizer.binary.externs import ExternKind, numbered
 from wizer.binary.instructions import bodies
 from wizer.binary.module import Module
+from wizer.binary.names import read_names
 from wizer.binary.types import ArrayType, FieldType, StructType, SubType
 from wizer.contents.changes import Change
 from wizer.contents.items import shown
@@ -58,8 +60,14 @@ class Named:
         return memoryview(self.module.wasm)[start:end]
 
 
-def named(module: Module) -> Named:
-    """Return a module with what its items are called."""
+def named(module: Module, other: Module) -> Named:
+    """Return a module with what its items are called beside those of another one."""
+    names = {(imported.kind, index): imported.name for index, imported in numbered(module.imports)}
+    for export in module.exports:
+        if export.name in other.exports_by_name:
+            names[export.kind, export.index] = export.name
+    for reader in module.custom_sections("name"):
+        names.update(read_names(reader))
     spaces: Mapping[ExternKind, int] = {
         "func": len(module.funcs),
         "table": len(module.tables),
@@ -67,7 +75,7 @@ def named(module: Module) -> Named:
         "global": len(module.globals),
         "tag": len(module.tags),
     }
-    keys = {kind: _keys(module, kind, count) for kind, count in spaces.items()}
+    keys = {kind: _keys(names, kind, count) for kind, count in spaces.items()}
     section = module.section(sec.CODE)
     found: list[tuple[int, int]] = []
     with suppress(ParseError):
@@ -76,15 +84,15 @@ def named(module: Module) -> Named:
     return Named(module, keys, found)
 
 
-def _keys(module: Module, kind: ExternKind, count: int) -> Sequence[str | int]:
-    names = [module.names.get((kind, index)) for index in range(count)]
-    uses = Counter(names)
-    return [index if name is None or uses[name] > 1 else name for index, name in enumerate(names)]
+def _keys(names: Mapping[tuple[ExternKind, int], str], kind: ExternKind, count: int) -> Sequence[str | int]:
+    own = [names.get((kind, index)) for index in range(count)]
+    uses = Counter(own)
+    return [index if name is None or uses[name] > 1 else name for index, name in enumerate(own)]
 
 
 def item_changes(first: Module, second: Module) -> Iterator[Change]:
     """Yield the items that differ between two modules."""
-    one, other = named(first), named(second)
+    one, other = named(first, second), named(second, first)
     yield from _counted("type", map(_type, first.types), map(_type, second.types))
     yield from _mapped("import", _imports(first), _imports(second))
     yield from _mapped("export", _exports(one), _exports(other))
