@@ -98,7 +98,7 @@ def test_a_snapshot_of_a_snapshot_speaks_of_the_same_original() -> None:
 def test_verify_takes_what_says_something_and_what_does_not() -> None:
     original = with_producers()
     for options in ({}, {"producers": False}, {"producers": "0.0.7"}):
-        wizer.verify(original, wizen(original, init_func="init", **options), init_func="init")  # type: ignore[arg-type]
+        wizer.verify(original, wizen(original, init_func="init", **options), init_func="init")
 
 
 @pytest.mark.parametrize(
