@@ -196,6 +196,8 @@ def _made(parcel: Parcel) -> Answer:
         _audit(options, wasm, parcel.allow)
     if options.isolate:
         return _handed_over([wizen_with(wasm, options)], parcel)
+    if parcel.shared:  # scanning without numpy is for a run that is alone: this thread has many of them
+        import wizer.core.segments.bulk_scan  # noqa: F401
     with initialized(wasm, options) as session:
         answer = _handed_over(freeze(session, options), parcel)
     sources = uptodate.sources(options, trace or Trace(), parcel.output.parent)
