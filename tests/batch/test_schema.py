@@ -112,3 +112,9 @@ def test_the_file_for_editors_is_what_the_table_makes() -> None:
     text = resources.files("wizer.batch").joinpath("wizer.schema.json").read_text("utf-8")
     assert json.loads(text) == schema()
     jsonschema.Draft202012Validator.check_schema(schema())
+
+
+def test_the_reference_has_every_key() -> None:
+    page = Path(__file__).parents[2] / "docs" / "reference" / "wizer-toml.md"
+    rows = [line for line in page.read_text("utf-8").splitlines() if line.startswith("| `")]
+    assert rows == [f"| `{key.name}` | {key.about}{' *' if key.pattern else ''} |" for key in keys.KEYS]
