@@ -30,7 +30,11 @@ function plural(number, what) {
 }
 
 function bytes(number) {
-  const units = [[2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "KiB"]];
+  const units = [
+    [2 ** 30, "GiB"],
+    [2 ** 20, "MiB"],
+    [2 ** 10, "KiB"],
+  ];
   for (const [size, unit] of units) {
     if (Math.abs(number) >= size) return `${(number / size).toFixed(number >= 100 * size ? 0 : 1)} ${unit}`;
   }
@@ -67,19 +71,35 @@ function swatch(color) {
 function table(columns, rows, most = 25) {
   const body = element("tbody");
   const add = (some) => {
-    const made = some.map((row) => element("tr", {}, ...columns.map(([, kind, cell]) => {
-      const value = cell(row);
-      return element("td", { className: kind }, value instanceof Node ? value : harmless(value ?? ""));
-    })));
+    const made = some.map((row) =>
+      element(
+        "tr",
+        {},
+        ...columns.map(([, kind, cell]) => {
+          const value = cell(row);
+          return element("td", { className: kind }, value instanceof Node ? value : harmless(value ?? ""));
+        }),
+      ),
+    );
     body.append(...made);
   };
   add(rows.slice(0, most));
-  const head = element("tr", {}, ...columns.map(([title, kind]) => element("th", { className: kind, scope: "col" }, title)));
-  const made = element("div", { className: "scroll" }, element("table", {}, element("thead", {}, head), body));
+  const head = element(
+    "tr",
+    {},
+    ...columns.map(([title, kind]) => element("th", { className: kind, scope: "col" }, title)),
+  );
+  const made = element(
+    "div",
+    { className: "scroll" },
+    element("table", {}, element("thead", {}, head), body),
+  );
   if (rows.length > most) {
     let shown = most;
     const more = element("button", { type: "button", className: "more" });
-    const label = () => { more.textContent = `Show ${count.format(Math.min(500, rows.length - shown))} more of ${count.format(rows.length)}`; };
+    const label = () => {
+      more.textContent = `Show ${count.format(Math.min(500, rows.length - shown))} more of ${count.format(rows.length)}`;
+    };
     more.addEventListener("click", () => {
       add(rows.slice(shown, shown + 500));
       shown += 500;

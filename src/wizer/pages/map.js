@@ -58,7 +58,9 @@ class MemoryMap {
     this.cursor = null;
     this.whole = element("canvas", { className: "whole", "aria-hidden": "true" });
     this.view = element("canvas", {
-      className: "view", tabIndex: 0, role: "application",
+      className: "view",
+      tabIndex: 0,
+      role: "application",
       "aria-label": `Map of ${memory.name}. Arrow keys move, plus and minus zoom, N and P go from item to item.`,
       "aria-describedby": "details",
     });
@@ -75,13 +77,19 @@ class MemoryMap {
   }
 
   listen() {
-    this.view.addEventListener("wheel", (event) => {
-      // Whoever scrolls past the map scrolls the page; the map is zoomed once it has been chosen.
-      if (document.activeElement !== this.view && !event.ctrlKey && !event.metaKey) return;
-      if (Math.abs(event.deltaX) > Math.abs(event.deltaY)) this.pan((event.deltaX / this.width) * this.span);
-      else this.zoom(Math.exp(Math.max(-60, Math.min(60, event.deltaY)) / 180), this.address(event.offsetX));
-      event.preventDefault();
-    }, { passive: false });
+    this.view.addEventListener(
+      "wheel",
+      (event) => {
+        // Whoever scrolls past the map scrolls the page; the map is zoomed once it has been chosen.
+        if (document.activeElement !== this.view && !event.ctrlKey && !event.metaKey) return;
+        if (Math.abs(event.deltaX) > Math.abs(event.deltaY))
+          this.pan((event.deltaX / this.width) * this.span);
+        else
+          this.zoom(Math.exp(Math.max(-60, Math.min(60, event.deltaY)) / 180), this.address(event.offsetX));
+        event.preventDefault();
+      },
+      { passive: false },
+    );
     let held = null;
     this.view.addEventListener("pointerdown", (event) => {
       held = { x: event.offsetX, from: this.from, moved: false };
@@ -96,7 +104,9 @@ class MemoryMap {
       if (held && !held.moved) this.select(this.address(event.offsetX));
       held = null;
     });
-    this.view.addEventListener("pointerleave", () => { this.tip.hidden = true; });
+    this.view.addEventListener("pointerleave", () => {
+      this.tip.hidden = true;
+    });
     this.view.addEventListener("dblclick", (event) => this.zoom(0.25, this.address(event.offsetX)));
     this.view.addEventListener("keydown", (event) => this.key(event));
     const jump = (event) => {
@@ -107,7 +117,9 @@ class MemoryMap {
       this.whole.setPointerCapture(event.pointerId);
       jump(event);
     });
-    this.whole.addEventListener("pointermove", (event) => { if (event.buttons) jump(event); });
+    this.whole.addEventListener("pointermove", (event) => {
+      if (event.buttons) jump(event);
+    });
   }
 
   key(event) {
@@ -139,9 +151,10 @@ class MemoryMap {
   step(direction) {
     const track = [...this.memory.tracks].reverse().find((one) => one.steps && one.ranges.length);
     if (!track) return;
-    const at = direction > 0
-      ? track.ranges.before(Math.floor(this.cursor ?? -1) + 1)
-      : track.ranges.before(Math.floor(this.cursor ?? this.size)) - 1;
+    const at =
+      direction > 0
+        ? track.ranges.before(Math.floor(this.cursor ?? -1) + 1)
+        : track.ranges.before(Math.floor(this.cursor ?? this.size)) - 1;
     if (at >= 0 && at < track.ranges.length) this.select(track.ranges.starts[at]);
   }
 
@@ -169,7 +182,10 @@ class MemoryMap {
   show(from, span) {
     this.from = Math.max(0, Math.min(from, this.size - span));
     this.to = this.from + span;
-    this.view.setAttribute("aria-description", `shows ${hexadecimal(Math.floor(this.from))} to ${hexadecimal(Math.ceil(this.to))}`);
+    this.view.setAttribute(
+      "aria-description",
+      `shows ${hexadecimal(Math.floor(this.from))} to ${hexadecimal(Math.ceil(this.to))}`,
+    );
     this.draw();
   }
 
@@ -334,7 +350,8 @@ class MemoryMap {
         context.fillStyle = this.color("--card");
         context.fillRect(right - 1, top, 1, track.height - 4);
       }
-      if (track.label && right - left > 34) this.label(context, track.label(at), left, right, top + (track.height - 4) / 2);
+      if (track.label && right - left > 34)
+        this.label(context, track.label(at), left, right, top + (track.height - 4) / 2);
     }
     return y + track.height + 16;
   }

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from wizer.pages.document import Document
 
-_SCRIPTS: Final = ("dom.js", "map.js", "memories.js", "page.js", "start.js")
+_SCRIPTS: Final = ("dom.js", "map.js", "memories.js", "page.js", "details.js", "start.js")
 _MOST_RANGES: Final = 5_000  # places where memories differ that a page lists; a document has them all
 
 

@@ -1,17 +1,21 @@
 // Unpacks the document that the page carries, and builds the page.
 
 async function unpacked() {
-  const packed = Uint8Array.from(atob(document.getElementById("document").textContent.trim()), (letter) => letter.charCodeAt(0));
+  const packed = Uint8Array.from(atob(document.getElementById("document").textContent.trim()), (letter) =>
+    letter.charCodeAt(0),
+  );
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
   return rowwise(JSON.parse(await new Response(stream).text()), "");
 }
 
 // Lists of records travel in columns, which compress well: ``{"": [the keys], key: [values]}``. Segments stay so.
 function rowwise(held, name) {
-  if (Array.isArray(held)) return held.length && typeof held[0] === "object" ? held.map((one) => rowwise(one, "")) : held;
+  if (Array.isArray(held))
+    return held.length && typeof held[0] === "object" ? held.map((one) => rowwise(one, "")) : held;
   if (held === null || typeof held !== "object") return held;
   const keys = held[""];
-  if (!keys) return Object.fromEntries(Object.entries(held).map(([key, value]) => [key, rowwise(value, key)]));
+  if (!keys)
+    return Object.fromEntries(Object.entries(held).map(([key, value]) => [key, rowwise(value, key)]));
   if (name === "segments") return held;
   const columns = keys.map((key) => rowwise(held[key], ""));
   return columns[0].map((_, at) => Object.fromEntries(keys.map((key, column) => [key, columns[column][at]])));
@@ -24,7 +28,9 @@ function chooseTheme(page) {
   let chosen = "system";
   try {
     chosen = themes.find((one) => one === localStorage.getItem("wizer-theme")) ?? chosen;
-  } catch { /* a page out of a file may have no storage */ }
+  } catch {
+    /* a page out of a file may have no storage */
+  }
   const apply = () => {
     const theme = chosen === "system" ? (dark.matches ? "dark" : "light") : chosen;
     document.documentElement.dataset.theme = theme;
@@ -35,23 +41,31 @@ function chooseTheme(page) {
     chosen = themes[(themes.indexOf(chosen) + 1) % themes.length];
     try {
       localStorage.setItem("wizer-theme", chosen);
-    } catch { /* as above */ }
+    } catch {
+      /* as above */
+    }
     apply();
   });
   dark.addEventListener("change", apply);
   // What is printed is on white paper.
-  addEventListener("beforeprint", () => { document.documentElement.dataset.theme = "light"; });
+  addEventListener("beforeprint", () => {
+    document.documentElement.dataset.theme = "light";
+  });
   addEventListener("afterprint", apply);
   apply();
 }
 
-unpacked().then((held) => {
-  const page = new Page(held);
-  chooseTheme(page);
-  page.build();
-  document.documentElement.dataset.ready = "true";
-}).catch((error) => {
-  document.getElementById("main").append(element("p", { className: "notice" }, `This page cannot be shown: ${error.message}`));
-  document.documentElement.dataset.ready = "failed";
-  throw error;
-});
+unpacked()
+  .then((held) => {
+    const page = new Report(held);
+    chooseTheme(page);
+    page.build();
+    document.documentElement.dataset.ready = "true";
+  })
+  .catch((error) => {
+    document
+      .getElementById("main")
+      .append(element("p", { className: "notice" }, `This page cannot be shown: ${error.message}`));
+    document.documentElement.dataset.ready = "failed";
+    throw error;
+  });
