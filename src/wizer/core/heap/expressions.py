@@ -18,8 +18,8 @@ from wizer.binary.values import Number
 from wizer.core.heap.arrays import array_from_segment, number_operands
 from wizer.core.heap.graph import Graph, uniform_ref
 from wizer.core.heap.paths import Paths
-from wizer.core.heap.place import InGlobal, Inside, Placement
 from wizer.core.heap.placeholder import exception_placeholder, functions_in, placeholder, thrown
+from wizer.core.heap.placement import InGlobal, Inside, Placement
 from wizer.core.state import I31, Array, Exn, FuncRef, GlobalRef, Null, ObjectRef, Ref, Struct, Value
 from wizer.errors import StateError
 

@@ -10,7 +10,7 @@ from wizer.binary.types import RefType
 from wizer.core.columns import Elements
 from wizer.core.heap.expressions import Expressions
 from wizer.core.heap.graph import Graph
-from wizer.core.heap.place import InGlobal, InMutableGlobal, InTable, Placement
+from wizer.core.heap.placement import InGlobal, InMutableGlobal, InTable, Placement
 from wizer.core.state import Exn, ObjectRef, Ref, State
 from wizer.errors import StateError
 from wizer.records import record

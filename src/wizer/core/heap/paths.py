@@ -15,7 +15,7 @@ from wizer.binary.expr import encode_const, encode_null
 from wizer.binary.types import RefType, ValType
 from wizer.core.heap.graph import Graph
 from wizer.core.heap.objects import ANYREF, Objects, Table
-from wizer.core.heap.place import InGlobal, InMutableGlobal, Inside, InTable, Late, Placement
+from wizer.core.heap.placement import InGlobal, InMutableGlobal, Inside, InTable, Late, Placement
 from wizer.core.state import Array, Exn, Struct
 
 StandsAlone: TypeAlias = "InGlobal | InMutableGlobal | InTable | Late"

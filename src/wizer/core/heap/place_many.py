@@ -14,7 +14,8 @@ from wizer.binary.types import FieldType, RefType
 from wizer.core.columns import Group, Heap, listed
 from wizer.core.heap.graph import Graph, Slot
 from wizer.core.heap.operations import Vectors
-from wizer.core.heap.place import Late, Patch, Placement, Placing, node_in, nodes_of
+from wizer.core.heap.place import Placing, node_in, nodes_of
+from wizer.core.heap.placement import Late, Patch, Placement
 from wizer.core.layout import fields
 from wizer.core.state import NULL, Array, State
 from wizer.records import record

@@ -13,7 +13,7 @@ from wizer.core.heap.arrays import copy_segment
 from wizer.core.heap.expressions import Expressions, Segments
 from wizer.core.heap.graph import Graph
 from wizer.core.heap.paths import Paths
-from wizer.core.heap.place import Placement
+from wizer.core.heap.placement import Placement
 from wizer.core.state import Array, Ref, State
 from wizer.records import record
 
