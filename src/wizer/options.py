@@ -254,7 +254,10 @@ class Options:
         }
 
     def _stamp(self) -> str | None:
-        """Return what a snapshot says of how it was made; None: nothing."""
+        """Return what a snapshot says of how it was made; None: nothing.
+
+        Only options that decide how a state is written are among it: the same state is written the same.
+        """
         if not (self.layout != "small" if self.producers is None else self.producers):
             return None
         from importlib import import_module
@@ -263,12 +266,6 @@ class Options:
         words = [self.producers if isinstance(self.producers, str) else ours, f"layout={self.layout}"]
         if self.max_data_segments is not None:
             words.append(f"segments={self.max_data_segments}")
-        if self.world is not None:
-            words.append("deterministic=yes")
-        if self.open_handles != "reopen":
-            words.append(f"handles={self.open_handles}")
-        if self.keep_libc_state:
-            words.append("libc=kept")
         return " ".join(words)
 
     @property
