@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from wizer.binary import code
 from wizer.binary import sections as sec
@@ -53,9 +53,11 @@ from wizer.binary.types import (
 )
 from wizer.core.libc import forgetting_functions
 from wizer.core.previous import previous
-from wizer.core.scratch import element_copies
 from wizer.core.tables import is_known
 from wizer.records import record, replace
+
+if TYPE_CHECKING:
+    from wizer.core.scratch import ElementCopies
 
 # Results of one accessor. A function may have 1,000 of them; a page of raw values holds 256.
 BATCH: Final = 64
@@ -381,9 +383,16 @@ def _add_element_probes(additions: Additions) -> tuple[int, ...]:
         return ()
     probed = [i for i, element in enumerate(module.elements) if element.mode == "passive" and element.items]
     for elemidx in probed:
-        copies = element_copies(additions, module.elements[elemidx].reftype, BATCH)
+        copies = _element_copies(additions, elemidx)
         additions.func(f"element{elemidx}.probe", (), (), copies.init(elemidx, _probe_operands("i32")))
     return tuple(probed)
+
+
+def _element_copies(additions: Additions, elemidx: int) -> ElementCopies:
+    """Return what reads a passive segment; few modules have any that is read."""
+    from wizer.core.scratch import element_copies
+
+    return element_copies(additions, additions.module.elements[elemidx].reftype, BATCH)
 
 
 def makes_objects(module: Module, element: ElementSegment) -> bool:
@@ -407,7 +416,7 @@ def _add_element_readers(additions: Additions) -> tuple[int, ...]:
         if element.mode == "passive" and makes_objects(module, element)
     ]
     for elemidx in wanted:
-        copies = element_copies(additions, module.elements[elemidx].reftype, BATCH)
+        copies = _element_copies(additions, elemidx)
         body = copies.init(elemidx, encode_const("i32", 0) + code.local_get(0) + code.local_get(1))
         body += copies.elements
         additions.func(f"element{elemidx}.read", ("i32", "i32"), [copies.reftype] * BATCH, body)
