@@ -13,6 +13,7 @@ import pytest
 import wasmtime
 
 from batch.conftest import numbered
+from cli.modules import SLEEPS
 from support.command import WIZER, Tool, environment
 from support.hosts import end_process
 from wizer import Job, Wizer, WizerError, build, wizen
@@ -149,6 +150,17 @@ def test_a_job_that_ends_its_worker_is_given_up_and_no_other(tmp_path: Path) -> 
     assert error.message == "its worker died, 3 times"
     assert {result.outcome for result in results.values()} == {"made"}
     assert sorted(path.name for path in tmp_path.glob("*.wasm")) == ["1.wasm", "2.wasm", "3.wasm", "4.wasm"]
+
+
+def test_a_guest_that_waits_in_the_engine_is_ended_at_its_limit(wizer: Tool, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "0.wasm").write_bytes(wasmtime.wat2wasm(SLEEPS))
+    (tmp_path / "in" / "1.wasm").write_bytes(numbered(1))
+    (tmp_path / "wizer.toml").write_text(f'{TABLE}timeout = "300ms"\nwasi = true\n')
+    ended = wizer("build", "-j", "1", "--keep-going")
+    assert ended.status == 1
+    assert ended.first_line == "Error: all[in/0.wasm]: initialisation took longer than its limit of 0.3 s"
+    assert [output.name for output in outputs(tmp_path)] == ["1.wasm"]
 
 
 def test_options_reach_the_workers(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future,
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from wizer.batch import worker
@@ -52,17 +53,14 @@ class Workers:
     """An executor, and a new one where its workers have died.
 
     Args:
-        make: makes an executor; None: a pool of this module's.
-        given: an executor of the caller's, which is not shut down.
-        count: how many jobs it does at once.
+        count: how many jobs they do at once.
+        given: an executor of the caller's, which is not shut down; None: processes of our own.
     """
 
-    def __init__(
-        self, count: int, given: Executor | None = None, make: Callable[[], Executor] | None = None
-    ) -> None:
+    def __init__(self, count: int, given: Executor | None = None) -> None:
         self.count = count
         self._given = given
-        self._make = make or (lambda: processes(count))
+        self._words: TemporaryDirectory[str] | None = None
         self._own: Executor | None = None
         self._pids: set[int] = set()
 
@@ -74,12 +72,25 @@ class Workers:
         """
         executor = self._given
         if executor is None:
-            executor = self._own = self._own or self._make()
+            executor = self._own = self._own or self._processes()
         # Dask takes equal calls for the same, and has the answer of the first one to that.
         options = {"pure": False} if type(executor).__module__.startswith("distributed.") else {}
         future = executor.submit(worker.work, parcel, **options)
         self._pids.update(_processes(executor))
         return future
+
+    def _processes(self) -> ProcessPoolExecutor:
+        """Start workers that tell why they end themselves."""
+        from multiprocessing import get_context
+
+        if self._words is None:
+            self._words = TemporaryDirectory(prefix="wizer-")
+        given = os.getpid(), self._words.name
+        return ProcessPoolExecutor(self.count, get_context("spawn"), initializer=worker.begin, initargs=given)
+
+    def last_words(self) -> dict[Path, WizerError]:
+        """Return why workers have ended themselves, by the outputs of their jobs."""
+        return {} if self._words is None else worker.last_words(Path(self._words.name))
 
     def renew(self) -> set[int]:
         """Have other workers from now on; return the processes that were workers."""
@@ -96,14 +107,10 @@ class Workers:
         if at_once:
             for process in _processes(self._own).values():
                 process.kill()
-        return self.renew()
-
-
-def processes(count: int, method: str = "spawn") -> ProcessPoolExecutor:
-    """Return a pool of worker processes, started by a method of `multiprocessing`."""
-    from multiprocessing import get_context
-
-    return ProcessPoolExecutor(count, get_context(method), initializer=worker.begin, initargs=(os.getpid(),))
+        ended = self.renew()
+        if self._words is not None:
+            self._words.cleanup()
+        return ended
 
 
 def _processes(executor: Executor) -> dict[int, BaseProcess]:
@@ -248,6 +255,7 @@ class Run:
         running, self._running, self._done = self._running, {}, SimpleQueue()
         tasks = [task, *running.values()]
         _sweep(self._workers.renew(), tasks)
+        words = self._workers.last_words()
         lost = [task]
         for future, other in running.items():
             if future.done() and not future.cancelled() and future.exception() is None:
@@ -255,6 +263,9 @@ class Run:
             else:
                 lost.append(other)
         for each in lost:
+            if (said := words.get(each.parcel.output)) is not None:
+                yield each, Answer(error=said)
+                continue
             each.deaths += len(tasks) == 1
             each.suspect = True
             if each.deaths >= ATTEMPTS:

@@ -7,12 +7,14 @@ or reads it where the parcel says it is; where it can do neither, it answers so,
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from wizer.api import freeze, wizen_with
@@ -25,7 +27,7 @@ from wizer.errors import InputError, OutputError, StateError, WizerError
 from wizer.kept import Kept, keeping
 from wizer.notices import collected, warn
 from wizer.options import Options
-from wizer.output import write_path
+from wizer.output import discard_unfinished, write_path
 from wizer.records import record, replace
 from wizer.session import initialized
 
@@ -149,8 +151,20 @@ def unchanged(path: str | os.PathLike[str], digest: str) -> bytes:
 _MODULES = _Modules()
 
 
-def begin(parent: int) -> None:
-    """Prepare a process that is a worker: it ends with its parent, who alone listens to Ctrl-C."""
+class _Process:
+    """What is known of a process that is a worker of ours; ``words`` is where its last words go."""
+
+    words: Path | None = None
+
+
+def begin(parent: int, words: str) -> None:
+    """Prepare a process that is a worker: it ends with its parent, who alone listens to Ctrl-C.
+
+    Args:
+        parent: the process that started it.
+        words: a folder; `last_words` finds there why a worker has ended itself.
+    """
+    _Process.words = Path(words)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
@@ -159,6 +173,24 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(_LOOK)
     os._exit(1)
+
+
+def _end(words: Path, output: Path, error: BaseException) -> None:
+    """End this process: a guest waits inside of the engine, beyond its limit, and nothing else ends that."""
+    (words / str(os.getpid())).write_bytes(pickle.dumps((output, error)))
+    discard_unfinished()
+    os._exit(1)
+
+
+def last_words(folder: Path) -> dict[Path, WizerError]:
+    """Return why workers have ended themselves, by the outputs of the jobs that they did, and forget it."""
+    found = {}
+    for path in [*folder.iterdir()]:
+        with suppress(OSError, EOFError, pickle.UnpicklingError):  # it died in the middle of a word
+            output, error = pickle.loads(path.read_bytes())
+            found[output] = error
+        path.unlink()
+    return found
 
 
 def work(parcel: Parcel) -> Answer:
@@ -191,7 +223,14 @@ def _made(parcel: Parcel) -> Answer:
     wasm = to_binary(_MODULES.get(parcel.ingredients.wasm, parcel))
     preload = {name: _MODULES.get(digest, parcel) for name, digest in parcel.ingredients.preload.items()}
     trace = Trace() if parcel.remembered and parcel.options.wasi is not None else None
-    options = replace(parcel.options, preload=preload or None, trace=trace, engine=_engine(parcel))
+    words = _Process.words
+    options = replace(
+        parcel.options,
+        preload=preload or None,
+        trace=trace,
+        engine=_engine(parcel),
+        hard_exit=None if words is None else partial(_end, words, parcel.output),
+    )
     if parcel.allow is not None:
         _audit(options, wasm, parcel.allow)
     if options.isolate:
