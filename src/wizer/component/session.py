@@ -174,13 +174,13 @@ class ComponentSession:
         """Return what to say of memory that was to grow, and was not, by the limit that was asked for."""
         if self._found is None:
             return []
-        bound, accessors = self._options.bounds.max_memory, self._instrumented.accessors
+        bound, said = self._options.bounds.max_memory, list[str]()
         with self._run.shell.held():
-            return [
-                f"{core.label}: {text}"
-                for core, live in zip(self._instances.cores, self._found.cores, strict=True)
-                for text in refused_growth(core.module, accessors[core.site.item.start], live, bound)
-            ]
+            for core, live in zip(self._instances.cores, self._found.cores, strict=True):
+                added = self._instrumented.accessors[core.site.item.start]
+                texts = refused_growth(core.module, added.growing, added.prefix, live, bound)
+                said += (f"{core.label}: {text}" for text in texts)
+        return said
 
     def call_text(self, text: str) -> Any:
         """Call a function given as text: ``boot`` or, in WAVE notation, ``setup.boot("x", {n: 1})``."""

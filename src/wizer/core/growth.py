@@ -16,7 +16,7 @@ After::
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from wizer.binary import code
@@ -30,7 +30,6 @@ from wizer.binary.reader import Reader
 from wizer.units import exact_size, written_size
 
 if TYPE_CHECKING:
-    from wizer.core.instrument import Accessors
     from wizer.core.live import Live
 
 _GROW = 0x40
@@ -93,12 +92,22 @@ def _add_helper(additions: Additions, memidx: int) -> int:
     return additions.func(None, (address,), (address,), body, ("i64", address))
 
 
-def refused_growth(module: Module, accessors: Accessors, live: Live, bound: int | None) -> Iterator[str]:
-    """Yield what to say of each memory to which the limit of ``bound`` bytes refused something."""
-    for memidx in accessors.growing:
-        times = live.number(f"{accessors.prefix}memory{memidx}.refused")
+def refused_growth(
+    module: Module, growing: Iterable[int], prefix: str, live: Live, bound: int | None
+) -> Iterator[str]:
+    """Yield what to say of each memory to which the limit of ``bound`` bytes refused something.
+
+    Args:
+        module: the original module.
+        growing: what `note_growth` returned.
+        prefix: what the names of the exports that were added begin with.
+        live: the instance.
+        bound: the limit.
+    """
+    for memidx in growing:
+        times = live.number(f"{prefix}memory{memidx}.refused")
         if times and bound is not None:
-            asked = live.number(f"{accessors.prefix}memory{memidx}.asked") * module.memories[memidx].page_size
+            asked = live.number(f"{prefix}memory{memidx}.asked") * module.memories[memidx].page_size
             yield (
                 f"{module.describe('memory', memidx)} asked to grow to {written_size(asked)}: refused "
                 f"by --max-memory {exact_size(bound)}, {times} time{'s' if times > 1 else ''}"

@@ -134,7 +134,8 @@ class ModuleSession:
 
         with self._run.shell.held():
             bound = self._options.bounds.max_memory
-            return [*refused_growth(self.module, self._accessors, self._run.live, bound)]
+            added = self._accessors
+            return [*refused_growth(self.module, added.growing, added.prefix, self._run.live, bound)]
 
     def call_text(self, text: str) -> Any:
         """Call a function given as text: ``setup`` or ``setup(3, 0x10)``."""
