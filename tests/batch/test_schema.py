@@ -40,6 +40,7 @@ VALUES: dict[str, tuple[list[str], list[str]]] = {
     "open-handles": (['"drop"'], ['"keep"']),
     "precompile": (['"b.cwasm"'], ["1"]),
     "unknown-imports": (['"error"'], ['"ignore"']),
+    "producers": (["true"], ['"yes"']),
     "verify": (["true"], ["1"]),
     "validate": (["false"], ["0"]),
     "audit": (["true", '["random", "clock"]'], ['"random"', '["chance"]']),
@@ -50,6 +51,17 @@ VALUES: dict[str, tuple[list[str], list[str]]] = {
     "compiler": (['"cranelift"'], ['"llvm"']),
     "features": (["{ simd = false }"], ["{ simd = 1 }", "{ teleport = true }"]),
 }
+
+
+def is_toml(text: str) -> bool:
+    """Whether there is anything for a schema to say of a file."""
+    try:
+        tomllib.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
 CASES = [
     (key, text, good)
     for key, (right, wrong) in VALUES.items()
@@ -87,9 +99,7 @@ def test_reader_and_schema_agree_on_a_file(text: str, good: bool, tmp_path: Path
     both(text, good, tmp_path)
 
 
-@pytest.mark.parametrize(
-    "text", [text for text, _, _ in WRONG if "args" not in text and "input = \n" not in text]
-)
+@pytest.mark.parametrize("text", [text for text, _, _ in WRONG if "args" not in text and is_toml(text)])
 def test_what_the_reader_refuses_the_schema_refuses(text: str, tmp_path: Path) -> None:
     both(text, False, tmp_path)
 

@@ -175,6 +175,7 @@ class Run:
         for future in self._running:
             future.cancel()
         _sweep(self._workers.close(at_once=at_once), self._running.values())
+        worker.forget()
 
     def _start(self) -> Iterator[tuple[Task, Answer]]:
         """Give out what there is room for."""

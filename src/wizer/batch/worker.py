@@ -128,6 +128,12 @@ class _Modules:
                 self._size -= len(self._kept.popitem(last=False)[1])
         return found
 
+    def clear(self) -> None:
+        """Forget all."""
+        with self._lock:
+            self._kept.clear()
+            self._size = 0
+
 
 def _read(digest: str, parcel: Parcel) -> bytes:
     path = parcel.paths.get(digest)
@@ -149,6 +155,11 @@ def unchanged(path: str | os.PathLike[str], digest: str) -> bytes:
 
 
 _MODULES = _Modules()
+
+
+def forget() -> None:
+    """Let go of the modules that workers in this process have; another build that runs reads them again."""
+    _MODULES.clear()
 
 
 class _Process:
