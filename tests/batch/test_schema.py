@@ -57,7 +57,7 @@ def is_toml(text: str) -> bool:
     """Whether there is anything for a schema to say of a file."""
     try:
         tomllib.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 
