@@ -129,7 +129,7 @@ ILL_TYPED: list[tuple[str, object, str]] = [
     ("layout", "tiny", "one of 'balanced', 'small', 'instant', not 'tiny'"),
     ("layout", None, "one of 'balanced', 'small', 'instant', not None"),
     ("max_output", 1e9, "a whole number that is not negative, or None, not 1000000000.0"),
-    ("open_handles", "keep", "one of 'error', 'drop', not 'keep'"),
+    ("open_handles", "keep", "one of 'reopen', 'error', 'drop', not 'keep'"),
     ("validate", "no", "True or False, not 'no'"),
     ("keep_libc_state", 1, "True or False, not 1"),
     ("producers", 1, "True, False or a version, or None, not 1"),
