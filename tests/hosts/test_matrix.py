@@ -51,6 +51,37 @@ int main(int argc, char **argv) {
   return 0;
 }
 """
+CPP = r"""
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <map>
+#include <string>
+#include <wizer.h>
+namespace {
+std::map<std::string, int> counts;
+std::string first(const char *path) {
+  char line[80] = "none\n";
+  std::FILE *file = std::fopen(path, "r");
+  if (file && !std::fgets(line, sizeof line, file)) line[0] = 0;
+  if (file) std::fclose(file);
+  return std::string(line).substr(0, std::string(line).find('\n'));
+}
+void load() {
+  counts["here"] = 41;
+  std::cout << "loading " << std::getenv("PLACE") << first("data/x.txt") << first("only/y.txt") << std::endl;
+}
+}
+WIZER_INIT(load)
+int main(int argc, char **argv) {
+  std::string line;
+  std::cout << "count=" << ++counts["here"] << "\nfile=" << first("data/x.txt");
+  std::cout << "\nonly=" << first("only/y.txt") << "\nvariable=" << std::getenv("PLACE");
+  std::cout << "\nargument=" << (argc > 1 ? argv[1] : "none");
+  std::cout << "\ninput=" << (std::getline(std::cin, line) ? line : "none") << std::endl;
+  return 0;
+}
+"""
 # A component exports functions, and has no `main`: its arguments it asks WASI for.
 REACTOR = r"""
 #include <stdio.h>
@@ -136,6 +167,10 @@ def freeze(at: Path, wasm: Path, *options: str) -> Path:
 
 def c(at: Path) -> Path:
     return freeze(at, compile_program(C, at / "in.wasm"), "-r", "_start=wizer.resume")
+
+
+def cpp(at: Path) -> Path:
+    return freeze(at, compile_program(CPP, at / "in.wasm"), "-r", "_start=wizer.resume")
 
 
 def c_component(at: Path) -> Path:
@@ -230,6 +265,7 @@ def in_node(at: Path, wasm: Path) -> str:
 
 GUESTS: Mapping[str, Callable[[Path], Path]] = {
     "C": c,
+    "C++": cpp,
     "component from C": c_component,
     "component from Python": python_component,
 }
