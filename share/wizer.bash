@@ -17,9 +17,9 @@ _wizer() {
     esac
     case ${COMP_WORDS[1]} in
         audit) options="--allow --json --report --init-func --keep-init-func= --rename-func --preload --global --layout --max-data-segments --open-handles --producers= --allow-wasi --keep-libc-state --dir --mapdir --env --inherit-env= --inherit-stdio= --deterministic= --no-validate --exit-code --timeout --fuel --max-memory --max-output --wasm --wasi --codegen --optimize --debug --config --target --wasm-multi-memory --wasm-multi-value --wasm-bulk-memory --wasm-simd --wasm-relaxed-simd --wasm-reference-types --relaxed-simd-deterministic --quiet --help" ;;
-        diff) options="--json --exit-code --report --help" ;;
-        inspect) options="--json --report --help" ;;
         verify) options="--json --init-func --keep-init-func= --rename-func --preload --global --layout --max-data-segments --open-handles --producers= --allow-wasi --keep-libc-state --dir --mapdir --env --inherit-env= --inherit-stdio= --deterministic= --no-validate --allow --exit-code --timeout --fuel --max-memory --max-output --wasm --wasi --codegen --optimize --debug --config --target --wasm-multi-memory --wasm-multi-value --wasm-bulk-memory --wasm-simd --wasm-relaxed-simd --wasm-reference-types --relaxed-simd-deterministic --quiet --help" ;;
+        inspect) options="--json --report --help" ;;
+        diff) options="--json --exit-code --report --help" ;;
         build) options="--file --jobs --keep-going --dry-run --force --max-memory --dask --report --junit --schema --quiet --help" ;;
         demo) options="--help" ;;
         *) options="--init-func --keep-init-func= --rename-func --preload --global --output --precompile --depfile --report --layout --max-data-segments --open-handles --producers= --allow-wasi --keep-libc-state --dir --mapdir --env --inherit-env= --inherit-stdio= --deterministic= --verify --no-validate --warn-frozen --allow --json --exit-code --timeout --fuel --max-memory --max-output --wasm --wasi --codegen --optimize --debug --config --target --wasm-multi-memory --wasm-multi-value --wasm-bulk-memory --wasm-simd --wasm-relaxed-simd --wasm-reference-types --relaxed-simd-deterministic --verbose --quiet --include-dir --help --version" ;;
@@ -29,7 +29,7 @@ _wizer() {
         [[ ${COMPREPLY[0]} == *= ]] && compopt -o nospace 2>/dev/null
         return
     fi
-    ((COMP_CWORD == 1)) && COMPREPLY=($(compgen -W "audit diff inspect verify build demo" -- "$word"))
+    ((COMP_CWORD == 1)) && COMPREPLY=($(compgen -W "audit verify inspect diff build demo" -- "$word"))
     _wizer_files
 }
 

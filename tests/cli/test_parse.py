@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import re
 import shlex
+from types import ModuleType
 
 import pytest
 
-from wizer.cli.help import render
+from wizer.cli import audit, build, diff, inspect, verify
+from wizer.cli.help import fold, render
 from wizer.cli.parse import UsageError, parse
 from wizer.cli.spec import OPTIONS, UNSUPPORTED, Option, Takes
 
@@ -123,3 +126,16 @@ def test_help_fits_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -
     assert "-- ARGS" in text
     statuses = text.partition("Exit status:\n")[2].partition("\n\n")[0].splitlines()
     assert [line.split()[0] for line in statuses if line[2] != " "] == ["0", "1", "2", "3", "4", "5", "128+N"]
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 300])
+@pytest.mark.parametrize("command", [audit, build, diff, inspect, verify])
+def test_the_help_of_commands_fits_the_terminal(
+    command: ModuleType, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = fold(command.USAGE)
+    assert max(map(len, text.splitlines())) <= min(columns, 100)
+    assert text.split() == command.USAGE.split()
+    heads = r"^ +(?:-\w, )?--[\w-]+"
+    assert re.findall(heads, text, re.M) == re.findall(heads, command.USAGE, re.M)

@@ -69,7 +69,9 @@ def main(argv: Sequence[str]) -> int:
     """
     arguments = parse(argv)
     if arguments.has("help"):
-        print(USAGE, end="")
+        from wizer.cli.help import fold
+
+        show(fold(USAGE))
         return 0
     allowed = _allowed(arguments)
     options = run_options(arguments, "audit")

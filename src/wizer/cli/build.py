@@ -34,7 +34,7 @@ Make the snapshots that wizer.toml names, or [tool.wizer] in pyproject.toml: tho
 Usage: wizer build [OPTIONS] [TARGET]...
 
 TARGET is the name of a table, of one of its snapshots as the summary has it, or an output; all, where there
-is none. docs/build.md has the keys of the file.
+is none. The documentation's reference has the keys of the file, and so has --schema.
 
 Options:
   -f, --file FILE                 The file [default: wizer.toml, or pyproject.toml, of this folder]
@@ -74,7 +74,9 @@ def main(argv: Sequence[str]) -> int:
     """
     arguments = _parse(argv)
     if arguments.help:
-        print(USAGE, end="")
+        from wizer.cli.help import fold
+
+        show(fold(USAGE))
         return 0
     if arguments.schema:
         from wizer.batch.schema import schema

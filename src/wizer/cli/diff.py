@@ -50,7 +50,9 @@ def main(argv: Sequence[str]) -> int:
     """
     arguments = parse(argv, [BY_NAME[name] for name in ("json", "exit-code", "report", "help")], several=True)
     if arguments.has("help"):
-        print(USAGE, end="")
+        from wizer.cli.help import fold
+
+        show(fold(USAGE))
         return 0
     if len(arguments.inputs) != 2:
         raise UsageError("the following required arguments were not provided:\n  <FIRST> <SECOND>")

@@ -1,8 +1,9 @@
-"""The text of `wizer --help`."""
+"""The text of `wizer --help`, and how wide all help texts are."""
 
 from __future__ import annotations
 
 import os
+import re
 import textwrap
 from collections.abc import Sequence
 
@@ -10,9 +11,9 @@ from wizer.cli.spec import FEATURES, OPTIONS, Option, Takes
 
 _COMMANDS = (
     ("audit IN", "Say what initialisation saw, and what of it is in the output"),
-    ("diff FIRST SECOND", "Show where two modules, components or snapshots differ"),
-    ("inspect FILE...", "Show what is in modules, components and snapshots"),
     ("verify ORIGINAL SNAPSHOT", "Check a snapshot against the module it was made from"),
+    ("inspect FILE...", "Show what is in modules, components and snapshots"),
+    ("diff FIRST SECOND", "Show where two modules, components or snapshots differ"),
     ("build [TARGET]...", "Make the snapshots that wizer.toml names, those that are not up to date"),
     ("demo", "Freeze a JavaScript engine, time both"),
 )
@@ -53,7 +54,7 @@ _ABOUT = (
 
 def render(version: str) -> str:
     """Return the help text, filling the terminal up to 100 columns."""
-    width = max(40, min(_columns(), 100))
+    width = _width()
     blocks = [
         f"Wizer {version}, the WebAssembly pre-initialiser",
         textwrap.fill(_ABOUT, width),
@@ -67,6 +68,34 @@ def render(version: str) -> str:
         blocks.append(_section(group, rows, width))
     blocks.append(_section("Exit status", _EXIT_STATUSES, width))
     return "\n\n".join([*blocks, _examples(width)]) + "\n"
+
+
+def fold(text: str) -> str:
+    """Return a command's help folded at the terminal's width, up to 100 columns.
+
+    Lines of one indentation are a paragraph. An indented line of two columns, two spaces or more between
+    them, is a row: what stands below its second column belongs to that.
+    """
+    folded: list[tuple[str, int]] = []  # lines, and where each goes on
+    for line in text.splitlines():
+        indent = len(line) - len(line.lstrip())
+        if line and folded and folded[-1][0] and folded[-1][1] == indent:
+            before, column = folded.pop()
+            folded.append((f"{before} {line.lstrip()}", column))
+        else:
+            row = re.match(r" +\S.*? {2,}(?=\S)", line)
+            folded.append((line, row.end() if row else indent))
+    return "\n".join(
+        textwrap.fill(
+            line, _width(), subsequent_indent=" " * column, break_on_hyphens=False, break_long_words=False
+        )
+        for line, column in folded
+    )
+
+
+def _width() -> int:
+    """Return how many columns a text fills."""
+    return max(40, min(_columns(), 100))
 
 
 def _columns() -> int:

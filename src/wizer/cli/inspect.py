@@ -52,7 +52,9 @@ def main(argv: Sequence[str]) -> int:
     """
     arguments = parse(argv, [BY_NAME[name] for name in ("json", "report", "help")], several=True)
     if arguments.has("help"):
-        print(USAGE, end="")
+        from wizer.cli.help import fold
+
+        show(fold(USAGE))
         return 0
     if not arguments.inputs:
         raise UsageError("the following required arguments were not provided:\n  <FILE>...")

@@ -80,7 +80,7 @@ INIT = "Initialisation"
 OUTPUT = "Output"
 WASI = "WASI (off unless asked for)"
 CHECKS = "What is frozen"
-AUDIT = "Only for `wizer audit`"
+ONLY_COMMANDS = "Only for commands"
 LIMITS = "Limits"
 ENGINE = "Engine"
 FEATURES = "WebAssembly features (each takes true or false)"
@@ -97,7 +97,7 @@ _HANDLES_HELP = (
     "Handles to resources that a component has open: ask the next host for them again, refuse, or do "
     "without [default: reopen]"
 )
-_ALLOW_HELP = "May be frozen: random, clock, env, files, other"
+_ALLOW_HELP = "`audit`: may be frozen: random, clock, env, args, files, stdin, terminal, other"
 
 OPTIONS = (
     Option("init-func", INIT, _INIT_FUNC_HELP, metavar="INIT_FUNC", short="f", repeatable=True),
@@ -155,14 +155,14 @@ OPTIONS = (
     ),
     Option("no-validate", CHECKS, "Write the output without validating it", Takes.NOTHING),
     Option("warn-frozen", CHECKS, "Say which chance, time and variables are in the output", Takes.NOTHING),
-    Option("allow", AUDIT, _ALLOW_HELP, metavar="SOURCE[,..]", repeatable=True),
+    Option("allow", ONLY_COMMANDS, _ALLOW_HELP, metavar="SOURCE[,..]", repeatable=True),
     Option(
         "json",
-        AUDIT,
-        "Print all that was found as a JSON document; `verify`, `inspect` and `diff`, too",
+        ONLY_COMMANDS,
+        "`audit`, `verify`, `inspect`, `diff`: print all that was found as a JSON document",
         Takes.NOTHING,
     ),
-    Option("exit-code", AUDIT, "Only for `wizer diff`: exit with 1 where something differs", Takes.NOTHING),
+    Option("exit-code", ONLY_COMMANDS, "`diff`: exit with 1 where something differs", Takes.NOTHING),
     Option("timeout", LIMITS, "Most time for the run: 2, 1.5s, 100ms [default: 10m]", metavar="TIME"),
     Option("fuel", LIMITS, "Most instructions to execute, roughly", metavar="N"),
     Option("max-memory", LIMITS, "Most memory for the run: 65536, 64KiB [default: 16GiB]", metavar="SIZE"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from wizer.cli.files import read
 from wizer.cli.options import make_flags, make_options, make_wasi, run_options
 from wizer.cli.parse import UsageError, parse
-from wizer.cli.report import say
+from wizer.cli.report import say, show
 from wizer.cli.signals import watched
 from wizer.cli.spec import OPTIONS, Takes
 from wizer.records import replace
@@ -50,7 +50,9 @@ def main(argv: Sequence[str]) -> int:
     positions = list(_positionals(argv))
     arguments = parse([word for at, word in enumerate(argv) if at not in positions[1:2]])
     if arguments.has("help"):
-        print(USAGE, end="")
+        from wizer.cli.help import fold
+
+        show(fold(USAGE))
         return 0
     if len(positions) != 2:
         raise UsageError("the following required arguments were not provided:\n  <ORIGINAL> <SNAPSHOT>")
