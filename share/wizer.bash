@@ -9,7 +9,7 @@ _wizer() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} options
     COMPREPLY=()
     case $before in
-        --file|-f|--report|--junit|--preload|--config|--output|-o|--precompile|--depfile) _wizer_files; return ;;
+        --output|-o|--file|-f|--report|--junit|--preload|--config|--precompile|--depfile) _wizer_files; return ;;
         --jobs|-j|--max-memory|--dask|--init-func|-f|--rename-func|-r|--global|--max-data-segments|--mapdir|--env|--allow|--timeout|--fuel|--max-output|--wasm|-W|--wasi|-S|--codegen|-C|--optimize|-O|--debug|-D|--target) return ;;
         --layout) COMPREPLY=($(compgen -W "balanced small instant" -- "$word")); return ;;
         --open-handles) COMPREPLY=($(compgen -W "reopen error drop" -- "$word")); return ;;
@@ -21,7 +21,7 @@ _wizer() {
         inspect) options="--json --report --help" ;;
         diff) options="--json --exit-code --report --help" ;;
         build) options="--file --jobs --keep-going --dry-run --force --max-memory --dask --report --junit --schema --quiet --help" ;;
-        demo) options="--help" ;;
+        demo) options="--output --help" ;;
         *) options="--init-func --keep-init-func= --rename-func --preload --global --output --precompile --depfile --report --layout --max-data-segments --open-handles --producers= --allow-wasi --keep-libc-state --dir --mapdir --env --inherit-env= --inherit-stdio= --deterministic= --verify --no-validate --warn-frozen --allow --json --exit-code --timeout --fuel --max-memory --max-output --wasm --wasi --codegen --optimize --debug --config --target --wasm-multi-memory --wasm-multi-value --wasm-bulk-memory --wasm-simd --wasm-relaxed-simd --wasm-reference-types --relaxed-simd-deterministic --verbose --quiet --include-dir --help --version" ;;
     esac
     if [[ $word == -* ]]; then

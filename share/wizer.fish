@@ -158,4 +158,5 @@ complete -c wizer -n '__fish_seen_subcommand_from build' -l junit -r -d 'Write i
 complete -c wizer -n '__fish_seen_subcommand_from build' -l schema -d 'Print the JSON Schema of the file, for editors'
 complete -c wizer -n '__fish_seen_subcommand_from build' -l quiet -s q -d 'Say nothing but what went wrong'
 complete -c wizer -n '__fish_seen_subcommand_from build' -l help -s h -d 'Print this help'
-complete -c wizer -n '__fish_seen_subcommand_from demo' -l help -s h -d 'show this help message and exit'
+complete -c wizer -n '__fish_seen_subcommand_from demo' -l output -s o -r -d 'File for the frozen module, of the layout balanced'
+complete -c wizer -n '__fish_seen_subcommand_from demo' -l help -s h -d 'Print this help'

@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from wizer.cli import audit, build, diff, inspect, verify
+from wizer.cli import audit, build, demo, diff, inspect, verify
 from wizer.cli.help import fold, render
 from wizer.cli.parse import UsageError, parse
 from wizer.cli.spec import OPTIONS, UNSUPPORTED, Option, Takes
@@ -129,7 +129,7 @@ def test_help_fits_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("columns", [60, 80, 100, 300])
-@pytest.mark.parametrize("command", [audit, build, diff, inspect, verify])
+@pytest.mark.parametrize("command", [audit, build, demo, diff, inspect, verify])
 def test_the_help_of_commands_fits_the_terminal(
     command: ModuleType, columns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,6 +54,7 @@ def test_bash_completes_commands_options_values_and_files(tmp_path: Path) -> Non
     assert completed(tmp_path, "--dir", "") == ["conf"]
     assert "--allow" in completed(tmp_path, "audit", "--")
     assert "--output" not in completed(tmp_path, "audit", "--")
+    assert completed(tmp_path, "demo", "--o") == ["--output"]
     assert completed(tmp_path, "audit", "a") == ["app.wasm"]
 
 

@@ -158,7 +158,7 @@ def _command(name: str, arguments: list[str]) -> int:
         from wizer.cli import build
 
         return build.main(arguments)
-    from wizer import demo
+    from wizer.cli import demo
 
     return demo.main(arguments)
 

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from wizer.cli.files import check_output
 from wizer.cli.pages import check_report, is_page
-from wizer.cli.parse import UsageError
+from wizer.cli.parse import CommandParser, UsageError
 from wizer.cli.report import Manner, remark, say, show
 from wizer.cli.signals import Interrupted
 from wizer.errors import OptionError, WizerError
@@ -127,13 +127,8 @@ def _cluster(arguments: argparse.Namespace) -> Iterator[tuple[Executor | None, i
         yield client.get_executor(), workers
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message, trailer=False)
-
-
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser(prog="wizer build", add_help=False, allow_abbrev=False)
+    parser = CommandParser(prog="wizer build", add_help=False, allow_abbrev=False)
     parser.add_argument("targets", nargs="*")
     parser.add_argument("-f", "--file", type=Path)
     parser.add_argument("-j", "--jobs", type=_reader(number))

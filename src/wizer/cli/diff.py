@@ -11,7 +11,7 @@ from wizer.cli.pages import check_report, write_report
 from wizer.cli.parse import UsageError, parse
 from wizer.cli.report import show
 from wizer.cli.spec import BY_NAME
-from wizer.cli.tables import grouped, named, print_table
+from wizer.cli.tables import grouped, many, named, print_table
 
 if TYPE_CHECKING:
     from wizer.contents.changes import Diff, MemoryChange, RangeChange
@@ -119,12 +119,12 @@ def _print(found: Diff) -> None:
 def _print_memory(memory: MemoryChange) -> None:
     show("")
     name = f' ("{named(memory.name)}")' if memory.name else ""
-    pages = f"{memory.first_pages}"
+    pages = many(memory.first_pages, "page")
     if memory.first_pages != memory.second_pages:
-        pages += f" and {memory.second_pages}"
-    ranges = f"{grouped(len(memory.ranges))} range{'s' * (len(memory.ranges) != 1)}"
-    count = f"{grouped(memory.differing)} byte{'s' * (memory.differing != 1)} differ in {ranges}"
-    show(f"memory {memory.index}{name}: {pages} pages, {count}")
+        pages = f"{grouped(memory.first_pages)} and {many(memory.second_pages, 'page')}"
+    ranges = many(len(memory.ranges), "range")
+    count = "1 byte differs" if memory.differing == 1 else f"{grouped(memory.differing)} bytes differ"
+    show(f"memory {memory.index}{name}: {pages}, {count} in {ranges}")
     rows = [
         (
             region.name,

@@ -205,12 +205,20 @@ _OPTIMIZE = _table(
         for name, field in _POOLING.items()
         for form, read in [("=SIZE", _size) if name in _POOLING_BYTES else ("=N", _number)]
     ),
-    Key("static-memory-forced", "[=y|n]", "Old name", _off, "engine", "memory_may_move"),
-    _engine("static-memory-maximum-size", "=SIZE", "Old name", _size, "memory_reservation"),
-    _engine("static-memory-guard-size", "=SIZE", "Old name", _size, "memory_guard_size"),
-    _engine("dynamic-memory-guard-size", "=SIZE", "Old name", _size, "memory_guard_size"),
+    Key("static-memory-forced", "[=y|n]", "Old name: no memory-may-move", _off, "engine", "memory_may_move"),
     _engine(
-        "dynamic-memory-reserved-for-growth", "=SIZE", "Old name", _size, "memory_reservation_for_growth"
+        "static-memory-maximum-size", "=SIZE", "Old name of memory-reservation", _size, "memory_reservation"
+    ),
+    _engine("static-memory-guard-size", "=SIZE", "Old name of memory-guard-size", _size, "memory_guard_size"),
+    _engine(
+        "dynamic-memory-guard-size", "=SIZE", "Old name of memory-guard-size", _size, "memory_guard_size"
+    ),
+    _engine(
+        "dynamic-memory-reserved-for-growth",
+        "=SIZE",
+        "Old name of memory-reservation-for-growth",
+        _size,
+        "memory_reservation_for_growth",
     ),
     _fixed("guard-before-linear-memory", True),
     _fixed("table-lazy-init", True),

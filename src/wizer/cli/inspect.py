@@ -12,7 +12,7 @@ from wizer.cli.pages import check_report, write_report
 from wizer.cli.parse import UsageError, parse
 from wizer.cli.report import show
 from wizer.cli.spec import BY_NAME
-from wizer.cli.tables import grouped, named, print_table, readable, share
+from wizer.cli.tables import grouped, many, named, print_table, readable, share
 
 if TYPE_CHECKING:
     from wizer.contents.records import Inspection, Memory, ModuleInfo
@@ -181,11 +181,11 @@ def _facts(memory: Memory) -> Iterator[str]:
     """Yield what there is to say of a memory in a line."""
     if memory.imported:
         yield "imported"
-    yield f"{grouped(memory.pages)} page{'s' * (memory.pages != 1)} = {grouped(memory.size)} bytes"
+    yield f"{many(memory.pages, 'page')} = {many(memory.size, 'byte')}"
     yield f"{grouped(memory.nonzero)} not zero"
     if memory.segments:
-        yield f"{grouped(memory.segments)} data segments of {grouped(memory.stored)} bytes"
-        yield f"{grouped(memory.overhead)} bytes to say where they go"
+        yield f"{many(memory.segments, 'data segment')} of {many(memory.stored, 'byte')}"
+        yield f"{many(memory.overhead, 'byte')} to say where they go"
     if memory.mapped is not None:
         yield (
             "wasmtime maps it"
@@ -217,7 +217,7 @@ def _print_rest(module: ModuleInfo) -> None:
         show(f"{_item('table', table.index, table.name)}: {facts}: {cost}")
     if module.globals:
         mutable = sum(global_.mutable for global_ in module.globals)
-        show(f"globals: {grouped(len(module.globals))}, {grouped(mutable)} of which are mutable")
+        show(f"globals: {grouped(len(module.globals))}, {grouped(mutable)} mutable")
         rows = [
             (
                 str(g.index),

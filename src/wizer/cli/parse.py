@@ -65,6 +65,14 @@ class _Parser(argparse.ArgumentParser):
         return self.formatter_class(prog=self.prog)
 
 
+class CommandParser(argparse.ArgumentParser):
+    """A parser for a command that is not a run."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise a `UsageError`."""
+        raise UsageError(message, trailer=False)
+
+
 class _Collect(argparse.Action):
     """Append the option and its value to ``Arguments.given``."""
 

@@ -67,6 +67,11 @@ def grouped(number: int) -> str:
     return f"{number:,}"
 
 
+def many(count: int, what: str) -> str:
+    """Return a number of things: ``1 page``, ``65,536 pages``."""
+    return f"{grouped(count)} {what}{'s' * (count != 1)}"
+
+
 def readable(size: int) -> str:
     """Return a number of bytes for a sentence: ``512 bytes``, ``2.9 MB``."""
     if size < 10_000:

@@ -8,7 +8,7 @@ freezes it with each layout, and times all modules from instantiation to the fir
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from importlib.resources import files
 from statistics import median
@@ -40,20 +40,6 @@ class Figures:
     sizes: dict[str, tuple[int, int]]
     freezing: float
     answer: str
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Run ``wizer demo`` and return the exit status."""
-    import argparse
-
-    parser = argparse.ArgumentParser(
-        prog="wizer demo", description="Freeze a JavaScript engine with an application in it, and time both."
-    )
-    parser.add_argument("question", nargs="?", default=QUESTION, help="what to ask the search engine")
-    parser.add_argument("-o", "--output", metavar="FILE", help="keep the frozen module")
-    options = parser.parse_args(arguments)
-    show(options.question, measure(options.question, options.output))
-    return 0
 
 
 def measure(question: str, output: str | None = None, rounds: int = ROUNDS) -> Figures:
