@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import wasmtime
 
 from support.command import Tool
@@ -54,3 +55,28 @@ def test_a_target_is_a_table_a_snapshot_or_an_output(wizer: Tool, modules: Modul
         assert ended.stdout.splitlines()[-1] == b"make all[1.wasm]"
     ended = wizer("build", "nothing")
     assert (ended.status, ended.first_line) == (2, "error: there is no snapshot `nothing`; known are all")
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ('inputs = "*.wasm"\noutput = "out/x.wasm"', "`all[0.wasm]` and `all[1.wasm]` have one output"),
+        ('input = "0.wasm"\noutput = "0.wasm"', "which `all` writes: they cannot be made in one build"),
+        ('input = "0.wasm"\noutput = "x"\nprecompile = "./x"', "`all` and `all` have one output"),
+        (
+            'input = "0.wasm"\noutput = "x"\n'
+            '[snapshots.b]\ninput = "1.wasm"\npreload = { m = "x" }\noutput = "y"',
+            "`b` reads",
+        ),
+    ],
+)
+def test_snapshots_in_each_others_way_are_refused(
+    table: str, message: str, wizer: Tool, modules: Modules, tmp_path: Path
+) -> None:
+    before = [path.read_bytes() for path in modules(2)]
+    (tmp_path / "wizer.toml").write_text(f"[snapshots.all]\n{table}\n")
+    ended = wizer("build", "-j", "1")
+    assert ended.status == 2
+    assert message in ended.first_line
+    assert [path.read_bytes() for path in modules(2)] == before
+    assert not (tmp_path / "out").exists()

@@ -34,6 +34,11 @@ WRONG = [
     ('[snapshots.a]\ninput = "a"\noutput = "b"\nargs = ["x"]\n', 4, "it has no effect without `wasi = true`"),
     (f"x = {'[' * 100_000}", None, "recursion"),
     (f"x = {'9' * 10_000}", None, "digits"),
+    (
+        '[snapshots.a]\ninput = "a"\noutput = "b\\u0000"\n',
+        3,
+        "snapshots.a.output: expected a string without NUL",
+    ),
     ('[snapshots.a]\nlayout = "tiny"\n', 2, "expected one of balanced, small, instant, not 'tiny'"),
 ]
 
@@ -91,4 +96,12 @@ def test_a_pattern_that_matches_nothing_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "wizer.toml"
     path.write_text('[snapshots.a]\ninputs = "*.wasm"\noutput = "{stem}"\n')
     with pytest.raises(OptionError, match=r"\[snapshots.a\]: nothing matches `\*.wasm`"):
+        plan.jobs(config.read(path), tmp_path)
+
+
+@pytest.mark.parametrize("pattern", ["", ".", "a**b/[", "x" * 300, "nothing*"])
+def test_a_pattern_that_matches_nothing_is_named(pattern: str, tmp_path: Path) -> None:
+    path = tmp_path / "wizer.toml"
+    path.write_text(f'[snapshots.a]\ninputs = "{pattern}"\noutput = "{{stem}}.wasm"\n')
+    with pytest.raises(OptionError, match="nothing"):
         plan.jobs(config.read(path), tmp_path)

@@ -39,7 +39,8 @@ def build(
     the middle of what they do; no output is there in part.
 
     Args:
-        jobs: what to make. Two of them cannot have one output.
+        jobs: what to make. Two of them cannot have one output, and none can read what another, or it itself,
+            writes.
         executor: who does it: threads, processes, Dask's ``client.get_executor()``, any other of that kind,
             which stays open; None: new processes, as many as ``workers``.
         workers: how many jobs the executor does at once; None: as it says itself, or the number of cores.
@@ -51,7 +52,8 @@ def build(
             have to be there.
 
     Raises:
-        OptionError: an argument is not of its type, or two jobs have one output; before anything is made.
+        OptionError: an argument is not of its type, or two jobs are in each other's way; before anything
+            is made.
     """
     expect("executor", executor, _EXECUTOR)
     expect("workers", workers, or_none(COUNT))
@@ -62,20 +64,41 @@ def build(
     for job in jobs:
         if not isinstance(job, Job):
             refuse("jobs", job, "jobs")
-    check_outputs(jobs)
     return Build(jobs, executor, workers, max_memory, force=force, shared_files=shared_files).results()
 
 
-def check_outputs(jobs: Iterable[Job]) -> None:
-    """Raise `OptionError` where two jobs would write one file."""
-    seen: dict[str, Job] = {}
+def _check_files(jobs: Iterable[Job]) -> None:
+    """Raise `OptionError` where two jobs would write one file, or one would write what is read."""
+    writers: dict[str, Job] = {}
     for job in jobs:
         for path in (job.output, job.wizer.options.precompile):
             if path is None:
                 continue
-            other = seen.setdefault(os.path.realpath(path), job)
-            if other is not job:
-                raise OptionError(f"`{other.title}` and `{job.title}` have one output, `{os.fspath(path)}`")
+            place = _place(path)
+            if place in writers:
+                raise OptionError(
+                    f"`{writers[place].title}` and `{job.title}` have one output, `{os.fspath(path)}`"
+                )
+            writers[place] = job
+    for job in jobs:
+        for wasm in (job.input, *(job.wizer.options.preload or {}).values()):
+            if isinstance(wasm, os.PathLike) and (writer := writers.get(_place(wasm))):
+                raise OptionError(
+                    f"`{job.title}` reads `{os.fspath(wasm)}`, which `{writer.title}` writes: they cannot be "
+                    "made in one build"
+                )
+
+
+def _place(path: str | os.PathLike[str]) -> str:
+    """Return where a path leads.
+
+    Raises:
+        OptionError: nothing can be there.
+    """
+    try:
+        return os.path.realpath(path)
+    except ValueError as error:  # a NUL, or half a character
+        raise OptionError(f"{os.fspath(path)!r} is no path of a file: {error}") from None
 
 
 class Build:
@@ -91,6 +114,7 @@ class Build:
         force: bool,
         shared_files: bool | None,
     ) -> None:
+        _check_files(jobs)
         self._jobs = jobs
         self._memory = memory
         self._force = force

@@ -136,7 +136,15 @@ def _count(value: object) -> int:
     return value
 
 
-_TEXT: Final = _of(str, "a string", {"type": "string"})
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("a string")
+    if "\0" in value:
+        raise ValueError("a string without NUL")
+    return value
+
+
+_TEXT: Final = Takes({"type": "string", "pattern": "^[^\\u0000]*$"}, _text)
 _SWITCH: Final = _of(bool, "true or false", {"type": "boolean"})
 _NUMBER: Final = _either(
     "a number",

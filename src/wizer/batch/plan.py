@@ -53,11 +53,14 @@ def jobs(snapshots: Sequence[Snapshot], folder: Path, targets: Sequence[str] = (
 
 def _jobs(snapshot: Snapshot, folder: Path) -> Iterator[Job]:
     values = snapshot.values
-    pattern = values.get("inputs") or values.get("for-each")
+    pattern = values.get("inputs", values.get("for-each"))
     if pattern is None:
         yield _job(snapshot.name, values, folder)
         return
-    matches = sorted(folder.glob(pattern)) if not Path(pattern).is_absolute() else []
+    try:
+        matches = sorted(folder.glob(pattern)) if not Path(pattern).is_absolute() else []
+    except (OSError, ValueError, IndexError) as error:  # a name too long, `a**b`, `.`
+        raise OptionError(f"[snapshots.{snapshot.name}]: `{pattern}` matches nothing: {error}") from None
     if not matches:
         raise OptionError(f"[snapshots.{snapshot.name}]: nothing matches `{pattern}` in `{folder}`")
     for match in matches:
