@@ -31,6 +31,8 @@ def test_a_dry_run_names_what_would_be_made(wizer: Tool, modules: Modules, tmp_p
     ended = wizer("build", "--dry-run")
     assert ended.stdout.splitlines() == [b"make all[0.wasm]", b"make all[1.wasm]"]
     assert not (tmp_path / "out").exists()
+    wizer("build")
+    assert wizer("build", "--dry-run").stdout == b"nothing to make\n"
 
 
 def test_one_that_fails_is_named_and_the_others_are_made(

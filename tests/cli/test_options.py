@@ -9,7 +9,7 @@ import pytest
 from wizer.cli.options import RunOptions, run_options
 from wizer.cli.parse import UsageError, parse
 from wizer.cli.settings import read_config
-from wizer.errors import OptionError
+from wizer.errors import InputError, OptionError
 from wizer.units import number, seconds, size
 
 
@@ -205,7 +205,7 @@ def test_bad_config_file(text: str, cause: str, tmp_path: Path) -> None:
 
 
 def test_missing_config_file(tmp_path: Path) -> None:
-    with pytest.raises(OptionError) as error:
+    with pytest.raises(InputError) as error:
         read_config(tmp_path / "none.toml")
     assert str(error.value) == (
         f'failed to read config file: "{tmp_path / "none.toml"}"\n\n'

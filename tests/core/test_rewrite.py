@@ -251,6 +251,12 @@ def test_the_limit_of_data_segments_is_held_or_an_error() -> None:
     assert only[3] == b"a" + bytes(50) + b"b"
     with pytest.raises(OptionError, match=r"2 memories hold data .* the limit is 1"):
         rewrite(module, replace(state, memories={0: memory(b"a"), 1: memory(b"b")}), [], 1)
+    assert (
+        data(rewritten(module, replace(state, memories={0: memory(), 1: memory()}), max_data_segments=0))
+        == []
+    )
+    with pytest.raises(OptionError, match=r"memory holds data, .* the limit is 0"):
+        rewrite(module, replace(state, memories={0: memory(b"a"), 1: memory()}), [], 0)
 
 
 OBJECTS = """(module

@@ -175,13 +175,16 @@ def _jobs(arguments: argparse.Namespace) -> list[Job]:
 
 def _dry_run(build: Build) -> int:
     """Say what would be made."""
-    failed = False
+    failed, idle = False, True
     for job, result in build.plan():
         if result is None:
+            idle = False
             show(f"make {job.title}")
         elif result.error is not None:
             failed = True
             _tell(result)
+    if idle and not failed:
+        show("nothing to make")
     return FAILED if failed else 0
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from wizer.cli.flags import LETTERS, Setting, describe, from_settings
 from wizer.cli.report import worded
-from wizer.errors import OptionError
+from wizer.errors import InputError, OptionError
 
 
 def render_keys(section: str) -> str:
@@ -25,7 +25,8 @@ def read_config(path: Path) -> list[Setting]:
     """Read the settings of a TOML file: a table per section, its keys spelled as on the command line.
 
     Raises:
-        OptionError: the file cannot be read, is no TOML, or has a table, key or value that makes no sense.
+        InputError: the file cannot be read.
+        OptionError: the file is no TOML, or has a table, key or value that makes no sense.
     """
     import tomllib
 
@@ -34,7 +35,7 @@ def read_config(path: Path) -> list[Setting]:
         settings = [setting for name, table in tables.items() for setting in _table(name, table)]
         from_settings(settings)
     except OSError as error:
-        raise OptionError(f'failed to read config file: "{path}"', [worded(error)]) from None
+        raise InputError(f'failed to read config file: "{path}"', [worded(error)]) from None
     except (ValueError, RecursionError) as error:  # ours, TOMLDecodeError, UnicodeDecodeError; many brackets
         raise OptionError(f'failed to parse TOML config file "{path}"', [str(error)]) from None
     except OptionError as error:

@@ -10,6 +10,7 @@ from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import Module
 from wizer.binary.segments import DataSegment, encode_data_header, encode_passive_data
 from wizer.core.state import State
+from wizer.errors import OptionError
 from wizer.progress import PROGRESS
 from wizer.records import record
 
@@ -58,6 +59,9 @@ def data_contents(
         layout: what those of memories are chosen for.
         beside: the bytes of all other sections.
         max_bytes: how many bytes may be in the segments of memories; None: as many as it takes.
+
+    Raises:
+        OptionError: so few segments cannot hold what memories hold.
     """
     old = module.data if module.data_count is not None else ()
     stays = [_holds_something(segment, state, dataidx) for dataidx, segment in enumerate(old)]
@@ -65,6 +69,8 @@ def data_contents(
     wasm = memoryview(module.wasm)
     most = min(max_data_segments, _MOST_SEGMENTS) - fixed
     ranges = _ranges(module, state, max(most, 1), layout, beside, max_bytes)
+    if ranges and not max_data_segments:
+        raise OptionError("memory holds data, which needs a data segment, but the limit is 0")
     places = _places(old, stays)[: len(ranges)]
     taken = dict(zip(sorted(places), ranges, strict=False))
     segments: list[list[Chunk]] = []
