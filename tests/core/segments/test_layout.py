@@ -55,7 +55,9 @@ def laid_out(ranges: Ranges, layout: Layout, most: int = 10_000) -> Ranges:
     few = limited([image()], [ranges], most)
     [many] = bulk_layout.limited([image()], [np.array(ranges, dtype=np.int64).reshape(-1, 2)], most)
     assert many.tolist() == [list(pair) for pair in few[0]]
-    [segments] = lay_out([image()], few, layout, 0, worth(image(), ranges))
+    saved = worth(image(), ranges)
+    [segments] = lay_out([image()], few, layout, 0, saved)
+    assert bulk_layout.lay_out([image()], [many], layout, 0, saved)[0].tolist() == list(map(list, segments))
     return segments
 
 
@@ -163,7 +165,11 @@ def test_every_memory_gets_its_segment(layout: Layout, all_ranges: list[Ranges],
     few = limited(images, all_ranges, limit)
     many = bulk_layout.limited(images, [np.array(ranges, dtype=np.int64) for ranges in all_ranges], limit)
     assert [rows.tolist() for rows in many] == [[list(pair) for pair in pairs] for pairs in few]
-    chosen = lay_out(images, few, layout, 0, sum(map(worth, images, all_ranges)))
+    saved = sum(map(worth, images, all_ranges))
+    chosen = lay_out(images, few, layout, 0, saved)
+    assert [rows.tolist() for rows in bulk_layout.lay_out(images, many, layout, 0, saved)] == [
+        list(map(list, segments)) for segments in chosen
+    ]
     assert sum(map(len, chosen)) <= limit
     for ranges, segments in zip(all_ranges, chosen, strict=True):
         assert (segments[0][0], segments[-1][1]) == (ranges[0][0], ranges[-1][1])

@@ -110,8 +110,7 @@ def plan(
         OptionError: more memories hold something than segments are allowed.
     """
     images = sorted(images, key=lambda image: image.memidx)
-    ranges, saved, found = _limited_ranges(images, max_segments)
-    segments = lay_out(images, ranges, layout, beside, saved)
+    segments, found = _laid_out(images, max_segments, layout, beside)
     note = ""
     if layout == "instant":
         segments, note = _made_dense(images, segments, max_bytes)
@@ -146,26 +145,30 @@ def _made_dense(
     )
 
 
-def _limited_ranges(images: Sequence[MemoryImage], most: int) -> tuple[Sequence[Segments], int, int]:
-    """Return the non-zero ranges of each memory, ``most`` in all.
+def _laid_out(
+    images: Sequence[MemoryImage], most: int, layout: Layout, beside: int
+) -> tuple[list[Segments], int]:
+    """Return the segments of each memory, before any is made dense, ``most`` in all.
 
-    And what gaps save without a limit; and how many ranges there are where they are more, otherwise 0.
+    And how many ranges hold something where they are more, otherwise 0.
     """
     touched = sum(end - start for image in images for start, end in touched_parts(image))
     if touched <= (_SMALL_SCAN_WITH_NUMPY if "numpy" in sys.modules else _SMALL_SCAN):
         few = _scan_for_few(images)
         if few is not None:
             _check_limit(few, most)
-            return limited(images, few, most), sum(map(worth, images, few)), _beyond(few, most)
-    from .bulk_layout import limited as bulk_limited
+            saved = sum(map(worth, images, few))
+            return lay_out(images, limited(images, few, most), layout, beside, saved), _beyond(few, most)
+    from . import bulk_layout
     from .bulk_scan import scan as bulk_scan
 
     keep = max(_GAPS_HELD, _GAPS_HELD_A_SEGMENT * most)
     found = [bulk_scan(image, keep) for image in images]
     many = [rows for rows, _ in found]
     _check_limit(many, most)
-    segments = [[(start, end) for start, end in rows.tolist()] for rows in bulk_limited(images, many, most)]
-    return segments, sum(saved for _, saved in found), _beyond(many, most)
+    kept = bulk_layout.limited(images, many, most)
+    segments = bulk_layout.lay_out(images, kept, layout, beside, sum(saved for _, saved in found))
+    return [[(start, end) for start, end in rows.tolist()] for rows in segments], _beyond(many, most)
 
 
 def _beyond(ranges: Sequence[Sized], most: int) -> int:

@@ -44,7 +44,9 @@ PRICE: Final = 250
 """What a segment costs beyond its encoding, in bytes of zeros: those who send, compile and load the snapshot
 lose more by it than they do by so many. See RATIONALE.md."""
 
-_MOST_ADDED: Final = 50  # `balanced` adds up to one part in so many
+MOST_ADDED: Final = 50
+"""`balanced` adds up to one part in so many."""
+
 _SURELY_GAINS: Final = 40  # bytes of a gap: more than any header and length field
 _SHORT: Final = 1 << 7  # bytes whose length field takes one
 
@@ -77,7 +79,7 @@ def lay_out(
     if layout == "small":
         return small
     size = beside + sum(of_one[-1][1] - of_one[0][0] for of_one in small if of_one) - saved
-    return _filled(images, small, lambda gaps: _affordable(gaps, size // _MOST_ADDED - saved))
+    return _filled(images, small, lambda gaps: _affordable(gaps, size // MOST_ADDED - saved))
 
 
 def _filled(
