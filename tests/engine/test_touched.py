@@ -7,12 +7,20 @@ import mmap
 import os
 import sys
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import wasmtime
 
-from wizer.engine.touched import _relative, _scan_by_entries, _scan_by_ioctl, touched_ranges
+from wizer.engine.touched import (
+    _mappings,
+    _queried,
+    _relative,
+    _scan_by_entries,
+    _scan_by_ioctl,
+    touched_ranges,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux says which pages were touched")
 
@@ -48,6 +56,29 @@ def test_reading_does_not_make_much_touched(anonymous: mmap.mmap) -> None:
     assert ranges is not None
     assert any(low <= 3 * MEGABYTE < high for low, high in ranges)
     assert sum(high - low for low, high in ranges) < len(anonymous) // 2
+
+
+def test_mappings_are_the_same_asked_for_one_by_one(
+    anonymous: mmap.mmap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tempfile.TemporaryFile() as file:
+        file.write(bytes(3 * PAGE))
+        file.flush()
+        with (
+            mmap.mmap(file.fileno(), 3 * PAGE, flags=mmap.MAP_PRIVATE) as image,
+            Path("/proc/self/maps").open() as maps,
+        ):
+            for memory in (anonymous, image):
+                ends = address_of(memory) + PAGE, address_of(memory) + 2 * PAGE
+                for first, last in (ends, (ends[0] - (1 << 30), ends[1] + (1 << 30))):
+                    try:
+                        queried = list(_queried(maps.fileno(), first, last))
+                    except OSError as error:
+                        pytest.skip(f"the kernel does not tell of one mapping: {error}")
+                    with monkeypatch.context() as patch:
+                        patch.setattr("wizer.engine.touched._PROCMAP_QUERY", 0)
+                        assert _mappings(first, last) == queried
+                    assert queried
 
 
 def test_a_part_of_a_mapping(anonymous: mmap.mmap) -> None:

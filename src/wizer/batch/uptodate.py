@@ -200,7 +200,7 @@ def remember(output: Path, chunks: str, given: Ingredients, found: Sources) -> N
         path.parent.mkdir(exist_ok=True)
     except OSError as error:
         raise OutputError(f"failed to make the folder `{path.parent}`", [str(error)]) from None
-    write_path([json.dumps(document, indent=1).encode()], path)
+    write_path([json.dumps(document).encode()], path)
 
 
 def record_path(output: Path) -> Path:

@@ -163,9 +163,12 @@ class Guest:
             function = self._wasi.engine_function(MODULE, name)
             assert function is not None
             functions.append((name, function))
-        text = "".join(_relay_text(self._store, functions, memory))
         engine = self._store.engine
-        module = kept(("relay", engine, text), lambda: wasmtime.Module(engine, text))
+
+        def relay() -> wasmtime.Module:
+            return wasmtime.Module(engine, "".join(_relay_text(self._store, functions, memory)))
+
+        module = kept(("relay", engine, tuple(names), memory), relay)  # a name has one type
         return capi.instantiate(self._store, module, [*externs, *(function for _, function in functions)])
 
     # What a made-up world answers.

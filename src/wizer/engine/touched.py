@@ -31,6 +31,12 @@ _PM_SCAN_ARG = struct.Struct("12Q")
 _PRESENT, _SWAPPED, _PFNZERO = 1 << 3, 1 << 4, 1 << 5
 _REGIONS_A_CALL = 4096
 
+# linux/fs.h: _IOWR('f', 17, struct procmap_query), since 6.11: one mapping; `/proc/self/maps` tells all.
+_PROCMAP_QUERY = 0xC0686611
+_QUERY = struct.Struct("9Q4I2Q")
+_THIS_OR_NEXT, _SHARED = 1 << 4, 1 << 3
+_NAME = 256  # bytes; a longer one is an error
+
 _PAGEMAP_ENTRIES_A_READ = 1 << 17
 _IN_USE = bytes(byte & 0xC0 != 0 for byte in range(256))  # the entry's bits 63 (present) and 62 (swapped)
 _MAPPING = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) ...(.) \S+ (\S+) (\d+) *(.*)$", re.MULTILINE)
@@ -76,16 +82,46 @@ def _touched_pages(reader: Reader, pagemap: int, first: int, last: int) -> Itera
         yield at, last
 
 
-def _mappings(first: int, last: int) -> Iterator[tuple[int, int, bool]]:
-    """Yield the process's mappings in a range, cut to it, and whether each is private and anonymous."""
-    with open("/proc/self/maps", "rb") as maps:  # noqa: PTH123  (not worth importing pathlib for)
-        text = maps.read()
+def _mappings(first: int, last: int) -> list[tuple[int, int, bool]]:
+    """Return the process's mappings in a range, cut to it, and whether each is private and anonymous."""
+    with open("/proc/self/maps", "rb", buffering=0) as maps:  # noqa: PTH123  (not worth importing pathlib for)
+        try:
+            return list(_queried(maps.fileno(), first, last))
+        except OSError:  # the kernel is older, or knows no such request for another reason
+            text = maps.readall()
+    found = []
     for match in _MAPPING.finditer(text):
         low, high, shared, device, inode, name = match.groups()
         start, end = max(int(low, 16), first), min(int(high, 16), last)
         if start < end:
-            unnamed = not name or name.startswith(b"[anon")
-            yield start, end, shared == b"p" and inode == b"0" and device == b"00:00" and unnamed
+            anonymous = shared == b"p" and inode == b"0" and device == b"00:00" and _is_unnamed(name)
+            found.append((start, end, anonymous))
+    return found
+
+
+def _is_unnamed(name: bytes) -> bool:
+    return not name or name.startswith(b"[anon")
+
+
+def _queried(maps: int, first: int, last: int) -> Iterator[tuple[int, int, bool]]:
+    """Yield what `_mappings` returns, with a question for each mapping."""
+    import fcntl
+
+    name = array("B", bytes(_NAME))
+    address = name.buffer_info()[0]
+    at = first
+    while at < last:
+        query = bytearray(_QUERY.pack(_QUERY.size, _THIS_OR_NEXT, at, *[0] * 6, 0, 0, _NAME, 0, address, 0))
+        try:
+            fcntl.ioctl(maps, _PROCMAP_QUERY, query)
+        except FileNotFoundError:  # there is none from here on
+            return
+        _, _, _, start, end, flags, _, _, inode, *device, length, _, _, _ = _QUERY.unpack(query)
+        if start >= last:
+            return
+        unnamed = not length or _is_unnamed(name[:length].tobytes())
+        yield max(start, at), min(end, last), not (flags & _SHARED or inode or any(device)) and unnamed
+        at = end
 
 
 def _trusted_reader(pagemap: int) -> Reader | None:

@@ -23,12 +23,15 @@ def validate_snapshot(wasm: bytes, config: EngineConfig) -> None:
         StateError: engines would refuse it: it is beyond a limit that they have, which is named.
     """
 
-    def check() -> None:
-        capi_config.validate(
-            kept(("validation", features), lambda: wasmtime.Engine(validation_config(config))), wasm
-        )
+    def engine() -> wasmtime.Engine:
+        settings = validation_config(config)
+        if not alone():
+            settings.parallel_compilation = False  # it is for validation, too
+        return wasmtime.Engine(settings)
 
-    features = _features(config)
+    def check() -> None:
+        capi_config.validate(kept(("validation", _features(config), alone()), engine), wasm)
+
     _check_once("module", wasm, config, check)
 
 
