@@ -82,3 +82,12 @@ def test_snapshots_in_each_others_way_are_refused(
     assert message in ended.first_line
     assert [path.read_bytes() for path in modules(2)] == before
     assert not (tmp_path / "out").exists()
+
+
+def test_machine_code_beside_the_snapshots(wizer: Tool, modules: Modules, tmp_path: Path) -> None:
+    modules(2)
+    (tmp_path / "wizer.toml").write_text(f'{TABLE}precompile = "code/{{stem}}.cwasm"\n')
+    assert wizer("build", "-j", "1").stdout.startswith(b"2 made; 0 up to date; ")
+    (tmp_path / "code/1.cwasm").unlink()
+    assert wizer("build", "-j", "1").stdout.startswith(b"1 made; 1 up to date; ")
+    assert {path.name for path in (tmp_path / "code").iterdir()} == {"0.cwasm", "1.cwasm"}

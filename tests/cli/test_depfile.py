@@ -126,3 +126,35 @@ def test_a_failed_run_leaves_no_rule(module: Callable[..., Path], wizer: Tool) -
     source = module('(module (func (export "wizer-initialize") unreachable))')
     assert wizer(source, "-o", "out.wasm", "--depfile", "out.d").status == 1
     assert not (wizer.cwd / "out.d").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--depfile", "out.wasm"], "'--depfile <FILE>' and '--output <OUTPUT>' name one file, out.wasm"),
+        (
+            ["--precompile", "x", "--depfile", "./x"],
+            "'--depfile <FILE>' and '--precompile <FILE>' name one file",
+        ),
+        (
+            ["--report", "r.json", "--depfile", "r.json"],
+            "'--report <FILE>' and '--depfile <FILE>' name one file",
+        ),
+        (["--depfile", "in.wasm"], "'--depfile <FILE>' names what is read, in.wasm"),
+        (["--preload", "m=m.json", "--report", "m.json"], "'--report <FILE>' names what is read, m.json"),
+    ],
+)
+def test_no_file_is_written_over_another(
+    words: list[str], message: str, module: Callable[..., Path], wizer: Tool
+) -> None:
+    before = module('(module (func (export "wizer-initialize")))', "in.wasm").read_bytes()
+    ended = wizer("in.wasm", "-o", "out.wasm", *words)
+    assert ended.status == 2
+    assert message in ended.first_line
+    assert (wizer.cwd / "in.wasm").read_bytes() == before
+    assert not (wizer.cwd / "out.wasm").exists()
+
+
+def test_what_is_no_file_takes_all(module: Callable[..., Path], wizer: Tool) -> None:
+    module('(module (func (export "wizer-initialize")))', "in.wasm")
+    assert wizer("in.wasm", "-o", os.devnull, "--depfile", os.devnull).status == 0

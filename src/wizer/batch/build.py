@@ -170,7 +170,8 @@ class Build:
         except WizerError as error:
             return _failed(job, error)
         parcel = task.parcel
-        if self._force or not parcel.remembered:
+        code = parcel.options.precompile
+        if self._force or not parcel.remembered or not (code is None or Path(code).exists()):
             return task
         found = uptodate.current(parcel.output, parcel.options, parcel.ingredients)
         if found is None:

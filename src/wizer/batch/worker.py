@@ -244,6 +244,8 @@ def _made(parcel: Parcel) -> Answer:
     )
     if parcel.allow is not None:
         _audit(options, wasm, parcel.allow)
+    if options.precompile is not None:
+        _make_folder(Path(options.precompile))
     if options.isolate:
         return _handed_over([wizen_with(wasm, options)], parcel)
     if parcel.shared:  # scanning without numpy is for a run that is alone: this thread has many of them
@@ -300,9 +302,14 @@ def take(parcel: Parcel, answer: Answer) -> tuple[str, ...]:
 
 
 def _write(chunks: Sequence[Chunk], output: Path) -> None:
-    with suppress(OSError):  # writing says what is wrong with the folder
-        output.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(output)
     write_path(chunks, output)
+
+
+def _make_folder(path: Path) -> None:
+    """Make the folder of a file to be written."""
+    with suppress(OSError):  # writing says what is wrong with it
+        path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _remember(parcel: Parcel, answer: Answer) -> None:

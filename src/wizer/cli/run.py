@@ -45,6 +45,7 @@ def main(arguments: Arguments) -> int:
         raise UsageError(f"'{BY_NAME['depfile'].display}' needs '--output': a rule is about a file")
     flags = make_flags(given)
     _check_terminals(given)
+    _check_places(given)
     check_output(given.output)
     check_output(given.precompile)
     check_output(given.depfile)
@@ -189,3 +190,20 @@ def _check_terminals(options: RunOptions) -> None:
             "  tip: name a file with '-o <OUTPUT>', or insist with '-o -'",
             usage=True,
         )
+
+
+def _check_places(options: RunOptions) -> None:
+    """Refuse to write two things to one file, or anything but the snapshot over what is read."""
+    named = {name: getattr(options, name) for name in ("output", "precompile", "depfile", "report")}
+    places: dict[str, str] = {}
+    for name, path in named.items():
+        if path in (None, STDIO) or (Path(path).exists() and not Path(path).is_file()):
+            continue
+        other = places.setdefault(os.path.realpath(path), name)
+        if other != name:
+            displays = f"'{BY_NAME[name].display}' and '{BY_NAME[other].display}'"
+            raise UsageError(f"{displays} name one file, {path}")
+    for path in (options.input, *options.preload.values()):
+        if places.get(os.path.realpath(path), "output") != "output":
+            display = BY_NAME[places[os.path.realpath(path)]].display
+            raise UsageError(f"'{display}' names what is read, {path}")
