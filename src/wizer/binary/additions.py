@@ -130,8 +130,8 @@ class Additions:
         self.export(name, "global", globalidx)
         return globalidx
 
-    def assemble(self) -> list[Chunk]:
-        """Return the chunks of the module with all that was added."""
+    def assemble(self, data: Sequence[Chunk] | None = None) -> list[Chunk]:
+        """Return the chunks of the module with all that was added; ``data``: another data section."""
         bodies = [function.body for function in self._functions]
         added: dict[int, list[bytes]] = {
             sec.TYPE: self._types.entries,
@@ -144,6 +144,8 @@ class Additions:
             sec.CODE: bodies,
         }
         contents = {id_: extended(self.module, id_, items) for id_, items in added.items() if items}
+        if data is not None:
+            contents[sec.DATA] = [*data]
         if self._replacements:
             count = len(self.module.funcs) - self.module.import_counts["func"] + len(bodies)
             from wizer.binary.instructions import with_replacements

@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Final
 from wizer.binary import code
 from wizer.binary import sections as sec
 from wizer.binary.additions import MAX_ELEMENT_SEGMENTS, Additions
+from wizer.binary.assemble import Chunk
 from wizer.binary.expr import Expr, encode_const, encode_ref_func
 from wizer.binary.externs import AddressType, TableType
 from wizer.binary.leb128 import any_unsigned
@@ -118,7 +119,11 @@ class Accessors:
 
 
 def instrument(
-    module: Module, identity: str | None = None, *, notes_growth: bool = False
+    module: Module,
+    identity: str | None = None,
+    *,
+    notes_growth: bool = False,
+    data: Sequence[Chunk] | None = None,
 ) -> tuple[bytes, Accessors]:
     """Return ``module`` with accessors appended, and what they are.
 
@@ -126,12 +131,13 @@ def instrument(
         module: the module.
         identity: the name, after the prefix, of an export that tells instances of it from others'.
         notes_growth: whether growth of memory that is refused is noted; see `wizer.core.growth`.
+        data: another data section; see `wizer.core.large_data`.
     """
     additions = Additions(module, unused_prefix(module))
     accessors = add_accessors(additions, notes_growth=notes_growth)
     if identity is not None:
         additions.exported_i32(identity, 0)
-    return b"".join(additions.assemble()), accessors
+    return b"".join(additions.assemble(data)), accessors
 
 
 def add_accessors(additions: Additions, *, notes_growth: bool = False) -> Accessors:

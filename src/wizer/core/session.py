@@ -28,6 +28,7 @@ from wizer.records import replace
 from wizer.units import written_size
 
 if TYPE_CHECKING:
+    from wizer.binary.segments import DataSegment
     from wizer.core.externs import Extern
     from wizer.core.guest import CoreStates, Results
     from wizer.core.rewrite import Check
@@ -53,7 +54,7 @@ class ModuleSession:
         self._check = validator(options)
         self.module: Module
         growth = options.bounds_memory
-        self.module, instrumented, self._accessors = kept_of(
+        self.module, instrumented, self._accessors, large = kept_of(
             wasm, ("instrumented", growth), lambda: _instrumented(wasm, notes_growth=growth)
         )
         PROGRESS.at("compiling", written_size(len(instrumented)))
@@ -78,6 +79,10 @@ class ModuleSession:
                 trace=options.trace,
             )
             self._run.instantiate()
+            if large:
+                from wizer.core.large_data import fill
+
+                fill(self.module, large, self._memory)
             self._run.can_be_woken(f"{self._accessors.prefix}memory")
             if options.initialize and self.initialized:
                 self.call(INITIALIZE)
@@ -185,7 +190,10 @@ class ModuleSession:
         index = 0 if name is None else self._index(name, "memory")
         if index >= len(self.module.memories):
             raise OptionError("the Wasm module has no memory")
-        return self._run.memory(f"{self._accessors.prefix}memory{index}")
+        return self._memory(index)
+
+    def _memory(self, memidx: int) -> memoryview:
+        return self._run.memory(f"{self._accessors.prefix}memory{memidx}")
 
     @property
     def exports(self) -> list[Extern]:
@@ -267,13 +275,24 @@ class ModuleSession:
         return [("", self.module, self.state())]
 
 
-def _instrumented(wasm: bytes, *, notes_growth: bool) -> tuple[Module, bytes, Accessors]:
-    """Return a module parsed, and instrumented; what comes after the run is imported meanwhile."""
+def _instrumented(
+    wasm: bytes, *, notes_growth: bool
+) -> tuple[Module, bytes, Accessors, Sequence[DataSegment]]:
+    """Return a module parsed, and instrumented, and the segments that are empty in it, but hold something.
+
+    What comes after the run is imported meanwhile.
+    """
     module = parse_module(wasm)
     if alone():
         import_on_thread(import_ahead, [module])
     PROGRESS.at("instrumenting")
-    return module, *instrument(module, notes_growth=notes_growth)
+    large: Sequence[DataSegment] = ()
+    if len(wasm) >= _MUCH_DATA:
+        from wizer.core.large_data import emptied, large_data
+
+        large = large_data(module)
+    data = emptied(module, large) if large else None
+    return module, *instrument(module, notes_growth=notes_growth, data=data), large
 
 
 _MUCH_MEMORY = 32 << 20  # bytes: twice what linkers that give every program the same amount give
