@@ -168,12 +168,14 @@ MANY = """(module (memory (export "memory") 400) (global (export "g") (mut i32) 
 def test_verbose_says_what_the_run_did_and_which_limits_it_met(
     module: Callable[..., Path], wizer: Tool
 ) -> None:
-    ended = wizer("-v", "--max-data-segments", "50", module(MANY), "-o", "out.wasm")
+    binary = module(MANY).stat().st_size
+    (wizer.cwd / "in.wat").write_text(MANY)
+    ended = wizer("-v", "--max-data-segments", "50", "in.wat", "-o", "out.wasm")
     assert ended.status == 0
     lines = dict(line.split(": ", 1) for line in ended.stderr.splitlines() if not line.startswith("note"))
     size = (wizer.cwd / "out.wasm").stat().st_size
     assert re.fullmatch(r"\d+\.\d{3} s \(\w+ .*\)", lines["time"])
-    assert f"{size} bytes out" in lines["size"]
+    assert f"{binary} bytes in, {size} bytes out" in lines["size"]
     assert lines['memory 0 ("memory")'].endswith("of 26214400 bytes in 50 data segments (layout balanced)")
     assert lines["ran"] == "wizer-initialize"
     assert "of 600 s" in lines["limits"]

@@ -125,7 +125,7 @@ def test_a_file_that_is_no_machine_code(tmp_path: Path) -> None:
         path.write_bytes(contents)
         with pytest.raises(wizer.OptionError, match="is not what the engine compiles"):
             wizer.load(path)
-    with pytest.raises(wizer.WizerError, match="cannot be read"):
+    with pytest.raises(wizer.InputError, match="cannot be read"):
         wizer.load(tmp_path / "missing.cwasm")
 
 

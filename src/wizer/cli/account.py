@@ -71,10 +71,12 @@ class Account:
 
     def lines(self, options: Options, session: Session, source: bytes, output: bytes) -> Iterator[str]:
         """Yield what the run did, each fact with a heading."""
+        from wizer.engine.text import to_binary
+
         PROGRESS.end()
         yield f"time: {_times(PROGRESS.times)}"
-        times = f", {len(output) / len(source):.2f} times as large" if source else ""
-        yield f"size: {len(source)} bytes in, {len(output)} bytes out{times}"
+        before = len(to_binary(source))  # of text, too
+        yield f"size: {before} bytes in, {len(output)} bytes out, {len(output) / before:.2f} times as large"
         modules = _modules(output)
         for module in modules:
             yield from _memory_lines(module, options)

@@ -24,7 +24,7 @@ from wizer.engine.forks import PROCESS
 from wizer.engine.messages import causes
 from wizer.engine.stack import with_compiler_stack
 from wizer.engine.versions import installed
-from wizer.errors import OptionError, WizerError
+from wizer.errors import InputError, OptionError, WizerError
 from wizer.records import replace
 
 _ELF: Final = b"\x7fELF\x02"  # of 64 bits
@@ -113,7 +113,8 @@ def load(
 
     Raises:
         OptionError: it is no such file.
-        WizerError: it cannot be read, or was made by another version or for other settings.
+        InputError: it cannot be read.
+        WizerError: it was made by another version or for other settings.
     """
     expect("path", path, PATH)
     name = os.fspath(path)
@@ -141,7 +142,7 @@ def _kind(path: Path) -> int:
         with path.open("rb") as file:
             header = file.read(_FLAGS_AT + 4)
     except (OSError, ValueError) as error:  # a NUL is no part of a path
-        raise WizerError(
+        raise InputError(
             f"`{path}` cannot be read", [getattr(error, "strerror", None) or str(error)]
         ) from None
     kind = int.from_bytes(header[_FLAGS_AT:], "little")
