@@ -102,6 +102,15 @@ int main(void) {
 }
 """
 
+CHANGED_ENVIRON = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include <wizer.h>
+static void load(void) { setenv("ADDED", "build", 1); unsetenv("MODE"); }
+WIZER_INIT(load)
+int main(void) { printf("MODE=%s\n", getenv("MODE") ? getenv("MODE") : "(null)"); return 0; }
+"""
+
 STDIN = r"""
 #include <stdio.h>
 #include <wizer.h>
@@ -141,6 +150,22 @@ int main(void) {
 }
 """
 
+LEFT_OPEN = r"""
+#include <stdio.h>
+#include <wizer.h>
+static FILE *left;
+static void load(void) { left = fopen("/conf/x.txt", "r"); }
+WIZER_INIT(load)
+int main(void) {
+  char line[64] = "";
+  rewind(left);
+  printf("%s, ", fgets(line, sizeof line, left) ? line : "closed");
+  FILE *f = fopen("/data/x.txt", "r");
+  printf("%s", f ? fgets(line, sizeof line, f) : "not found\n");
+  return 0;
+}
+"""
+
 
 @pytest.mark.parametrize(
     ("source", "printed"),
@@ -148,6 +173,8 @@ int main(void) {
         pytest.param(PREOPENS, "not found, the next host's x\n", id="preopens"),
         pytest.param(ENVIRON, "MODE=run\n", id="environ"),
         pytest.param(EAGER_ENVIRON, "2, MODE=run API_TOKEN=other run\n", id="environ-eager"),
+        pytest.param(CHANGED_ENVIRON, "MODE=run\n", id="environ-changed"),
+        pytest.param(LEFT_OPEN, "closed, the next host's x\n", id="left-open"),
         pytest.param(STDIN, "1, second host\n", id="stdin"),
         pytest.param(STALE, "22 secret other; the next host's input\n", id="stale"),
     ],
