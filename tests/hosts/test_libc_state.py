@@ -286,6 +286,31 @@ def test_only_what_was_asked_for_is_named(machine: wizer.Wasi, tmp_path: Path) -
     assert found == {"preopens": FORGETTING["preopens"]}
 
 
+ARGUMENTS = r"""
+#include <wasi/api.h>
+__attribute__((export_name("setup"))) void setup(void) {
+  size_t argc, size;
+  if (__wasi_args_sizes_get(&argc, &size)) __builtin_trap();
+}
+"""
+
+
+def test_arguments_that_were_asked_for_are_named(tmp_path: Path) -> None:
+    """None were given: nothing of them is in the snapshot, and it may still never ask again."""
+    program = compile_program(ARGUMENTS, tmp_path / "program.wasm", "-mexec-model=reactor")
+    assert wizer.audit(program, init_func="setup", wasi=wizer.Wasi()).remembered == {"arguments": ""}
+    for command in (["audit"], ["--warn-frozen", "-o", str(tmp_path / "out.wasm")]):
+        ended = command_line(*command, "--allow-wasi", "-f", "setup", program)
+        assert b"initialisation asked for arguments: a program that has kept them" in (
+            ended.stdout + ended.stderr
+        )
+
+
+def test_an_empty_environment_that_is_kept_is_named(tmp_path: Path) -> None:
+    program = compile_program(REACTOR, tmp_path / "program.wasm", "-mexec-model=reactor")
+    assert "environment" in wizer.audit(program, init_func="setup", wasi=wizer.Wasi()).remembered
+
+
 def without_exports(wasm: bytes, folder: Path) -> bytes:
     """The same program with libc's functions in its name section only."""
     (folder / "with.wasm").write_bytes(wasm)

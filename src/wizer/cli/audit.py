@@ -51,8 +51,9 @@ The JSON document is an object of
   left_open   an object: by file descriptor, the paths that were not closed
   variables   the environment variables whose values are in the output
   failures    an object: by source, how initialisation fails where that source changes
-  remembered  an object: "environment" and "preopens", where initialisation asked for them and nothing in the
-              module is known to forget them; the function of libc that would, exported
+  remembered  an object: "environment", "preopens" and "arguments", where initialisation asked for them and
+              nothing in the module is known to forget them; the function of libc that would, exported, which
+              for arguments is empty
 
 Exit status: 0 nothing is frozen but what --allow names; 3 something is.
 """

@@ -33,12 +33,18 @@ def warnings(audit: Audit) -> Iterator[str]:
 
 def remembered(audit: Audit) -> Iterator[str]:
     """Yield a line for what was asked for and is not known to be forgotten."""
-    titles = {"environment": "environment variables", "preopens": "preopened directories"}
+    titles = {
+        "environment": "environment variables",
+        "preopens": "preopened directories",
+        "arguments": "arguments",
+    }
     for what, name in audit.remembered.items():
-        yield (
-            f"initialisation asked for {titles[what]}, and no function `{name}` was found to forget them: a "
-            "program that has kept them will not ask the next host; include wizer.h, or link with "
+        kept = "a program that has kept them will not ask the next host"
+        yield f"initialisation asked for {titles[what]}" + (
+            f", and no function `{name}` was found to forget them: {kept}; include wizer.h, or link with "
             f"-Wl,--export={name}"
+            if name
+            else f": {kept}"
         )
 
 

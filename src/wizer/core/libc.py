@@ -24,10 +24,14 @@ FORGETTING: Final[Mapping[str, str]] = {
 """What is known of the host, and the function that forgets it."""
 
 _ASKING: Final[Mapping[str, frozenset[str]]] = {
-    "environment": frozenset({"environ_get", "get-environment"}),
+    "environment": frozenset({"environ_sizes_get", "get-environment"}),
     "preopens": frozenset({"fd_prestat_get", "get-directories"}),
+    "arguments": frozenset({"args_sizes_get", "get-arguments"}),
 }
-"""The imported functions that ask the host for it, in WASI 0.1 and 0.2."""
+"""The imported functions that ask the host for it, in WASI 0.1 and 0.2.
+
+Where there are no variables, libc knows so from their number, and asks for nothing else.
+"""
 
 EAGER: Final = "__wasilibc_initialize_environ_eagerly"
 """Is there where the program uses ``environ``, which code reads without asking whether it is known."""
@@ -57,6 +61,8 @@ def _is_shared_library(module: Module) -> bool:
 def remembered(module: Module, called: Collection[str]) -> dict[str, str]:
     """Return what a module asked the host for and has no function to forget; and what that would be called.
 
+    Arguments libc hands over and does not keep, so that it has no function for them: the name is empty.
+
     Args:
         module: the module.
         called: the names of the imported functions that were called.
@@ -70,7 +76,7 @@ def remembered(module: Module, called: Collection[str]) -> dict[str, str]:
         and not names & module.exports_by_name.keys()  # an adapter, which asks for others
     ]
     forgetting = forgetting_functions(module) if asked else {}
-    return {what: FORGETTING[what] for what in asked if what not in forgetting}
+    return {what: FORGETTING.get(what, "") for what in asked if what not in forgetting}
 
 
 def _functions(module: Module) -> dict[str, int]:

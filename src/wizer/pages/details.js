@@ -73,7 +73,7 @@ class Report extends Page {
       [
         "not known to be forgotten",
         Object.entries(audit.remembered)
-          .map(([what, name]) => `${what} (no function ${name})`)
+          .map(([what, name]) => (name ? `${what} (no function ${name})` : what))
           .join(", "),
       ],
       ["imports called", callsText(audit.calls)],

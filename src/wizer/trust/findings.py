@@ -70,8 +70,9 @@ class Audit:
         failures: the sources under whose change initialisation failed, and how.
         unobserved: imported functions whose calls are not counted, by module and name: those of other
             modules, what only ends a component, and what the engine's package has no values for.
-        remembered: what of ``"environment"`` and ``"preopens"`` it asked for that no function was found to
-            forget, and libc's function for that. A program that has kept them will not ask the next host.
+        remembered: what of ``"environment"``, ``"preopens"`` and ``"arguments"`` it asked for that no
+            function was found to forget, and libc's function for that, which for arguments is empty: there is
+            none. A program that has kept them will not ask the next host.
     """
 
     findings: tuple[Finding, ...]
