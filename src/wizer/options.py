@@ -239,9 +239,12 @@ class Options:
         return DEFAULT_LIMITS if self.limits is None else self.limits
 
     @property
-    def bounds_memory(self) -> bool:
-        """Whether a limit on memory was asked for."""
-        return self.bounds.max_memory not in (None, DEFAULT_LIMITS.max_memory)
+    def bounds_growth(self) -> bool:
+        """Whether a limit on memories or tables was asked for."""
+        bounds = self.bounds
+        return bounds.max_memory not in (None, DEFAULT_LIMITS.max_memory) or (
+            bounds.max_table_elements not in (None, DEFAULT_LIMITS.max_table_elements)
+        )
 
     def data_options(self, module: Module) -> DataOptions:
         """Return what `rewrite` takes besides a state, for a module."""

@@ -18,6 +18,7 @@ from support.command import WIZER, Tool, environment
 from support.measured import measured
 from wizer.engine.meter import SPARE_SECONDS
 from wizer.progress import Stage
+from wizer.session import Session
 
 from . import modules
 
@@ -265,6 +266,30 @@ def test_growth_that_the_limit_refused_is_said_on_success(wizer: Tool, module: W
     ]
     unlimited = wizer(module(ASKING), "-o", "all.wasm")
     assert (unlimited.status, unlimited.stderr) == (0, "")
+
+
+TABLES = """(module (type $s (struct)) (table $t (export "t") 1 funcref)
+  (table i64 1 2 externref) (table 1 (ref null $s))
+  (memory 1) (func $f (param i32) (result i32) (table.grow $t (ref.null func) (local.get 0)))
+  (func (export "wizer-initialize") (table.set $t (i32.const 0) (ref.null func))
+    (drop (call $f (i32.const 5))) (drop (call $f (i32.const 50000))) (drop (call $f (i32.const 40000)))
+    (drop (table.grow 1 (ref.null extern) (i64.const 300))) ;; more than it may have
+    (drop (table.grow 2 (struct.new $s) (i32.const 90000))) (drop (memory.grow (i32.const 1))))
+  (func (export "size") (result i32) (table.size $t)))"""
+
+
+def test_growth_of_tables_that_the_limit_refused_is_said(wizer: Tool, module: Write) -> None:
+    ended = wizer("-W", "max-table-elements=20000", module(TABLES), "-o", "out.wasm")
+    assert ended.status == 0
+    refused = "refused by -W max-table-elements=20000"
+    assert ended.stderr.splitlines() == [
+        f'warning: table 0 ("t") asked to grow to 50006 elements: {refused}, 2 times',
+        f"warning: table 2 asked to grow to 90001 elements: {refused}, 1 time",
+    ]
+    unlimited = wizer(module(TABLES), "-o", "all.wasm")
+    assert (unlimited.status, unlimited.stderr) == (0, "")
+    with Session((wizer.cwd / "out.wasm").read_bytes()) as session:
+        assert session.call("size") == 6
 
 
 def test_growth_inside_a_component(wizer: Tool, module: Write) -> None:

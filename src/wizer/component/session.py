@@ -61,7 +61,7 @@ class ComponentSession:
         modules = self._instances.modules.values()
         import_on_thread(import_ahead, modules)
         PROGRESS.at("instrumenting")
-        self._instrumented = instrument_component(self._instances, notes_growth=options.bounds_memory)
+        self._instrumented = instrument_component(self._instances, notes_growth=options.bounds_growth)
         PROGRESS.at("compiling", written_size(len(wasm)))
         self._run = RunningComponent(
             wasm,
@@ -171,14 +171,14 @@ class ComponentSession:
         return results[0] if results else None
 
     def refused_growth(self) -> list[str]:
-        """Return what to say of memory that was to grow, and was not, by the limit that was asked for."""
+        """Return what to say of memories and tables that were to grow, and by a limit did not."""
         if self._found is None:
             return []
-        bound, said = self._options.bounds.max_memory, list[str]()
+        limits, said = self._options.bounds, list[str]()
         with self._run.shell.held():
             for core, live in zip(self._instances.cores, self._found.cores, strict=True):
                 added = self._instrumented.accessors[core.site.item.start]
-                texts = refused_growth(core.module, added.growing, added.prefix, live, bound)
+                texts = refused_growth(core.module, added.growing, added.prefix, live, limits)
                 said += (f"{core.label}: {text}" for text in texts)
         return said
 

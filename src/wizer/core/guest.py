@@ -73,7 +73,7 @@ class Guest(Protocol):
         ...
 
     def refused_growth(self) -> list[str]:
-        """Return what to say of memory that was to grow, and was not, by the limit that was asked for."""
+        """Return what to say of memories and tables that were to grow, and by a limit did not."""
         ...
 
     def called_name(self, text: str) -> str:

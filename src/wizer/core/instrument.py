@@ -58,6 +58,7 @@ from wizer.core.tables import is_known
 from wizer.records import record, replace
 
 if TYPE_CHECKING:
+    from wizer.core.growth import Growing
     from wizer.core.scratch import ElementCopies
 
 # Results of one accessor. A function may have 1,000 of them; a page of raw values holds 256.
@@ -101,7 +102,7 @@ class Accessors:
         found_size: the bytes of ``heap.found``, where it is a function and no memory.
         exceptions: whether ``kind.exn`` and ``exn{tag}`` are there.
         forget: what libc knows of the host and can forget; ``forget.{what}`` does it.
-        growing: the memories of which growth that is refused is noted; see `wizer.core.growth`.
+        growing: the memories and tables of which growth that is refused is noted; see `wizer.core.growth`.
     """
 
     prefix: str
@@ -115,7 +116,7 @@ class Accessors:
     found_size: int | None = None
     exceptions: bool = False
     forget: tuple[str, ...] = ()
-    growing: tuple[int, ...] = ()
+    growing: tuple[Growing, ...] = ()
 
 
 def instrument(
@@ -130,7 +131,7 @@ def instrument(
     Args:
         module: the module.
         identity: the name, after the prefix, of an export that tells instances of it from others'.
-        notes_growth: whether growth of memory that is refused is noted; see `wizer.core.growth`.
+        notes_growth: whether growth that is refused is noted; see `wizer.core.growth`.
         data: another data section; see `wizer.core.large_data`.
     """
     additions = Additions(module, unused_prefix(module))
@@ -142,7 +143,7 @@ def instrument(
 
 def add_accessors(additions: Additions, *, notes_growth: bool = False) -> Accessors:
     """Append accessors, and return what they are."""
-    growing: tuple[int, ...] = ()
+    growing: tuple[Growing, ...] = ()
     if notes_growth:
         from wizer.core.growth import note_growth
 

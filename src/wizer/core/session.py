@@ -53,7 +53,7 @@ class ModuleSession:
         self._options = options
         self._check = validator(options)
         self.module: Module
-        growth = options.bounds_memory
+        growth = options.bounds_growth
         self.module, instrumented, self._accessors, large = kept_of(
             wasm, ("instrumented", growth), lambda: _instrumented(wasm, notes_growth=growth)
         )
@@ -132,15 +132,15 @@ class ModuleSession:
         return None if not results else results[0] if len(results) == 1 else results
 
     def refused_growth(self) -> list[str]:
-        """Return what to say of memory that was to grow, and was not, by the limit that was asked for."""
+        """Return what to say of memories and tables that were to grow, and by a limit did not."""
         if not self._accessors.growing:
             return []
         from wizer.core.growth import refused_growth
 
         with self._run.shell.held():
-            bound = self._options.bounds.max_memory
+            limits = self._options.bounds
             added = self._accessors
-            return [*refused_growth(self.module, added.growing, added.prefix, self._run.live, bound)]
+            return [*refused_growth(self.module, added.growing, added.prefix, self._run.live, limits)]
 
     def call_text(self, text: str) -> Any:
         """Call a function given as text: ``setup`` or ``setup(3, 0x10)``."""
