@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 import wasmtime
 
+from batch.test_failures import slow
+from cli.test_progress import Terminal
 from support.command import Tool
+from wizer import wizen
 
 Modules = Callable[[int], list[Path]]
 
@@ -91,3 +94,28 @@ def test_machine_code_beside_the_snapshots(wizer: Tool, modules: Modules, tmp_pa
     (tmp_path / "code/1.cwasm").unlink()
     assert wizer("build", "-j", "1").stdout.startswith(b"1 made; 1 up to date; ")
     assert {path.name for path in (tmp_path / "code").iterdir()} == {"0.cwasm", "1.cwasm"}
+
+
+def test_a_terminal_shows_a_bar_what_runs_and_a_table(modules: Modules, tmp_path: Path) -> None:
+    first, *_ = modules(3)
+    first.write_bytes(slow(1, 1_500_000_000))  # a terminal is drawn anew four times a second
+    (tmp_path / "wizer.toml").write_text(TABLE)
+    terminal = Terminal("build", "-j", "1", cwd=tmp_path)
+    terminal.until(rb"building.*0/3")
+    terminal.until(rb"\n  all\[0.wasm\]")
+    terminal.until(rb"all[^\n]*3[^\n]*0[^\n]*0")  # a row for the table: made, up to date, failed
+    assert b"3 made; 0 up to date; " in terminal.end()
+    assert terminal.process.returncode == 0
+
+
+def test_two_builds_at_once_have_the_same_outputs(wizer: Tool, modules: Modules, tmp_path: Path) -> None:
+    paths = modules(12)
+    (tmp_path / "wizer.toml").write_text(TABLE)
+    builds = [wizer.start("build", "-j", "1") for _ in range(2)]
+    for build in builds:
+        _, errors = build.communicate(timeout=100)
+        assert (build.returncode, errors) == (0, b"")
+    for path in paths:
+        assert (tmp_path / "out" / path.name).read_bytes() == wizen(path)
+    assert {path.name for path in (tmp_path / "out").rglob(".*")} == {".wizer"}
+    assert wizer("build").stdout.startswith(b"0 made; 12 up to date; ")

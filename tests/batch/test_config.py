@@ -105,3 +105,32 @@ def test_a_pattern_that_matches_nothing_is_named(pattern: str, tmp_path: Path) -
     path.write_text(f'[snapshots.a]\ninputs = "{pattern}"\noutput = "{{stem}}.wasm"\n')
     with pytest.raises(OptionError, match="nothing"):
         plan.jobs(config.read(path), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "output", "is_input"),
+    [
+        ("**/*.wasm", "out/{stem}.wasm", True),
+        ("*/*.wasm", "out/{stem}.wasm", True),
+        ("in/*.wasm", "in/../in/{stem}.frozen.wasm", True),
+        ("in/**/*.wasm", "in/a/b/{stem}.wasm", True),
+        ("in/*.wasm", "in/out/{stem}.wasm", False),
+        ("in/*.wasm", "out/{stem}.wasm", False),
+        ("**/app.wasm", "out/{parent}.wasm", False),
+        ("in/*.wasm", "../in/{stem}.wasm", False),
+    ],
+)
+def test_outputs_are_no_inputs_of_the_next_build(
+    inputs: str, output: str, is_input: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "app.wasm").touch()
+    path = tmp_path / "wizer.toml"
+    path.write_text(f'[snapshots.a]\ninputs = "{inputs}"\noutput = "{output}"\n')
+    if not is_input:
+        assert len(plan.jobs(config.read(path), tmp_path)) == 1
+        return
+    with pytest.raises(
+        OptionError, match=r"\[snapshots.a\]: its output `.*app.* would be an input of the next"
+    ):
+        plan.jobs(config.read(path), tmp_path)

@@ -26,13 +26,13 @@ linux = pytest.mark.skipif(
 )
 
 
-def slow(number: int) -> bytes:
+def slow(number: int, count: int = 150_000_000) -> bytes:
     """Return a module whose initialisation takes a moment."""
     return bytes(
         wasmtime.wat2wasm(
             f"""(module (memory (export "memory") 1)
               (func (export "wizer-initialize") (local $n i32)
-                (local.set $n (i32.const 150_000_000))
+                (local.set $n (i32.const {count}))
                 (loop (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
                 (i32.store (i32.const 16) (i32.const {number}))))"""
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +32,7 @@ def jobs(snapshots: Sequence[Snapshot], folder: Path, targets: Sequence[str] = (
         targets: names of tables, titles of single snapshots or outputs; none: all.
 
     Raises:
-        OptionError: a target is nothing's name, or a pattern matches nothing.
+        OptionError: a target is nothing's name; a pattern matches nothing, or what is made of its matches.
     """
     every = [(snapshot, job) for snapshot in snapshots for job in _jobs(snapshot, folder)]
     if not targets:
@@ -71,7 +72,27 @@ def _jobs(snapshot: Snapshot, folder: Path) -> Iterator[Job]:
         }
         if "inputs" in values:
             filled["input"] = str(relative)
+            _check_output(snapshot.name, pattern, os.path.relpath(folder / filled["output"], folder))
         yield _job(f"{snapshot.name}[{relative.as_posix()}]", filled, folder)
+
+
+def _check_output(name: str, pattern: str, output: str) -> None:
+    """Raise `OptionError` where a table's output would be one of its inputs the next time."""
+    if _matches(Path(output).parts, Path(pattern).parts):
+        raise OptionError(
+            f"[snapshots.{name}]: its output `{output}` matches `inputs = {pattern!r}`, and so would be an "
+            "input of the next build; write it elsewhere, or let the pattern say more"
+        )
+
+
+def _matches(path: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a pattern matches a path as `Path.glob` does; both are given in parts."""
+    if not pattern:
+        return not path
+    first, *rest = pattern
+    if first == "**":
+        return any(_matches(path[skipped:], rest) for skipped in range(len(path) + 1))
+    return bool(path) and fnmatchcase(path[0], first) and _matches(path[1:], rest)
 
 
 def _words(match: Path) -> dict[str, str]:
