@@ -232,6 +232,10 @@ def tenant_figures(folder: Path, wizer: list[str], env: Mapping[str, str], round
             empty(folder)
             command = [*wizer, "--dask", address]
             yield measure(f"{name}, `wizer build --dask`, two workers", command, folder, TENANTS, env)
+        with cluster(folder, env) as address:
+            empty(folder)
+            command = [*wizer, "--dask", address, "--shared-files"]
+            yield measure(f"{name}, the same with `--shared-files`", command, folder, TENANTS, env)
         empty(folder)
         yield measure(f"{name}, `wizer build -j 2`", build, folder, TENANTS, env)
         yield measure(f"{name}, `wasmtime wizer` in `xargs -P 2`, warm", loop, folder, TENANTS, env)

@@ -20,7 +20,7 @@ _wizer() {
         verify) options="--json --init-func --keep-init-func= --rename-func --preload --global --layout --max-data-segments --open-handles --producers= --allow-wasi --keep-libc-state --dir --mapdir --env --inherit-env= --inherit-stdio= --deterministic= --no-validate --allow --exit-code --timeout --fuel --max-memory --max-output --wasm --wasi --codegen --optimize --debug --config --target --wasm-multi-memory --wasm-multi-value --wasm-bulk-memory --wasm-simd --wasm-relaxed-simd --wasm-reference-types --relaxed-simd-deterministic --quiet --help" ;;
         inspect) options="--json --report --help" ;;
         diff) options="--json --exit-code --report --help" ;;
-        build) options="--file --jobs --keep-going --dry-run --force --max-memory --dask --report --junit --schema --quiet --help" ;;
+        build) options="--file --jobs --keep-going --dry-run --force --max-memory --dask --shared-files --report --junit --schema --quiet --help" ;;
         demo) options="--output --help" ;;
         *) options="--init-func --keep-init-func= --rename-func --preload --global --output --precompile --depfile --report --layout --max-data-segments --open-handles --producers= --allow-wasi --keep-libc-state --dir --mapdir --env --inherit-env= --inherit-stdio= --deterministic= --verify --no-validate --warn-frozen --allow --json --exit-code --timeout --fuel --max-memory --max-output --wasm --wasi --codegen --optimize --debug --config --target --wasm-multi-memory --wasm-multi-value --wasm-bulk-memory --wasm-simd --wasm-relaxed-simd --wasm-reference-types --relaxed-simd-deterministic --verbose --quiet --include-dir --help --version" ;;
     esac

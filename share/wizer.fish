@@ -153,6 +153,7 @@ complete -c wizer -n '__fish_seen_subcommand_from build' -l dry-run -s n -d 'Say
 complete -c wizer -n '__fish_seen_subcommand_from build' -l force -d 'Make all, up to date or not'
 complete -c wizer -n '__fish_seen_subcommand_from build' -l max-memory -x -d 'Most memory for all guests that run at once: 4GiB'
 complete -c wizer -n '__fish_seen_subcommand_from build' -l dask -x -d 'Have Dask'\''s workers do it: the scheduler'\''s address, tcp://…; they need this version of Wizer, and the folders that guests see'
+complete -c wizer -n '__fish_seen_subcommand_from build' -l shared-files -d 'Dask'\''s workers see the same files, and read modules and write snapshots themselves'
 complete -c wizer -n '__fish_seen_subcommand_from build' -l report -r -d 'Write what came of each to a page (.html) or a JSON document (.json)'
 complete -c wizer -n '__fish_seen_subcommand_from build' -l junit -r -d 'Write it as JUnit'\''s XML, for CI'
 complete -c wizer -n '__fish_seen_subcommand_from build' -l schema -d 'Print the JSON Schema of the file, for editors'

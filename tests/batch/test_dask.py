@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from batch.conftest import numbered
 from batch.test_failures import COUNT, TABLE, assert_whole, outputs, slow, wait_for_output
 from support.command import WIZER, Tool, environment
 from wizer import Job, build
@@ -105,6 +106,21 @@ def test_an_executor_of_dask_is_one_for_the_library(cluster: Cluster, tmp_path: 
     assert [result.error for result in results] == [None] * 4
     contents = {(tmp_path / f"{number}.wasm").read_bytes() for number in range(4)}
     assert len(contents) == 1
+
+
+def test_workers_that_see_the_same_files_write_them(wizer: Tool, cluster: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "0.wasm").write_bytes(numbered(1))
+    (tmp_path / "wizer.toml").write_text(TABLE)
+    made = wizer("build", "--dask", cluster.address, "--shared-files")
+    assert made.stdout.startswith(b"1 made; 0 up to date; "), made.stderr
+    assert_whole(tmp_path)
+    assert wizer("build").stdout.startswith(b"0 made; 1 up to date; ")
+    refused = wizer("build", "--shared-files")
+    assert (refused.status, refused.first_line) == (
+        2,
+        "error: `--shared-files` has no effect without `--dask`",
+    )
 
 
 def test_no_scheduler_is_said(wizer: Tool, folder: Path) -> None:

@@ -45,6 +45,8 @@ Options:
       --max-memory SIZE           Most memory for all guests that run at once: 4GiB
       --dask ADDRESS              Have Dask's workers do it: the scheduler's address, tcp://…; they need this
                                   version of Wizer, and the folders that guests see
+      --shared-files              Dask's workers see the same files, and read modules and write snapshots
+                                  themselves
       --report FILE               Write what came of each to a page (.html) or a JSON document (.json)
       --junit FILE                Write it as JUnit's XML, for CI
       --schema                    Print the JSON Schema of the file, for editors
@@ -98,7 +100,7 @@ def main(argv: Sequence[str]) -> int:
                 workers,
                 arguments.max_memory,
                 force=arguments.force,
-                shared_files=None,
+                shared_files=arguments.shared_files or None,
             )
             return _dry_run(build) if arguments.dry_run else _build(build, arguments, jobs)
     except OptionError as error:
@@ -137,12 +139,15 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--force", action="store_true")
     parser.add_argument("--max-memory", type=_reader(size))
     parser.add_argument("--dask")
+    parser.add_argument("--shared-files", action="store_true")
     parser.add_argument("--report", action="append", default=[])
     parser.add_argument("--junit")
     parser.add_argument("--schema", action="store_true")
     parser.add_argument("-q", "--quiet", action="store_true")
     parser.add_argument("-h", "--help", action="store_true")
     arguments = parser.parse_intermixed_args(argv)
+    if arguments.shared_files and arguments.dask is None:
+        raise UsageError("`--shared-files` has no effect without `--dask`", trailer=False)
     if arguments.jobs == 0:
         raise UsageError("invalid value '0' for '--jobs': one job runs at least", trailer=False)
     return arguments
