@@ -186,6 +186,12 @@ def test_wizer_h(source: str, printed: str, host: Path, machine: wizer.Wasi, tmp
     assert run(frozen, tmp_path, host, variables, "second host\n") == printed
 
 
+def test_wizer_h_forgets_an_empty_environment(host: Path, tmp_path: Path) -> None:
+    program = compile_program(ENVIRON, tmp_path / "program.wasm")
+    frozen = wizer.wizen(program, wasi=wizer.Wasi(), rename={"_start": "wizer.resume"})
+    assert run(frozen, tmp_path, host, {"MODE": "run"}) == "MODE=run\n"
+
+
 def test_wizer_h_that_keeps_it(host: Path, machine: wizer.Wasi, tmp_path: Path) -> None:
     program = compile_program(ENVIRON, tmp_path / "program.wasm", "-DWIZER_KEEP_LIBC_STATE")
     frozen = wizer.wizen(program, wasi=machine, rename={"_start": "wizer.resume"})
