@@ -168,6 +168,8 @@ def test_files_that_cannot_be_opened_are_named(folder: Path) -> None:
         stderr = command(folder, *words).stderr
         assert "none" in stderr, stderr
         assert "No such file or directory" in stderr
+    for word, said in (("help", True), ("none.wasm", False)):
+        assert (f"no command is called `{word}`" in command(folder, word).stderr) is said
     with pytest.raises(InputError, match=r"none\.wasm"):
         wizen(folder / "none.wasm")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +20,17 @@ if TYPE_CHECKING:
 STDIO = "-"
 
 
-def read(name: str, failure: str) -> bytes:
-    """Read the input; what goes wrong is said in the words of the Rust tools."""
+def read(name: str, failure: str, *, missing: Sequence[str] = ()) -> bytes:
+    """Read the input; what goes wrong is said in the words of the Rust tools.
+
+    Args:
+        name: the file, or ``-``.
+        failure: what has gone wrong where it cannot be opened.
+        missing: what else to say where there is none.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     try:
         if name == STDIO and sys.stdin is None:
             raise _system_error(errno.EBADF)
@@ -29,6 +38,8 @@ def read(name: str, failure: str) -> bytes:
             return file.read()
     except IsADirectoryError as error:
         raise InputError("failed to read input Wasm module", [_named(name, error)]) from None
+    except FileNotFoundError as error:
+        raise InputError(failure, [_named(name, error), *missing]) from None
     except OSError as error:
         raise InputError(failure, [_named(name, error)]) from None
 

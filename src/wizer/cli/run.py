@@ -45,7 +45,6 @@ def main(arguments: Arguments) -> int:
         raise UsageError(f"'{BY_NAME['depfile'].display}' needs '--output': a rule is about a file")
     flags = make_flags(given)
     _check_terminals(given)
-    _check_places(given)
     check_output(given.output)
     check_output(given.precompile)
     check_output(given.depfile)
@@ -53,6 +52,7 @@ def main(arguments: Arguments) -> int:
         from wizer.cli.pages import check_report
 
         check_report(given.report)
+    _check_places(given)
     if not (given.verbose or given.depfile or given.report):
         return _main(given, flags, None)
     from wizer.cli.account import Account
@@ -65,7 +65,8 @@ def _main(given: RunOptions, flags: Flags, account: Account | None) -> int:
     wasi = make_wasi(given, flags)
     warnings.showwarning = lambda message, *_: remark(f"warning: {message}")
     with watched(flags.limits, wasi):
-        wasm = read(given.input, "failed to open input file")
+        word = [f"no command is called `{given.input}`: `wizer --help` lists them"] * given.input.isalpha()
+        wasm = read(given.input, "failed to open input file", missing=word)
         options = make_options(given, flags, wasi)
         if account is not None:
             options = options.changed(trace=account.trace)
