@@ -80,7 +80,7 @@ def test_a_name_given_as_a_string_is_told_from_the_text_format() -> None:
     ("option", "known"),
     [
         ("unknown_imports", "'trap', 'error', 'default'"),
-        ("open_handles", "'error', 'drop'"),
+        ("open_handles", "'reopen', 'error', 'drop'"),
         ("compiler", "'auto', 'cranelift', 'winch'"),
         ("opt_level", "'none', 'speed', 'speed_and_size'"),
         ("regalloc", "None, 'backtracking', 'single-pass'"),

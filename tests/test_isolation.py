@@ -21,6 +21,7 @@ import wizer
 from support import hostile, hosts
 from support.command import environment
 from wizer import errors
+from wizer.batch.config import ConfigError
 from wizer.isolation.failures import error_of, failure_of
 from wizer.trust.differences import Difference
 
@@ -125,7 +126,8 @@ def classes(base: type[errors.WizerError] = errors.WizerError) -> set[type]:
 
 
 def test_every_error_crosses_over() -> None:
-    own = {cls for cls in classes() if cls.__module__.startswith("wizer.")}
+    # A file of snapshots to build is read here and not in a process of its own: its error never crosses.
+    own = {cls for cls in classes() if cls.__module__.startswith("wizer.")} - {ConfigError}
     assert own == {type(error) for error in ERRORS}
     for error in ERRORS:
         error.__cause__ = LookupError("behind it")

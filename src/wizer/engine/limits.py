@@ -18,7 +18,7 @@ class Limits:
     engine allots to it. Nothing there can end a compiler, Wizer's own work on a large module, a wait inside
     the engine (a WASI sleep, ``memory.atomic.wait32`` in a start function) or one inside a host function. The
     command line, and in the library ``isolate=True``, end the process that does the run where all of it
-    together takes two seconds more than ``timeout``, or the process 160 MiB more than ``max_memory``.
+    together takes two seconds more than ``timeout``, or the process 144 MiB more than ``max_memory``.
     ``hard_exit`` is called where a guest has not stopped soon after its time; it ends the process.
 
     Attributes:

@@ -21,7 +21,7 @@ from wizer.progress import Progress
 SPARE_SECONDS: Final = 2.0
 """What a run may take beyond its limit of time, which is the guest's, before it is ended."""
 
-SPARE_MEMORY: Final = 160 << 20
+SPARE_MEMORY: Final = 144 << 20
 """Bytes that a process may take beyond the limit of memory, which is the guest's, before it is ended."""
 
 # A few gigabytes a second are taken at most: until what is left can be full, nobody needs to look.
