@@ -187,3 +187,13 @@ def test_a_body_cannot_refer_to_what_is_appended(body: bytes, component: bool) -
         wasm = b"\0asm\x0d\0\x01\0" + b"\x01" + bytes([len(wasm)]) + wasm + b"\x02\x04\x01\x00\x00\x00"
     with pytest.raises(wizer.InvalidError):
         wizer.Session(wasm)
+
+
+@pytest.mark.parametrize("longer", [1, 60])
+def test_a_body_is_longer_than_its_section(longer: int) -> None:
+    wasm = bytearray(
+        wasmtime.wat2wasm('(module (memory 1) (func (export "grow") (drop (memory.grow (i32.const 1)))))')
+    )
+    wasm[wasm.rindex(b"\x0a") + 3] += longer  # behind the section's id, its size and its count
+    with pytest.raises(wizer.ParseError, match=r"unexpected end: .* bytes announced"):
+        wizer.Session(bytes(wasm), limits=wizer.Limits(max_memory=1 << 20))  # which has growth looked for

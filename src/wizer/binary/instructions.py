@@ -132,8 +132,9 @@ def bodies(reader: Reader) -> Iterator[tuple[int, int]]:
     """Yield where the bodies of a code section stand."""
     for _ in range(reader.count()):
         size = reader.u32()
-        yield reader.pos, reader.pos + size
-        reader.skip(size)
+        start = reader.pos
+        reader.skip(size)  # first: a body that is longer than what is left is an error, not a place
+        yield start, reader.pos
 
 
 def skip_locals(reader: Reader) -> None:
