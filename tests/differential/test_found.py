@@ -171,10 +171,10 @@ def test_a_snapshot_that_forgot_its_objects_is_valid() -> None:
         assert session.call("forgot") == 1
 
 
-def _module_with(body: bytes) -> bytes:
+def _module_with(body: bytes, memory: bytes = b"") -> bytes:
     """A module of one function with one type and a table, whose accessors need more types and functions."""
     code = bytes([len(body) + 2, 0]) + body + b"\x0b"
-    sections = (b"\x01\x04\x01\x60\x00\x00", b"\x03\x02\x01\x00", b"\x04\x04\x01\x70\x00\x01")
+    sections = (b"\x01\x04\x01\x60\x00\x00", b"\x03\x02\x01\x00", b"\x04\x04\x01\x70\x00\x01", memory)
     exported = b"\x07\x05\x01\x01f\x00\x00"
     return b"\0asm\x01\0\0\0" + b"".join(sections) + exported + b"\x0a" + bytes([len(code) + 1, 1]) + code
 
@@ -197,3 +197,12 @@ def test_a_body_is_longer_than_its_section(longer: int) -> None:
     wasm[wasm.rindex(b"\x0a") + 3] += longer  # behind the section's id, its size and its count
     with pytest.raises(wizer.ParseError, match=r"unexpected end: .* bytes announced"):
         wizer.Session(bytes(wasm), limits=wizer.Limits(max_memory=1 << 20))  # which has growth looked for
+
+
+@pytest.mark.parametrize("grow", [b"\x40\x07", b"\xd0\x70\x41\x00\xfc\x0f\x07"], ids=["memory", "table"])
+def test_what_is_not_there_is_grown(grow: bytes) -> None:
+    memory = b"\x05\x03\x01\x00\x01"
+    with pytest.raises(wizer.InvalidError):
+        wizer.Session(
+            _module_with(b"\x41\x00" + grow + b"\x1a", memory), limits=wizer.Limits(max_memory=1 << 20)
+        )

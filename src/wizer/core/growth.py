@@ -53,6 +53,11 @@ def note_growth(additions: Additions) -> tuple[Growing, ...]:
     """
     module = additions.module
     own = [index for index, memory in enumerate(module.memories) if not memory.limits.shared]
+    # What code names may not be there: the module has not been validated.
+    known = {
+        *(("memory", index) for index in own),
+        *(("table", index) for index in range(len(module.tables))),
+    }
     ways = [b"\x40(?:%b)" % b"|".join(map(any_unsigned, own))] if own else []
     ways += [b"\xfc(?:%b)" % any_unsigned(_TABLE_GROW)] if module.tables else []
     if not ways:
@@ -68,7 +73,7 @@ def note_growth(additions: Additions) -> tuple[Growing, ...]:
         return None
 
     found = {
-        body: [each for each in grows if each[2][0] == "table" or each[2][1] in own]
+        body: [each for each in grows if each[2] in known]
         for body, grows in found_in_bodies(module, re.compile(b"|".join(ways)), read).items()
     }
     growing = tuple(sorted({item for grows in found.values() for _, _, item in grows}))
