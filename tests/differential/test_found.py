@@ -206,3 +206,12 @@ def test_what_is_not_there_is_grown(grow: bytes) -> None:
         wizer.Session(
             _module_with(b"\x41\x00" + grow + b"\x1a", memory), limits=wizer.Limits(max_memory=1 << 20)
         )
+
+
+def test_a_body_ends_in_the_middle_of_a_block_type() -> None:
+    wasm = bytes(
+        wasmtime.wat2wasm('(module (memory 1) (func (export "grow") (drop (memory.grow (i32.const 1)))))')
+    )
+    cut = wasm.removesuffix(b"\x1a\x0b") + b"\x1a\x02"  # a `block`
+    with pytest.raises(wizer.ParseError, match="unexpected end"):
+        wizer.Session(cut, limits=wizer.Limits(max_memory=1 << 20))

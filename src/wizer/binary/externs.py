@@ -205,7 +205,7 @@ def read_imports(reader: Reader) -> tuple[Import, ...]:
     name is shared, 0x7E that the type is as well.
     """
     module, name = reader.name(), reader.name()
-    if name == "" and not reader.at_end and reader.wasm[reader.pos] in (_SAME_MODULE, _SAME_TYPE):
+    if name == "" and not reader.at_end and reader.peek() in (_SAME_MODULE, _SAME_TYPE):
         if reader.byte() == _SAME_MODULE:
             return reader.vector(lambda item: Import(module, item.name(), *_read_externtype(item)))
         kind, type_ = _read_externtype(reader)

@@ -179,9 +179,10 @@ def _bytes(count: int) -> Callable[[Reader], None]:
 
 
 def _blocktype(reader: Reader) -> None:
-    if reader.wasm[reader.pos] == 0x40:
+    first = reader.peek()
+    if first == 0x40:
         reader.skip(1)
-    elif reader.wasm[reader.pos] in (0x63, 0x64) or 0x68 <= reader.wasm[reader.pos] <= 0x7F:
+    elif first in (0x63, 0x64) or 0x68 <= first <= 0x7F:
         read_valtype(reader)
     else:
         reader.s33()

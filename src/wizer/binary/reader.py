@@ -46,6 +46,12 @@ class Reader:
         self.pos += 1
         return value
 
+    def peek(self) -> int:
+        """Return the next byte, which stays to be read."""
+        value = self.byte()
+        self.pos -= 1
+        return value
+
     def u32(self) -> int:
         """Read an unsigned integer of 32 bits."""
         wasm, pos = self.wasm, self.pos

@@ -242,7 +242,7 @@ def _read_comptype(reader: Reader) -> CompType:
 
 
 def _read_subtype(reader: Reader) -> SubType:
-    if reader.pos < reader.end and reader.wasm[reader.pos] in (0x50, 0x4F):
+    if reader.peek() in (0x50, 0x4F):
         final = reader.byte() == 0x4F
         supertypes = reader.vector(Reader.u32)
         return SubType(_read_comptype(reader), supertypes, final)
@@ -253,7 +253,7 @@ def read_type_section(reader: Reader) -> tuple[SubType, ...]:
     """Read the type section: the types of all its recursion groups."""
     types: list[SubType] = []
     for _ in range(reader.count()):
-        if reader.pos < reader.end and reader.wasm[reader.pos] == 0x4E:
+        if reader.peek() == 0x4E:
             reader.byte()
             types.extend(reader.vector(_read_subtype))
         else:

@@ -258,7 +258,7 @@ def _labels(reader: Reader) -> Iterator[str]:
 
 def _read_value(reader: Reader, types: Types) -> ValueType:
     """Read the type of a value: an index, or a primitive type."""
-    if 0x64 <= reader.wasm[reader.pos] <= 0x7F:
+    if 0x64 <= reader.peek() <= 0x7F:
         return _primitive(reader.byte())
     found = types.type(reader.u32())
     if found is None or isinstance(found, Function | Instance | Resource):
