@@ -4,6 +4,9 @@ A run by itself keeps nothing: it would be memory that nobody asked for. A worke
 runs in a row, most often of one module with a thousand inputs: what is the same between them is made once.
 And the other cores have workers of their own, so that another thread is no help, and takes time to start.
 
+Where each run has a module of its own, these may still be alike: a platform's customers have one engine with
+other data. That is known of a module only by the second one that is like it, so the first leaves its digest.
+
 What is kept is a thread's: an engine's interruption is for all that runs in it.
 """
 
@@ -18,6 +21,7 @@ from typing import Any, Final, TypeVar
 _T = TypeVar("_T")
 
 _MOST: Final = 64  # things of modules that are kept; there are a handful for each module
+_MOST_SEEN: Final = 4096  # digests of what was made once
 
 
 class Kept:
@@ -32,6 +36,7 @@ class Kept:
         self.modules = True
         self.alone = True
         self._things: OrderedDict[Hashable, tuple[bytes | None, Any]] = OrderedDict()
+        self._seen: OrderedDict[Hashable, None] = OrderedDict()
 
     def get(self, what: Hashable, make: Callable[[], _T], of: bytes | None) -> _T:
         """Return what was made under this name, of these very bytes; make it where nothing was."""
@@ -43,6 +48,18 @@ class Kept:
         self._things.move_to_end(key)
         found: _T = self._things[key][1]
         return found
+
+    def get_like(self, what: Hashable, make: Callable[[], _T], wasm: bytes) -> _T:
+        """Return what was made under this name, of bytes like these; it is kept from the second time on."""
+        from hashlib import blake2b
+
+        key = what, blake2b(wasm, digest_size=32).digest()
+        if (key, id(None)) in self._things or key in self._seen:
+            return self.get(key, make, None)
+        self._seen[key] = None
+        while len(self._seen) > _MOST_SEEN:
+            self._seen.popitem(last=False)
+        return make()
 
 
 _KEPT: ContextVar[Kept | None] = ContextVar("wizer_kept", default=None)
@@ -58,6 +75,26 @@ def kept_of(wasm: bytes, what: Hashable, make: Callable[[], _T]) -> _T:
     """Return what a worker has made before of a module, or else what ``make`` returns."""
     keeper = _KEPT.get()
     return make() if keeper is None or not keeper.modules else keeper.get(what, make, wasm)
+
+
+def kept_like(wasm: bytes, what: Hashable, make: Callable[[], _T]) -> _T:
+    """Return what a worker has made before of a module with these contents, or else what ``make`` returns."""
+    keeper = _KEPT.get()
+    if keeper is None:
+        return make()
+    return keeper.get(what, make, wasm) if keeper.modules else keeper.get_like(what, make, wasm)
+
+
+def expects_alike() -> bool:
+    """Whether this is one of many runs, and each may have a module of its own."""
+    keeper = _KEPT.get()
+    return keeper is not None and not keeper.modules
+
+
+def expects_more() -> bool:
+    """Whether this is one of many runs of the same module."""
+    keeper = _KEPT.get()
+    return keeper is not None and keeper.modules
 
 
 def alone() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -127,11 +128,40 @@ def test_chance_does_not_make_it_again_and_is_said(wizer: Tool, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "damage", ["", "{", "[]", '{"format": 1}', '{"format": 99}', '{"format": 1, "output": 3}']
+    "damage", ["", "{", "[]", '{"format": 2}', '{"format": 99}', '{"format": 2, "name": 3}', "\0\xff"]
 )
 def test_a_damaged_record_is_none(damage: str, tmp_path: Path) -> None:
     output = tmp_path / "out.wasm"
     assert outcome(IGNORES, output, Wasi()) == "made"
-    (tmp_path / ".wizer" / "out.wasm.json").write_text(damage)
+    (tmp_path / ".wizer" / "records.jsonl").write_text(damage)
     assert outcome(IGNORES, output, Wasi()) == "made"
     assert outcome(IGNORES, output, Wasi()) == "current"
+
+
+@pytest.mark.parametrize("missing", ["output", "files", "chance", "wasm"])
+def test_a_record_that_lacks_something_is_none(missing: str, tmp_path: Path) -> None:
+    output, records = tmp_path / "out.wasm", tmp_path / ".wizer" / "records.jsonl"
+    assert outcome(IGNORES, output, Wasi()) == "made"
+    document = json.loads(records.read_text())
+    del document[missing]
+    records.write_text(json.dumps(document))
+    assert outcome(IGNORES, output, Wasi()) == "made"
+    assert outcome(IGNORES, output, Wasi()) == "current"
+
+
+def test_a_record_that_was_cut_short_takes_no_other_with_it(tmp_path: Path) -> None:
+    first, second, records = tmp_path / "1.wasm", tmp_path / "2.wasm", tmp_path / ".wizer" / "records.jsonl"
+    assert outcome(IGNORES, first, Wasi()) == "made"
+    records.write_bytes(records.read_bytes() * 2 + records.read_bytes()[:-20])
+    assert outcome(IGNORES, second, Wasi()) == "made"
+    assert outcome(IGNORES, first, Wasi()) == "current"
+    assert outcome(IGNORES, second, Wasi()) == "current"
+
+
+def test_records_do_not_grow_for_ever(tmp_path: Path) -> None:
+    output, records = tmp_path / "out.wasm", tmp_path / ".wizer" / "records.jsonl"
+    assert outcome(IGNORES, output, Wasi()) == "made"
+    size = records.stat().st_size
+    records.write_bytes(records.read_bytes() * 100)
+    assert outcome(IGNORES, output, Wasi()) == "current"
+    assert records.stat().st_size == size

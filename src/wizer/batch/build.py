@@ -122,6 +122,7 @@ class Build:
         count = workers or getattr(executor, "_max_workers", None) or os.cpu_count() or 1
         self._workers = Workers(min(count, max(len(jobs), 1)) if executor is None else count, executor)
         self._modules = _Modules()
+        self._records = uptodate.Records()
         self._common = Counter(_identity(job.input) for job in jobs)
         self._ready: deque[Result] = deque()
         self._run = Run(self._tasks(), self._workers, self._modules.contents, memory)
@@ -173,7 +174,9 @@ class Build:
         code = parcel.options.precompile
         if self._force or not parcel.remembered or not (code is None or Path(code).exists()):
             return task
-        found = uptodate.current(parcel.output, parcel.options, parcel.ingredients)
+        found = uptodate.current(
+            parcel.output, parcel.options, parcel.ingredients, self._records.of(parcel.output)
+        )
         if found is None:
             return task
         size = parcel.output.stat().st_size

@@ -6,10 +6,11 @@ at, the environment and the standard input where it asked for them. What that wa
 record is made from a run's trace::
 
     out/app.wasm                  the output
-    out/.wizer/app.wasm.json      its record
+    out/.wizer/records.jsonl      the records of all outputs in the folder, a line each
 
-A record appears whole or not at all, after its output, of which it has the digest: whatever ends a build in
-between, and however many builds run at once, a record that does not fit the output is no record.
+A record is appended, in one piece and after its output, of which it has the digest; of several, the last one
+counts. Whatever ends a build in between, and however many builds run at once, a line that is cut short is no
+record, and neither is one that does not fit the output. A file for each would take longer than the output.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, cast
@@ -30,7 +32,8 @@ from wizer.output import write_path
 from wizer.records import field_names, record, replace
 from wizer.trust.worlds import asked, variables
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
+_SPARE: Final = 8  # lines for each record that counts
 _CHANCE: Final = ("random", "clock")
 
 
@@ -191,27 +194,64 @@ def remember(output: Path, chunks: str, given: Ingredients, found: Sources) -> N
     state = output.stat()
     document = {
         "format": _FORMAT,
+        "name": output.name,
         "output": {"digest": chunks, "size": state.st_size, "mtime_ns": state.st_mtime_ns},
         **{name: getattr(given, name) for name in field_names(Ingredients)},
         **{name: getattr(found, name) for name in field_names(Sources)},
     }
-    path = record_path(output)
+    path = _records(output.parent)
     try:
-        path.parent.mkdir(exist_ok=True)
+        _append(path, b"\n" + json.dumps(document).encode())  # what was cut short before ends here
     except OSError as error:
-        raise OutputError(f"failed to make the folder `{path.parent}`", [str(error)]) from None
-    write_path([json.dumps(document).encode()], path)
+        raise OutputError(f"failed to write `{path}`", [error.strerror or str(error)]) from None
 
 
-def record_path(output: Path) -> Path:
-    """Return where the record of an output is."""
-    return output.parent / ".wizer" / f"{output.name}.json"
+def _records(folder: Path) -> Path:
+    """Return where the records of the outputs in a folder are."""
+    return folder / ".wizer" / "records.jsonl"
 
 
-def current(output: Path, options: Options, given: Ingredients) -> Sources | None:
-    """Return what the run that made an output looked at; None where it has to be made again."""
-    document = _read(record_path(output))
-    if document is None or document.get("format") != _FORMAT:
+def _append(path: Path, line: bytes) -> None:
+    """Append to a file; the system writes what is written at once in one piece, whoever else appends."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except FileNotFoundError:
+        path.parent.mkdir(exist_ok=True)
+        descriptor = os.open(path, flags, 0o666)
+    try:
+        if (done := os.write(descriptor, line)) < len(line):
+            os.write(descriptor, line[done:])  # says why: the disk is full, most likely
+    finally:
+        os.close(descriptor)
+
+
+class Records:
+    """The records that are there, each folder's read when the first of its outputs is asked for."""
+
+    def __init__(self) -> None:
+        self._found: dict[Path, dict[str, dict[str, Any]]] = {}
+
+    def of(self, output: Path) -> dict[str, Any] | None:
+        """Return the record of an output, None where there is none."""
+        folder = output.parent
+        if folder not in self._found:
+            self._found[folder] = _read(_records(folder))
+        return self._found[folder].get(output.name)
+
+
+def current(
+    output: Path, options: Options, given: Ingredients, document: Mapping[str, Any] | None
+) -> Sources | None:
+    """Return what the run that made an output looked at; None where it has to be made again.
+
+    Args:
+        output: the file.
+        options: what it is to be made with.
+        given: what it is to be made from.
+        document: its record.
+    """
+    if document is None:
         return None
     try:
         found = Sources(
@@ -251,9 +291,32 @@ def _is_output(output: Path, noted: Mapping[str, object]) -> bool:
     return state.st_size == noted["size"] and contents(output) == noted["digest"]
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the last record of each output in a file; where most are others, the file is made shorter."""
     try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        lines = path.read_bytes().split(b"\n")
+    except OSError:
+        return {}
+    found: dict[str, dict[str, Any]] = {}
+    for line in lines:
+        if (document := _document(line)) is not None:
+            found[document["name"]] = document
+    if len(lines) > _SPARE * (len(found) + 1):
+        with suppress(OutputError):  # it stays long
+            write_path([b"\n" + json.dumps(document).encode() for document in found.values()], path)
+    return found
+
+
+def _document(line: bytes) -> dict[str, Any] | None:
+    """Return what a line says; None: it is no record of ours."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
         return None
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else None
+    if (
+        not isinstance(found, dict)
+        or found.get("format") != _FORMAT
+        or not isinstance(found.get("name"), str)
+    ):
+        return None
+    return cast("dict[str, Any]", found)

@@ -132,7 +132,7 @@ def instrument(
         module: the module.
         identity: the name, after the prefix, of an export that tells instances of it from others'.
         notes_growth: whether growth that is refused is noted; see `wizer.core.growth`.
-        data: another data section; see `wizer.core.large_data`.
+        data: another data section; see `wizer.core.moved_data`.
     """
     additions = Additions(module, unused_prefix(module))
     accessors = add_accessors(additions, notes_growth=notes_growth)

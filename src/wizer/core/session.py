@@ -21,7 +21,7 @@ from wizer.engine.module import RunningModule
 from wizer.engine.reader import LiveInstance
 from wizer.engine.text import WASM, to_binary
 from wizer.errors import OptionError
-from wizer.kept import alone, kept_of
+from wizer.kept import alone, expects_alike, kept_like, kept_of
 from wizer.options import ExportChanges, Options
 from wizer.progress import PROGRESS
 from wizer.records import replace
@@ -54,7 +54,7 @@ class ModuleSession:
         self._check = validator(options)
         self.module: Module
         growth = options.bounds_growth
-        self.module, instrumented, self._accessors, large = kept_of(
+        self.module, instrumented, self._accessors, moved = kept_of(
             wasm, ("instrumented", growth), lambda: _instrumented(wasm, notes_growth=growth)
         )
         PROGRESS.at("compiling", written_size(len(instrumented)))
@@ -79,10 +79,10 @@ class ModuleSession:
                 trace=options.trace,
             )
             self._run.instantiate()
-            if large:
-                from wizer.core.large_data import fill
+            if moved:
+                from wizer.core.moved_data import fill
 
-                fill(self.module, large, self._memory)
+                fill(self.module, moved, self._memory)
             self._run.can_be_woken(f"{self._accessors.prefix}memory")
             if options.initialize and self.initialized:
                 self.call(INITIALIZE)
@@ -102,7 +102,7 @@ class ModuleSession:
 
     def close(self) -> None:
         """Let the instance go. Views of its memory must not be used any more."""
-        self._run.shell.close()
+        self._run.close()
 
     def call(self, name: str, *args: object) -> Any:
         """Call an exported function.
@@ -286,13 +286,19 @@ def _instrumented(
     if alone():
         import_on_thread(import_ahead, [module])
     PROGRESS.at("instrumenting")
-    large: Sequence[DataSegment] = ()
-    if len(wasm) >= _MUCH_DATA:
-        from wizer.core.large_data import emptied, large_data
+    if not (expects_alike() or len(wasm) >= _MUCH_DATA):
+        return module, *instrument(module, notes_growth=notes_growth), ()
+    from wizer.core.moved_data import MUCH, emptied, movable_data, without_data
 
-        large = large_data(module)
-    data = emptied(module, large) if large else None
-    return module, *instrument(module, notes_growth=notes_growth, data=data), large
+    moved = movable_data(module, 0 if expects_alike() else MUCH)
+    data = emptied(module, moved) if moved else None
+
+    def instrumented() -> tuple[bytes, Accessors]:
+        return instrument(module, notes_growth=notes_growth, data=data)
+
+    if not expects_alike():
+        return module, *instrumented(), moved
+    return module, *kept_like(without_data(module, data), ("instrumented", notes_growth), instrumented), moved
 
 
 _MUCH_MEMORY = 32 << 20  # bytes: twice what linkers that give every program the same amount give

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import wasmtime
@@ -20,8 +21,8 @@ from wizer.engine.config import Compiler, EngineConfig, engine_config, machine, 
 from wizer.engine.stack import with_compiler_stack
 from wizer.engine.validate import begin
 from wizer.errors import InvalidError, OptionError, ParseError
-from wizer.kept import kept, kept_of
-from wizer.records import record
+from wizer.kept import expects_more, kept, kept_like
+from wizer.records import field, record, replace
 
 if TYPE_CHECKING:
     from wasmtime.component import Component
@@ -33,19 +34,38 @@ _T = TypeVar("_T")
 _Kept = TypeVar("_Kept", bound="wasmtime.Module | Component")
 
 
+class Use:
+    """What has been made of code in the runs of a worker.
+
+    Attributes:
+        seconds: how long it has run in those that have ended.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+
 @record
 class Compiled(Generic[Code]):
-    """A module or component, and the engine and compiler it was made with."""
+    """A module or component, the engine and compiler it was made with, and what it is used for."""
 
     engine: wasmtime.Engine
     code: Code
     compiler: Compiler
+    use: Use = field(default_factory=Use)
+
+
+_OPTIMISING: Final = 6e-7
+"""Seconds for a byte of code: 0.7 s for QuickJS, 5 ms for a module of 8 kB."""
 
 
 def compile_module(
     wasm: bytes, config: EngineConfig, *, simple: bool, limits: Limits, original: bytes | None = None
 ) -> Compiled[wasmtime.Module]:
     """Compile ``wasm`` with the compiler that ``config`` names or, for "auto", the quickest that takes it.
+
+    "Auto" in a worker is optimised code once the quick one has run for as long as optimising takes, and at
+    once where that is in the cache.
 
     Args:
         wasm: a module in the binary format.
@@ -59,22 +79,40 @@ def compile_module(
         InvalidError: a module is invalid, or uses what the compiler asked for does not know.
         OptionError: the configuration is refused, or Winch was asked for and does not exist here.
     """
+    cached = config.cache is True and _worth_keeping(wasm)
+    better = _optimising(config)
 
-    def make(compiler: Compiler) -> Compiled[wasmtime.Module]:
+    def make(config: EngineConfig, compiler: Compiler) -> Compiled[wasmtime.Module]:
         engine = _engine(config, compiler, limits)
 
         def compiled() -> wasmtime.Module:
             return _module(engine, wasm, original)
 
-        if config.cache is not True or not _worth_keeping(wasm):
+        if not cached:
             return Compiled(engine, compiled(), compiler)
         settings = _settings(config, compiler, limits)
         return Compiled(engine, _kept(wasmtime.Module, engine, [wasm], settings, compiled), compiler)
 
     def quickest() -> Compiled[wasmtime.Module]:
-        return _with_quickest(make, config, simple, "the module")
+        if cached and better is not None and expects_more():
+            engine = _engine(better, "cranelift", limits)
+            code = _loaded(wasmtime.Module, engine, [wasm], _settings(better, "cranelift", limits))
+            if code is not None:
+                return Compiled(engine, code, "cranelift")
+        return _with_quickest(partial(make, config), config, simple, "the module")
 
-    return kept_of(wasm, f"compiled {limits.fuel is not None} {config}", quickest)
+    settings = f"{limits.fuel is not None} {config}"
+    found = kept_like(wasm, f"compiled {settings}", quickest)
+    if better is None or found.use.seconds < _OPTIMISING * _code_size(wasm):
+        return found
+    return kept_like(wasm, f"optimised {settings}", partial(make, better, "cranelift"))
+
+
+def _optimising(config: EngineConfig) -> EngineConfig | None:
+    """Return how to make code that runs the faster; None: it is said how to compile."""
+    if config.compiler != "auto" or config.opt_level != "none":
+        return None
+    return replace(config, opt_level="speed")
 
 
 def compile_component(
@@ -148,6 +186,15 @@ def _kept(
         code = compiled()
         cache.store(code, key)
     return code
+
+
+def _loaded(
+    kind: type[_Kept], engine: wasmtime.Engine, chunks: Sequence[Chunk], settings: str
+) -> _Kept | None:
+    """Return what is in the cache; None: nothing."""
+    from wizer.engine import cache
+
+    return cache.load(kind, engine, cache.key(chunks, settings))
 
 
 def _with_quickest(make: Callable[[Compiler], _T], config: EngineConfig, simple: bool, what: str) -> _T:
@@ -314,11 +361,14 @@ def _worth_keeping(wasm: bytes) -> bool:
 
     What a large snapshot holds beside its code is data, which takes as long to write as to compile.
     """
+    return _enough_code(_code_size(wasm), len(wasm))
+
+
+def _code_size(wasm: bytes) -> int:
     try:
-        code = sum(section.end - section.start for section in split_sections(wasm) if section.id == CODE)
+        return sum(section.end - section.start for section in split_sections(wasm) if section.id == CODE)
     except ParseError:
-        return False  # the compiler says why
-    return _enough_code(code, len(wasm))
+        return 0  # the compiler says why
 
 
 def _enough_code(code: int, size: int) -> bool:

@@ -179,6 +179,11 @@ class RunningModule:
             self.shell.run(message, lambda: capi.call_function(store, initialize, (), (), 0))
         return exports
 
+    def close(self) -> None:
+        """Let the instance go; see `Shell.close`."""
+        self.shell.close()
+        self._compiled.use.seconds += self.shell.seconds
+
     def instantiate(self) -> None:
         """Instantiate the module; its start function runs.
 

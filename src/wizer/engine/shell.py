@@ -135,6 +135,11 @@ class Shell:
         if self._streams is not None:
             self._streams.close()
 
+    @property
+    def seconds(self) -> float:
+        """How long guest code has run here, and host functions that it called."""
+        return self._watchdog.seconds
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Use the store in here.

@@ -115,6 +115,11 @@ class Watchdog:
         return self._depth > 1
 
     @property
+    def seconds(self) -> float:
+        """How long guest code has run, and host functions that it called, up to the end of the last run."""
+        return self._used
+
+    @property
     def stopping(self) -> BaseException | None:
         """What the guest is being stopped with."""
         return self._stop
@@ -223,7 +228,7 @@ class Watchdog:
 
     def _watch_if_needed(self) -> None:
         main = threading.current_thread() is threading.main_thread()
-        if self._thread is None and (main or self._limits.timeout is not None):
+        if self._thread is None and (self._limits.timeout is not None or (main and _handles_signals())):
             self._start()
         if main and self._ends is not None:
             self._listen(self._ends[1])
@@ -380,6 +385,13 @@ class Watchdog:
                 _give_back(self._previous_fd)  # before the new thread's end is taken for one to give back
             self._previous_fd = None
             self._watch_if_needed()
+
+
+def _handles_signals() -> bool:
+    """Whether a signal that ends a run has a handler in Python: no other wakes the thread."""
+    import signal
+
+    return any(callable(signal.getsignal(number)) for number in ERRORS)
 
 
 def _give_back(fd: int) -> None:

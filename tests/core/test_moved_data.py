@@ -14,7 +14,7 @@ from wizer.binary import sections as sec
 from wizer.binary.assemble import assemble, vector
 from wizer.binary.module import parse_module
 from wizer.binary.segments import encode_data_header, encode_passive_data
-from wizer.core.large_data import large_data
+from wizer.core.moved_data import MUCH, movable_data
 from wizer.trust.verify import verify_session
 
 LARGE = bytes(range(256)) * (1 << 16)  # 16 MiB
@@ -52,7 +52,7 @@ def memories(wasm: bytes) -> list[bytes]:
 
 def test_memories_are_as_the_engine_fills_them() -> None:
     wasm = with_data(PLAIN, SEGMENTS)
-    assert len(large_data(parse_module(wasm))) == 3
+    assert len(movable_data(parse_module(wasm), MUCH)) == 3
     with Session(wasm) as session:
         assert [bytes(session.memory(name)) for name in ("first", "second")] == memories(wasm)
         snapshot = session.snapshot()
@@ -71,7 +71,7 @@ def test_a_start_function_sees_what_segments_wrote() -> None:
     wat = PLAIN.replace("(data", "(func $start (i32.store8 (i32.const 0) (i32.load8_u (i32.const 3))) "
                         "(i32.store8 (i32.const 4) (i32.const 99))) (start $start) (data", 1)  # fmt: skip
     wasm = with_data(wat, [encode_data_header(0, 3, len(LARGE), is64=False) + LARGE[::-1], *SEGMENTS[1:]])
-    assert large_data(parse_module(wasm)) == ()
+    assert movable_data(parse_module(wasm), MUCH) == ()
     with Session(wasm) as session:
         assert bytes(session.memory("first")[:6]) == b"\xff\x00\x00\xff\x63\xfd"
 
@@ -92,6 +92,6 @@ def test_what_the_engine_refuses_is_refused(segment: bytes, error: type[wizer.Wi
 def test_an_imported_memory_is_left_to_the_engine() -> None:
     wat = '(module (import "env" "memory" (memory 512)) (data (i32.const 0) ""))'
     wasm = with_data(wat, SEGMENTS[:1])
-    assert large_data(parse_module(wasm)) == ()
+    assert movable_data(parse_module(wasm), MUCH) == ()
     with Session(wasm) as session:
         assert bytes(session.memory()[3 : 3 + len(LARGE)]) == LARGE
