@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
@@ -67,14 +68,14 @@ def build(
     return Build(jobs, executor, workers, max_memory, force=force, shared_files=shared_files).results()
 
 
-def _check_files(jobs: Iterable[Job]) -> None:
+def _check_files(jobs: Iterable[Job], places: _Places) -> None:
     """Raise `OptionError` where two jobs would write one file, or one would write what is read."""
     writers: dict[str, Job] = {}
     for job in jobs:
         for path in (job.output, job.wizer.options.precompile):
             if path is None:
                 continue
-            place = _place(path)
+            place = places.of(path)
             if place in writers:
                 raise OptionError(
                     f"`{writers[place].title}` and `{job.title}` have one output, `{os.fspath(path)}`"
@@ -82,23 +83,42 @@ def _check_files(jobs: Iterable[Job]) -> None:
             writers[place] = job
     for job in jobs:
         for wasm in (job.input, *(job.wizer.options.preload or {}).values()):
-            if isinstance(wasm, os.PathLike) and (writer := writers.get(_place(wasm))):
+            if isinstance(wasm, os.PathLike) and (writer := writers.get(places.of(wasm))):
                 raise OptionError(
                     f"`{job.title}` reads `{os.fspath(wasm)}`, which `{writer.title}` writes: they cannot be "
                     "made in one build"
                 )
 
 
-def _place(path: str | os.PathLike[str]) -> str:
-    """Return where a path leads.
+class _Places:
+    """Where paths lead, during one build; the way to a folder is gone once for all that are in it."""
 
-    Raises:
-        OptionError: nothing can be there.
-    """
+    def __init__(self) -> None:
+        self._folders: dict[str, str] = {}
+
+    def of(self, path: str | os.PathLike[str]) -> str:
+        """Return where a path leads.
+
+        Raises:
+            OptionError: nothing can be there.
+        """
+        folder, name = os.path.split(os.fspath(path))
+        try:
+            if name in ("", ".", ".."):
+                return os.path.realpath(path)
+            if folder not in self._folders:
+                self._folders[folder] = os.path.realpath(folder)
+            found = os.path.join(self._folders[folder], name)  # noqa: PTH118 - a Path takes as long as the look
+            return os.path.realpath(found) if _is_link(found) else found
+        except ValueError as error:  # a NUL, or half a character
+            raise OptionError(f"{os.fspath(path)!r} is no path of a file: {error}") from None
+
+
+def _is_link(path: str) -> bool:
     try:
-        return os.path.realpath(path)
-    except ValueError as error:  # a NUL, or half a character
-        raise OptionError(f"{os.fspath(path)!r} is no path of a file: {error}") from None
+        return stat.S_ISLNK(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 class Build:
@@ -114,18 +134,19 @@ class Build:
         force: bool,
         shared_files: bool | None,
     ) -> None:
-        _check_files(jobs)
+        self._places = _Places()
+        _check_files(jobs, self._places)
         self._jobs = jobs
         self._memory = memory
         self._force = force
         self._writes = is_local(executor) if shared_files is None else shared_files
         count = workers or getattr(executor, "_max_workers", None) or os.cpu_count() or 1
         self._workers = Workers(min(count, max(len(jobs), 1)) if executor is None else count, executor)
-        self._modules = _Modules()
+        self._modules = _Modules(self._places)
         self._records = uptodate.Records()
         self._common = Counter(_identity(job.input) for job in jobs)
         self._ready: deque[Result] = deque()
-        self._run = Run(self._tasks(), self._workers, self._modules.contents, memory)
+        self._run = Run(self._tasks(), self._workers, self._modules.contents, memory, len(jobs))
 
     @property
     def running(self) -> list[str]:
@@ -192,7 +213,7 @@ class Build:
             LimitError: the job may take more memory than all together.
         """
         options, memory = self._bounded(replace(job.wizer.options, imports=job.imports))
-        output = Path(os.path.realpath(job.output))
+        output = Path(self._places.of(job.output))
         wasm = self._modules.add(job.input)
         preload = {name: self._modules.add(given) for name, given in (options.preload or {}).items()}
         options = replace(options, preload=None)
@@ -264,7 +285,8 @@ def _identity(wasm: Wasm) -> object:
 class _Modules:
     """The modules of a build by their digests; files are read once to know it, and again to be sent."""
 
-    def __init__(self) -> None:
+    def __init__(self, places: _Places) -> None:
+        self._places = places
         self._digests: dict[object, str] = {}
         self._found: dict[str, Wasm] = {}
 
@@ -294,7 +316,7 @@ class _Modules:
         """Return where those of some modules are that are files."""
         found = {digest: self._found[digest] for digest in digests}
         return {
-            digest: Path(os.path.realpath(wasm))
+            digest: Path(self._places.of(wasm))
             for digest, wasm in found.items()
             if isinstance(wasm, os.PathLike)
         }

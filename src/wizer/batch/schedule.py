@@ -1,5 +1,7 @@
 """Giving jobs to workers: as many at once as memory allows, again where a worker died.
 
+Jobs that take no time are given out several together: a message takes as long as a small module.
+
 An executor does not say which job its worker died of, only which ones are lost. Those are given out again one
 at a time: what a worker dies of then is known, and after three times given up.
 """
@@ -8,9 +10,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from queue import SimpleQueue
 from tempfile import TemporaryDirectory
@@ -27,7 +30,10 @@ if TYPE_CHECKING:
 ATTEMPTS: Final = 3
 """How often a job is given out whose worker dies."""
 
-_AHEAD: Final = 2  # jobs for each worker that wait at its door
+_AHEAD: Final = 2  # messages for each worker that are under way
+_TOGETHER: Final = 16  # jobs in a message
+_MESSAGE: Final = 0.1  # seconds of work in a message of several
+_LASTS: Final = 0.9  # how much of a job that took long is expected of the next one
 
 
 class Task:
@@ -64,8 +70,8 @@ class Workers:
         self._own: Executor | None = None
         self._pids: set[int] = set()
 
-    def submit(self, parcel: Parcel) -> Future[Answer]:
-        """Give a parcel to a worker.
+    def submit(self, parcels: Sequence[Parcel]) -> Future[list[Answer]]:
+        """Give parcels to a worker.
 
         Raises:
             BrokenExecutor: there are none any more.
@@ -75,7 +81,7 @@ class Workers:
             executor = self._own = self._own or self._processes()
         # Dask takes equal calls for the same, and has the answer of the first one to that.
         options = {"pure": False} if type(executor).__module__.startswith("distributed.") else {}
-        future = executor.submit(worker.work, parcel, **options)
+        future = executor.submit(worker.work_through, parcels, **options)
         self._pids.update(_processes(executor))
         return future
 
@@ -126,16 +132,24 @@ class Run:
         workers: who does it.
         contents: returns the module with a digest.
         memory: bytes that all jobs which run at once may take; None: that is not counted.
+        count: how many jobs there are, those included that are no tasks.
     """
 
     def __init__(
-        self, tasks: Iterable[Task], workers: Workers, contents: Callable[[str], bytes], memory: int | None
+        self,
+        tasks: Iterable[Task],
+        workers: Workers,
+        contents: Callable[[str], bytes],
+        memory: int | None,
+        count: int,
     ) -> None:
         self._rest = iter(tasks)
+        self._count = count
+        self._seconds: float | None = None  # that a job takes
         self._again: deque[Task] = deque()  # before the rest
         self._suspects: deque[Task] = deque()  # one at a time
-        self._running: dict[Future[Answer], Task] = {}
-        self._done: SimpleQueue[Future[Answer]] = SimpleQueue()
+        self._running: dict[Future[list[Answer]], Sequence[Task]] = {}
+        self._done: SimpleQueue[Future[list[Answer]]] = SimpleQueue()
         self._workers = workers
         self._contents = contents
         self._memory = memory
@@ -144,7 +158,7 @@ class Run:
     @property
     def running(self) -> list[Task]:
         """What runs now, as far as that is known: what was given out first."""
-        return [*self._running.values()][: self._workers.count]
+        return [tasks[0] for tasks in self._running.values()][: self._workers.count]
 
     def stop(self) -> None:
         """Give out no more."""
@@ -167,31 +181,36 @@ class Run:
             if not self._running:
                 return
             future = self._done.get()
-            task = self._running.pop(future)
-            yield from self._came(task, future)
+            tasks = self._running.pop(future)
+            yield from self._came(tasks, future)
 
     def _close(self, *, at_once: bool) -> None:
         """End the workers that are ours, and remove what they had half written."""
         for future in self._running:
             future.cancel()
-        _sweep(self._workers.close(at_once=at_once), self._running.values())
+        _sweep(self._workers.close(at_once=at_once), chain.from_iterable(self._running.values()))
         worker.forget()
 
     def _start(self) -> Iterator[tuple[Task, Answer]]:
         """Give out what there is room for."""
-        while (task := self._next()) is not None:
-            try:
-                future = self._workers.submit(self._packed(task.parcel))
-            except InputError as error:
-                yield task, Answer(error=error)
+        while tasks := self._next():
+            packed = {}
+            for task in tasks:
+                try:
+                    packed[task] = self._packed(task.parcel)
+                except InputError as error:
+                    yield task, Answer(error=error)
+            if not packed:
                 continue
+            try:
+                future = self._workers.submit([*packed.values()])
             except BrokenExecutor as error:
                 if not self._running:
-                    yield from self._broken(task, error)
+                    yield from self._broken([*packed], error)
                     continue
-                self._again.appendleft(task)  # what runs comes back and says the same
+                self._again.extendleft(reversed(packed))  # what runs comes back and says the same
                 return
-            self._running[future] = task
+            self._running[future] = [*packed]
             future.add_done_callback(self._done.put)
 
     def _packed(self, parcel: Parcel) -> Parcel:
@@ -203,47 +222,72 @@ class Run:
                 sent[digest] = self._contents(digest)
         return replace(parcel, sent=sent) if sent else parcel
 
-    def _next(self) -> Task | None:
-        """Return what to start now; None: nothing."""
+    def _next(self) -> list[Task]:
+        """Return what to start now in one worker, one after another."""
         running = len(self._running)
-        if running and any(task.suspect for task in self._running.values()):
-            return None
+        if running and any(tasks[0].suspect for tasks in self._running.values()):
+            return []
         if self._suspects:
-            return None if running else self._suspects.popleft()
+            return [] if running else [self._suspects.popleft()]
         if running >= self._workers.count * _AHEAD:
-            return None
-        task = self._again.popleft() if self._again else next(self._rest, None)
-        if task is not None and running and self._is_full(task):
-            self._again.appendleft(task)
-            return None
-        return task
+            return []
+        found: list[Task] = []
+        while (task := self._again.popleft() if self._again else next(self._rest, None)) is not None:
+            if (found or running) and self._is_full([*found, task]):
+                self._again.appendleft(task)
+                break
+            found.append(task)
+            if len(found) >= self._together(task):
+                break
+        return found
 
-    def _is_full(self, task: Task) -> bool:
+    def _together(self, last: Task) -> int:
+        """Return how many to give out together: less towards the end, that no worker has to wait for another.
+
+        ``last`` is the one that was begun last.
+        """
+        if not self._seconds:
+            return 1
+        left = (self._count - last.number) // (2 * _AHEAD * self._workers.count)
+        return max(min(_TOGETHER, int(_MESSAGE / self._seconds), left), 1)
+
+    def _is_full(self, more: Sequence[Task]) -> bool:
         if self._memory is None:
             return False
-        needs = sorted((other.memory or 0 for other in [task, *self._running.values()]), reverse=True)
+        groups = [more, *self._running.values()]
+        needs = sorted((max(task.memory or 0 for task in tasks) for tasks in groups), reverse=True)
         return sum(needs[: self._workers.count]) > self._memory  # the others wait at a door
 
-    def _came(self, task: Task, future: Future[Answer]) -> Iterator[tuple[Task, Answer]]:
-        """Deal with a task that came back."""
+    def _came(self, tasks: Sequence[Task], future: Future[list[Answer]]) -> Iterator[tuple[Task, Answer]]:
+        """Deal with tasks that came back."""
         try:
-            answer = future.result()
+            answers = future.result()
         except BrokenExecutor as error:
-            yield from self._broken(task, error)
+            yield from self._broken(tasks, error)
         except CancelledError:
-            self._again.append(task)
+            self._again.extend(tasks)
         except Exception as error:
-            if type(error).__name__ == "KilledWorker":  # Dask's, which has tried several by itself
-                yield task, _dead(str(error))
+            if len(tasks) > 1:
+                self._suspect(tasks)
+            elif type(error).__name__ == "KilledWorker":  # Dask's, which has tried several by itself
+                yield tasks[0], _dead(str(error))
             else:
                 cause = f"{type(error).__name__}: {error}"
-                yield task, Answer(error=WizerError("the job did not come through", [cause]))
+                yield tasks[0], Answer(error=WizerError("the job did not come through", [cause]))
         else:
-            task.suspect = False
-            if answer.missing:
-                self._send(task, answer.missing)
-            else:
-                yield task, answer
+            for task, answer in zip(tasks, answers, strict=True):
+                task.suspect = False
+                if answer.missing:
+                    self._send(task, answer.missing)
+                else:
+                    self._seconds = max(answer.seconds, self._seconds * _LASTS if self._seconds else 0.0)
+                    yield task, answer
+
+    def _suspect(self, tasks: Iterable[Task]) -> None:
+        """Have each of some tasks run alone."""
+        for task in tasks:
+            task.suspect = True
+            self._suspects.append(task)
 
     def _send(self, task: Task, missing: Iterable[str]) -> None:
         """Send a task again, with the modules that its worker lacked."""
@@ -251,28 +295,27 @@ class Run:
             self._sent[digest] -= 1  # one that was sent has gone to another worker
         self._again.appendleft(task)
 
-    def _broken(self, task: Task, error: Exception) -> Iterator[tuple[Task, Answer]]:
+    def _broken(self, tasks: Sequence[Task], error: Exception) -> Iterator[tuple[Task, Answer]]:
         """Have new workers; what was lost is suspect, and what was alone with its worker has ended it."""
         running, self._running, self._done = self._running, {}, SimpleQueue()
-        tasks = [task, *running.values()]
-        _sweep(self._workers.renew(), tasks)
+        out = [*tasks, *chain.from_iterable(running.values())]
+        _sweep(self._workers.renew(), out)
         words = self._workers.last_words()
-        lost = [task]
-        for future, other in running.items():
+        lost = [*tasks]
+        for future, others in running.items():
             if future.done() and not future.cancelled() and future.exception() is None:
-                yield from self._came(other, future)
+                yield from self._came(others, future)
             else:
-                lost.append(other)
+                lost += others
         for each in lost:
             if (said := words.get(each.parcel.output)) is not None:
                 yield each, Answer(error=said)
                 continue
-            each.deaths += len(tasks) == 1
-            each.suspect = True
+            each.deaths += len(out) == 1
             if each.deaths >= ATTEMPTS:
                 yield each, _dead(str(error))
             else:
-                self._suspects.append(each)
+                self._suspect([each])
 
 
 def _dead(cause: str) -> Answer:

@@ -204,6 +204,11 @@ def last_words(folder: Path) -> dict[Path, WizerError]:
     return found
 
 
+def work_through(parcels: Sequence[Parcel]) -> list[Answer]:
+    """Do jobs one after another."""
+    return [work(parcel) for parcel in parcels]
+
+
 def work(parcel: Parcel) -> Answer:
     """Do a job; what goes wrong with it is part of the answer."""
     begin = time.perf_counter()
