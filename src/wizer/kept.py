@@ -49,6 +49,11 @@ class Kept:
         found: _T = self._things[key][1]
         return found
 
+    def find(self, what: Hashable) -> object:
+        """Return what was made under this name; None: nothing."""
+        _, found = self._things.get((what, id(None)), (None, None))
+        return found
+
     def get_like(self, what: Hashable, make: Callable[[], _T], wasm: bytes) -> _T:
         """Return what was made under this name, of bytes like these; it is kept from the second time on."""
         from hashlib import blake2b
@@ -69,6 +74,12 @@ def kept(what: Hashable, make: Callable[[], _T]) -> _T:
     """Return what a worker has made before under this name, or else what ``make`` returns."""
     keeper = _KEPT.get()
     return make() if keeper is None else keeper.get(what, make, None)
+
+
+def kept_already(what: Hashable) -> object:
+    """Return what a worker has made before under this name; None: nothing, or nobody keeps it."""
+    keeper = _KEPT.get()
+    return None if keeper is None else keeper.find(what)
 
 
 def kept_of(wasm: bytes, what: Hashable, make: Callable[[], _T]) -> _T:

@@ -184,7 +184,7 @@ def _watch(reader: int, meter: Meter) -> None:
     """Wait for the first signal or a limit; the interpreter writes signals' numbers from its own handler."""
     import ctypes
 
-    from wizer.engine.watchdog import readable
+    from wizer.engine.watch import readable
 
     while not readable(reader, meter.seconds()):
         if (error := meter.met()) is not None:

@@ -27,6 +27,7 @@ from wizer.core.columns import FUNC, Column, Elements, code_of, listed
 from wizer.core.heap.heapcode import HeapCode
 from wizer.core.state import FuncRef, State
 from wizer.core.tables import initial_element
+from wizer.kept import kept_of
 from wizer.records import record
 
 # What refers to segments: table.init, elem.drop; array.new_elem, array.init_elem.
@@ -164,7 +165,13 @@ def _kept_segment(state: State, elemidx: int, element: ElementSegment, heap: Hea
 def refers_to_segments(module: Module) -> bool:
     """Whether code may refer to element segments by index; where it does not, indices may change."""
     section = module.section(sec.CODE)
-    return section is not None and _SEGMENT_USES.search(module.wasm, section.start, section.end) is not None
+    if section is None:
+        return False
+
+    def refers() -> bool:
+        return _SEGMENT_USES.search(module.wasm, section.start, section.end) is not None
+
+    return kept_of(module.wasm, "refers to element segments", refers)
 
 
 def _undeclared(

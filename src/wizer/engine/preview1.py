@@ -115,17 +115,15 @@ class Guest:
             "clock_res_get": self._clock_res_get,
             "poll_oneoff": self._poll_oneoff,
             "fd_readdir": self._fd_readdir,
-            "fd_fdstat_get": self._fdstat_get(name),
-            "fd_filestat_get": self._filestat_get(name),
-            "path_filestat_get": self._filestat_get(name),
+        }
+        makers: dict[str, Callable[[str], Handler]] = {
+            "fd_fdstat_get": self._fdstat_get,
+            "fd_filestat_get": self._filestat_get,
+            "path_filestat_get": self._filestat_get,
         }
         if self._wasi.world.changes_contents:
-            handlers |= {
-                "fd_read": self._read(name),
-                "fd_pread": self._read(name),
-                "path_readlink": self._readlink(name),
-            }
-        return handlers.get(name)
+            makers |= {"fd_read": self._read, "fd_pread": self._read, "path_readlink": self._readlink}
+        return makers[name](name) if name in makers else handlers.get(name)
 
     # The relay.
 
@@ -134,8 +132,9 @@ class Guest:
         self._relayed[name] = None
         function = self._wasi.engine_function(MODULE, name)
         assert function is not None
-        kinds = [_KINDS[str(param)] for param in function.type(self._store).params]
-        results = len(function.type(self._store).results)
+        functype = function.type(self._store)
+        kinds = [_KINDS[str(param)] for param in functype.params]
+        results = len(functype.results)
 
         def forward(caller: capi.Caller, args: tuple[int, ...]) -> int:
             if self._relay is None:

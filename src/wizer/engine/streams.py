@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from wizer.engine.watchdog import readable
+from wizer.engine.watch import readable
 
 Sink = Callable[[bytes], object]
 _CHUNK = 1 << 16

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import math
 import os
 import sys
 import threading
@@ -28,7 +27,9 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar
 from wizer.checks import shown
 from wizer.engine.interrupts import ERRORS, HANDLERS, HERE, handle
 from wizer.engine.limits import Limits
+from wizer.engine.watch import LEAVE, MANY, NEXT, Watch
 from wizer.errors import LimitError, OptionError
+from wizer.kept import kept, kept_already
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -84,8 +85,7 @@ class Watchdog:
         self._previous_fd: int | None = None  # the wakeup fd that ours replaced
         self._hooked = False  # `HANDLERS` knows of the guest
         self._handles = False  # our handler of SIGINT has replaced the default one
-        self._thread: threading.Thread | None = None
-        self._ends: tuple[io.RawIOBase, io.RawIOBase] | None = None  # writing to the second wakes the thread
+        self._watch: Watch | None = None
         self._wakes: Callable[[Callable[[], bool]], None] | None = None
         if limits.fuel is not None:
             store.set_fuel(limits.fuel)
@@ -138,15 +138,13 @@ class Watchdog:
 
     def close(self) -> None:
         """End the thread. Afterwards the store has no bound on time; the others stay."""
-        ends, self._ends = self._ends, None
-        thread, self._thread = self._thread, None
-        if ends is None or thread is None:
+        watch, self._watch = self._watch, None
+        if watch is None:
             return
-        # Not by closing: a process that was forked in the meantime has the end, too.
-        ends[1].write(_LEAVE)
-        if thread is not threading.current_thread():
-            thread.join()
-        ends[1].close()
+        if watch is kept_already(_WATCH):
+            watch.leave()
+        else:
+            watch.end()
 
     def stop(self, error: BaseException) -> None:
         """Have the running guest trap at its next check, and ``run`` raise ``error``.
@@ -228,10 +226,10 @@ class Watchdog:
 
     def _watch_if_needed(self) -> None:
         main = threading.current_thread() is threading.main_thread()
-        if self._thread is None and (self._limits.timeout is not None or (main and _handles_signals())):
+        if self._watch is None and (self._limits.timeout is not None or (main and _handles_signals())):
             self._start()
-        if main and self._ends is not None:
-            self._listen(self._ends[1])
+        if main and self._watch is not None:
+            self._listen(self._watch.wakes)
 
     def _leave(self, depth: int) -> None:
         """Stop the clock where this was the outermost run. What was interrupted can be done again."""
@@ -249,24 +247,16 @@ class Watchdog:
 
     def _start(self) -> None:
         """Start the thread."""
-        import select  # noqa: F401 - not on the thread: who is forked meanwhile would wait for that import for ever
-
         from wizer.errors import WizerError
 
         try:
-            ends = _pipe()
-            thread = threading.Thread(
-                target=_watch, args=(weakref.ref(self), ends[0]), name="wizer-watchdog", daemon=True
-            )
-            try:
-                thread.start()
-            except BaseException:
-                for end in ends:
-                    end.close()
-                raise
+            watch = kept(_WATCH, Watch)
+            if not watch.is_free:  # another session of this worker's is open
+                watch = Watch()
+            watch.serve(self)
         except (OSError, RuntimeError) as error:
             raise WizerError("the run does not start, for it cannot be watched", [str(error)]) from error
-        self._ends, self._thread = ends, thread
+        self._watch = watch
 
     def _listen(self, wake: io.RawIOBase) -> None:
         """Have the interpreter write the numbers of arriving signals to ``wake``, and hold Ctrl-C back."""
@@ -287,8 +277,11 @@ class Watchdog:
 
         _give_back(self._previous_fd)
         with self._lock:  # what the thread has not read yet is about no other run
-            if self._ends is not None:
-                self._forward(self._ends[0].read(_MANY) or b"")
+            if self._watch is not None:
+                arrived = self._watch.heard.read(MANY) or b""
+                if NEXT in arrived:
+                    self._watch.wakes.write(NEXT)
+                self._forward(arrived)
         if self._handles and signal.getsignal(signal.SIGINT) is handle:
             signal.signal(signal.SIGINT, signal.default_int_handler)  # what has come is handled first
         self._previous_fd, self._handles = None, False
@@ -300,10 +293,10 @@ class Watchdog:
             Whether the thread is to go on.
         """
         with self._lock:
-            signals = b"" if end is None else end.read(_MANY)
+            signals = b"" if end is None else end.read(MANY)
             if signals is None:  # they were for a run that has ended
                 return True
-            if end is not None and (not signals or _LEAVE in signals):
+            if end is not None and (not signals or LEAVE in signals):
                 return False
             self._heard(signals)
         return True
@@ -356,6 +349,7 @@ class Watchdog:
 
     def _forward(self, signals: bytes) -> None:
         """Pass signal numbers on to whoever listened before (asyncio, say)."""
+        signals = signals.replace(NEXT, b"")
         if signals and self._previous_fd not in (None, -1):
             with contextlib.suppress(OSError):
                 os.write(self._previous_fd or 0, signals)
@@ -376,10 +370,9 @@ class Watchdog:
     def forked(self) -> None:
         """Go on in a process that was forked: the thread is none of its own, and what it held is free."""
         self._lock = threading.RLock()
-        ends, self._ends, self._thread = self._ends, None, None
-        for end in ends or ():
-            with contextlib.suppress(OSError):
-                end.close()
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.abandon()
         if self._depth:  # it was forked by a host function
             if self._previous_fd is not None:
                 _give_back(self._previous_fd)  # before the new thread's end is taken for one to give back
@@ -404,9 +397,8 @@ def _give_back(fd: int) -> None:
         signal.set_wakeup_fd(-1)
 
 
+_WATCH: Final = "watch"
 _ALL: weakref.WeakSet[Watchdog] = weakref.WeakSet()
-_LEAVE: Final = b"\0"  # no signal has this number
-_MANY: Final = 4096  # signals that can be read at once; there is no need for more
 
 
 def _forked() -> None:
@@ -417,38 +409,6 @@ def _forked() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
-
-
-def _watch(watchdog: weakref.ref[Watchdog], end: io.RawIOBase) -> None:
-    """Wait for signals and for the time limit; the body of the thread.
-
-    It keeps nothing alive: a watchdog that nobody holds any more is gone.
-    """
-    with end:
-        while (found := watchdog()) is not None:
-            try:
-                seconds = found.wait()
-                del found
-                arrived = readable(end.fileno(), seconds)
-                if (found := watchdog()) is not None:
-                    if not found.hear(end if arrived else None):
-                        return
-                    found.wake()
-            except BaseException as error:
-                if (found := watchdog()) is not None:
-                    found.stop(error)
-                raise
-
-
-def readable(fd: int, seconds: float | None = None) -> bool:
-    """Wait until a file descriptor can be read, or for some time; return whether it can."""
-    import select
-
-    if not hasattr(select, "poll"):  # Windows, where it is a socket
-        return bool(select.select([fd], [], [], seconds)[0])
-    poll = select.poll()  # `select` knows 1,024 file descriptors
-    poll.register(fd, select.POLLIN)
-    return bool(poll.poll(None if seconds is None else math.ceil(seconds * 1000)))
 
 
 def _check_depth() -> None:
@@ -469,22 +429,6 @@ def _headroom(levels: int) -> None:
     """Raise `RecursionError` unless so many calls from C to Python fit on the stack."""
     if levels:
         next(map(_headroom, (levels - 1,)))
-
-
-def _pipe() -> tuple[io.RawIOBase, io.RawIOBase]:
-    """Return the reading and the writing end of a pipe that ``readable`` and ``set_wakeup_fd`` accept."""
-    if os.name == "posix":
-        ends = os.pipe()
-        for end in ends:
-            os.set_blocking(end, False)
-        return io.FileIO(ends[0], "rb"), io.FileIO(ends[1], "wb")
-    import socket  # Windows: the two take sockets only
-
-    reader, writer = socket.socketpair()
-    reader.setblocking(False)
-    writer.setblocking(False)
-    with reader, writer:  # what was made of them keeps them open
-        return reader.makefile("rb", buffering=0), writer.makefile("wb", buffering=0)
 
 
 @contextlib.contextmanager
