@@ -32,7 +32,7 @@ ATTEMPTS: Final = 3
 
 _AHEAD: Final = 2  # messages for each worker that are under way
 _TOGETHER: Final = 16  # jobs in a message
-_MESSAGE: Final = 0.1  # seconds of work in a message of several
+_MESSAGE: Final = 0.25  # seconds of work in a message of several
 _LASTS: Final = 0.9  # how much of a job that took long is expected of the next one
 
 

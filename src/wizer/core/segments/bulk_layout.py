@@ -63,18 +63,17 @@ def _without_losses(image: MemoryImage, rows: Ints) -> Bools:
 
     Length fields come to no more than that of the right one: a gap beyond that is split in any case.
     """
-    starts, ends = rows[:, 0], rows[:, 1]
     opens = np.ones(len(rows), dtype=np.bool_)
-    over = _saves(image, rows)
+    saves = _saves(image, rows)
+    joinable = np.flatnonzero(saves <= _uleb_sizes(rows[:, 1] - rows[:, 0]))
+    starts, ends, over = rows[:, 0].tolist(), rows[:, 1].tolist(), saves.tolist()
     begin = before = -1  # where the segment starts that may be joined to; the range that it ends with
-    for place in np.flatnonzero(over <= _uleb_sizes(ends - starts)).tolist():
+    for place in joinable.tolist():
         if place == 0:
             continue
         if before != place - 1:
             begin = place - 1
-        first, gap_start, gap_end, last = (
-            int(bound) for bound in (starts[begin], ends[place - 1], starts[place], ends[place])
-        )
+        first, gap_start, gap_end, last = starts[begin], ends[place - 1], starts[place], ends[place]
         lengths = uleb_size(gap_start - first) + uleb_size(last - gap_end) - uleb_size(last - first)
         if over[place] <= lengths:
             opens[place] = False
