@@ -194,10 +194,11 @@ class Run:
     def _start(self) -> Iterator[tuple[Task, Answer]]:
         """Give out what there is room for."""
         while tasks := self._next():
-            packed = {}
+            packed: dict[Task, Parcel] = {}
+            inside: set[str] = set()
             for task in tasks:
                 try:
-                    packed[task] = self._packed(task.parcel)
+                    packed[task] = self._packed(task.parcel, inside)
                 except InputError as error:
                     yield task, Answer(error=error)
             if not packed:
@@ -213,13 +214,17 @@ class Run:
             self._running[future] = [*packed]
             future.add_done_callback(self._done.put)
 
-    def _packed(self, parcel: Parcel) -> Parcel:
-        """Return a parcel with the modules that its worker may lack: each goes to each worker once."""
+    def _packed(self, parcel: Parcel, inside: set[str]) -> Parcel:
+        """Return a parcel with the modules that its worker may lack: each goes to each worker once.
+
+        ``inside`` are those that are in the message already.
+        """
         sent = dict(parcel.sent)
-        for digest in parcel.digests - parcel.paths.keys() - sent.keys():
+        for digest in parcel.digests - parcel.paths.keys() - sent.keys() - inside:
             if self._sent[digest] < self._workers.count:
                 self._sent[digest] += 1
                 sent[digest] = self._contents(digest)
+                inside.add(digest)
         return replace(parcel, sent=sent) if sent else parcel
 
     def _next(self) -> list[Task]:

@@ -292,7 +292,10 @@ def _is_output(output: Path, noted: Mapping[str, object]) -> bool:
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the last record of each output in a file; where most are others, the file is made shorter."""
+    """Return the last record of each output in a file; where most are others, the file is made shorter.
+
+    What another build appends at that very moment is lost, and its output is made again the next time.
+    """
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError:

@@ -85,13 +85,15 @@ class Watch:
 
     def __del__(self) -> None:
         if self._process == os.getpid() and not self.wakes.closed:
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError):
                 self.wakes.write(LEAVE)
+                self.wakes.close()
 
     @property
     def is_free(self) -> bool:
         """Whether the thread is there and serves nobody."""
-        return self._process == os.getpid() and not self.wakes.closed and self._served.watchdog() is None
+        watches = self._process == os.getpid() and not self.wakes.closed and self._thread.is_alive()
+        return watches and self._served.watchdog() is None
 
     def serve(self, watchdog: Watched) -> None:
         """Watch for a watchdog from now on."""
