@@ -128,6 +128,11 @@ def encode_offset(offset: int, is64: bool) -> bytes:
 
 def encode_data_header(memidx: int, offset: int, length: int, is64: bool) -> bytes:
     """Encode an active data segment up to its bytes."""
+    if length < 0x80 and 0x2000 <= offset < 0x800_0000 and not (memidx or is64):  # as nearly all are
+        low, high = offset & 0x7F | 0x80, offset >> 7 & 0x7F | 0x80
+        if offset < 0x10_0000:
+            return bytes((0, 0x41, low, high, offset >> 14, 0x0B, length))
+        return bytes((0, 0x41, low, high, offset >> 14 & 0x7F | 0x80, offset >> 21, 0x0B, length))
     flags = b"\x00" if memidx == 0 else b"\x02" + encode_unsigned(memidx)
     return flags + encode_offset(offset, is64) + encode_unsigned(length)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from wizer.binary.assemble import Chunk, vector
@@ -73,20 +74,18 @@ def data_contents(
         raise OptionError("memory holds data, which needs a data segment, but the limit is 0")
     places = _places(old, stays)[: len(ranges)]
     taken = dict(zip(sorted(places), ranges, strict=False))
+    views = {memidx: memory.view for memidx, memory in state.memories.items()}
     segments: list[list[Chunk]] = []
     for dataidx, segment in enumerate(old):
         if stays[dataidx]:
             segments.append([wasm[segment.code_start : segment.end]])
         else:
-            segments.append(_active(state, taken[dataidx]) if dataidx in taken else [_EMPTY_PASSIVE])
+            segments.append(_active(views, taken[dataidx]) if dataidx in taken else [_EMPTY_PASSIVE])
     segments += [[segment] for segment in appended]
-    segments += [_active(state, range_) for range_ in ranges[len(places) :]]
+    segments += [_active(views, range_) for range_ in ranges[len(places) :]]
     if not segments:
         return DataContents(None, 0)
-    chunks: list[Chunk] = [encode_unsigned(len(segments))]
-    for parts in segments:
-        chunks += parts
-    return DataContents(chunks, len(segments))
+    return DataContents([encode_unsigned(len(segments)), *chain.from_iterable(segments)], len(segments))
 
 
 def data_outline(module: Module, appended: Sequence[bytes]) -> tuple[list[Chunk] | None, int]:
@@ -152,6 +151,6 @@ def unmappable(module: Module, memidx: int) -> str:
     return ""
 
 
-def _active(state: State, range_: DataRange) -> list[Chunk]:
-    header = encode_data_header(range_.memidx, range_.start, range_.end - range_.start, range_.is64)
-    return [header, state.memories[range_.memidx].view[range_.start : range_.end]]
+def _active(views: Mapping[int, memoryview], range_: DataRange) -> list[Chunk]:
+    memidx, start, end = range_.memidx, range_.start, range_.end
+    return [encode_data_header(memidx, start, end - start, range_.is64), views[memidx][start:end]]

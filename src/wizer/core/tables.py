@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from itertools import count
 
 from wizer.binary.expr import Expr
@@ -10,6 +11,7 @@ from wizer.binary.module import Module
 from wizer.binary.segments import ElementSegment
 from wizer.core.columns import FUNC, Column, Elements, code_of
 from wizer.core.state import NULL, FuncRef, Ref
+from wizer.kept import kept_of
 
 
 def initial_element(module: Module, tableidx: int) -> Ref | None:
@@ -93,12 +95,22 @@ def initial_elements(
     return {position: ref for position, ref in elements.items() if ref != default}
 
 
+def _initial_codes(module: Module, tableidx: int) -> dict[int, int]:
+    """Return the codes of the `initial_elements`, which are known, by position."""
+    elements = initial_elements(module, tableidx)
+    assert elements is not None
+    return {position: code_of(ref) for position, ref in elements.items()}
+
+
 def is_initial(module: Module, tableidx: int, changed: Elements) -> bool:
     """Whether the elements that differ from the initial one are what active segments wrote."""
     if not is_known(module, tableidx):
         return False
     if isinstance(changed.codes, list):
-        return initial_elements(module, tableidx) == changed
+        initial = kept_of(
+            module.wasm, ("initial elements", tableidx), partial(_initial_codes, module, tableidx)
+        )
+        return initial == dict(zip(changed.positions, changed.codes, strict=True))
     import numpy as np
 
     # A table with many elements is compared as a whole, not listed.

@@ -66,6 +66,15 @@ class Preview1:
             return None
         return found if isinstance(found, wasmtime.Func) else None
 
+    def functype(self, module: str, name: str) -> wasmtime.FuncType | None:
+        """Return the type of the engine's function of this name; a worker has asked for it before."""
+
+        def found() -> wasmtime.FuncType | None:
+            function = self.engine_function(module, name)
+            return None if function is None else function.type(self.store)
+
+        return kept(("type", self._linker, module, name), found)
+
 
 class Guest:
     """What one module imports of WASI."""
@@ -80,14 +89,14 @@ class Guest:
 
     def find(self, module: str, name: str) -> wasmtime.Func | None:
         """Return the function for an import, None where WASI has none of this name."""
-        function = self._wasi.engine_function(module, name)
-        if function is None or module != MODULE:
-            return function
-        handler = self._handler(name)
         trace = self._wasi.trace
+        functype = self._wasi.functype(module, name) if module == MODULE else None
+        if functype is None:
+            return self._wasi.engine_function(module, name)
+        handler = self._handler(name)
         if handler is None:
             if trace is None:
-                return function
+                return self._wasi.engine_function(module, name)
             handler = self._forwarder(name)
         handle = handler
 
@@ -101,7 +110,6 @@ class Guest:
                 self._note(trace, caller, name, args)
             return None if name == "proc_exit" else result
 
-        functype = function.type(self._store)
         results = tuple(_KINDS[str(result)] for result in functype.results)
         return capi.new_function(self._store, functype.ptr(), results, called, wants_caller=True)
 
@@ -130,9 +138,8 @@ class Guest:
     def _forwarder(self, name: str) -> Handler:
         """Return what calls the engine's function through the relay."""
         self._relayed[name] = None
-        function = self._wasi.engine_function(MODULE, name)
-        assert function is not None
-        functype = function.type(self._store)
+        functype = self._wasi.functype(MODULE, name)
+        assert functype is not None
         kinds = [_KINDS[str(param)] for param in functype.params]
         results = len(functype.results)
 
