@@ -13,6 +13,7 @@ What is kept is a thread's: an engine's interruption is for all that runs in it.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextvars import ContextVar
@@ -37,9 +38,18 @@ class Kept:
         self.alone = True
         self._things: OrderedDict[Hashable, tuple[bytes | None, Any]] = OrderedDict()
         self._seen: OrderedDict[Hashable, None] = OrderedDict()
+        self._of_parent: list[object] = []
+        self._process = os.getpid()
+
+    def _forked(self) -> None:
+        """Begin anew in a process that was forked: the threads of engines are not here, and cannot end."""
+        self._of_parent.append(self._things)
+        self._things, self._seen, self._process = OrderedDict(), OrderedDict(), os.getpid()
 
     def get(self, what: Hashable, make: Callable[[], _T], of: bytes | None) -> _T:
         """Return what was made under this name, of these very bytes; make it where nothing was."""
+        if self._process != os.getpid():
+            self._forked()
         key = what, id(of)  # as long as it is kept, so are the bytes, and no others have their identity
         if key not in self._things:
             self._things[key] = of, make()
@@ -58,6 +68,8 @@ class Kept:
         """Return what was made under this name, of bytes like these; it is kept from the second time on."""
         from hashlib import blake2b
 
+        if self._process != os.getpid():
+            self._forked()
         key = what, blake2b(wasm, digest_size=32).digest()
         if (key, id(None)) in self._things or key in self._seen:
             return self.get(key, make, None)

@@ -152,6 +152,24 @@ def test_a_job_that_ends_its_worker_is_given_up_and_no_other(tmp_path: Path) -> 
     assert sorted(path.name for path in tmp_path.glob("*.wasm")) == ["1.wasm", "2.wasm", "3.wasm", "4.wasm"]
 
 
+def test_a_job_that_ends_its_worker_takes_none_of_its_message_along(tmp_path: Path) -> None:
+    # Small jobs travel several together, once it is known how long they take.
+    calls = wasmtime.wat2wasm(
+        '(module (import "env" "end" (func $e)) (func (export "wizer-initialize") (call $e)))'
+    )
+    jobs = [Job(input=numbered(n), output=tmp_path / f"{n}.wasm", name=str(n)) for n in range(120)]
+    poisoned = Job(
+        input=calls, output=tmp_path / "poisoned.wasm", imports={"env": {"end": end_process}}, name="poisoned"
+    )
+    results = {result.job: result for result in build([*jobs[:60], poisoned, *jobs[60:]], workers=2)}
+    error = results.pop("poisoned").error
+    assert error is not None
+    assert error.message == "its worker died, 3 times"
+    assert {result.outcome for result in results.values()} == {"made"}
+    for number, job in enumerate(jobs):
+        assert Path(job.output).read_bytes() == wizen(numbered(number))
+
+
 def test_a_guest_that_waits_in_the_engine_is_ended_at_its_limit(wizer: Tool, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "0.wasm").write_bytes(wasmtime.wat2wasm(SLEEPS))
