@@ -65,7 +65,7 @@ def worker() -> Iterator[None]:
         yield
 
 
-def options(**engine: str) -> Options:
+def options(**engine: str | bool) -> Options:
     return Options(engine=EngineConfig(cache=False, **engine))  # type: ignore[arg-type]
 
 
@@ -122,7 +122,10 @@ def test_code_that_has_run_for_long_is_optimised(compilations: Compilations) -> 
 
 
 @pytest.mark.usefixtures("worker")
-def test_it_is_as_it_was_asked_for_where_that_was_said(compilations: Compilations) -> None:
+@pytest.mark.parametrize("asked", [{"opt_level": "speed_and_size"}, {"nan_canonicalization": False}])
+def test_it_is_as_it_was_asked_for_where_that_was_said(
+    asked: dict[str, str | bool], compilations: Compilations
+) -> None:
     for letter in "abcd":
-        wizen_with(binary(LOOPS.replace("%s", letter)), options(opt_level="speed_and_size"))
+        wizen_with(binary(LOOPS.replace("%s", letter)), options(**asked))
     assert len(compilations.compilers) == 2

@@ -109,8 +109,8 @@ def compile_module(
 
 
 def _optimising(config: EngineConfig) -> EngineConfig | None:
-    """Return how to make code that runs the faster; None: it is said how to compile."""
-    if config.compiler != "auto" or config.opt_level != "none":
+    """Return how to make code that runs the faster; None: it is said how to compile, or compilers differ."""
+    if config.compiler != "auto" or config.opt_level != "none" or not config.nan_canonicalization:
         return None
     return replace(config, opt_level="speed")
 
