@@ -148,7 +148,7 @@ def freeze(session: Session, options: Options) -> list[Chunk]:
         return compiled_ahead(session.chunks(**changes), options)
     from wizer.trust.verify import verified
 
-    return compiled_ahead([verified(session, **changes)], options)
+    return compiled_ahead(verified(session, **changes), options)
 
 
 @contextmanager

@@ -109,6 +109,13 @@ def read_element(reader: Reader) -> ElementSegment:
 
 def read_data(reader: Reader) -> DataSegment:
     """Read a data segment in any of its three forms."""
+    segment = read_data_header(reader)
+    reader.skip(segment.end - segment.start)
+    return segment
+
+
+def read_data_header(reader: Reader) -> DataSegment:
+    """Read a data segment up to its bytes, which need not be there."""
     code_start = reader.pos
     flags = reader.u32()
     if flags > 2:
@@ -116,9 +123,8 @@ def read_data(reader: Reader) -> DataSegment:
     memidx = reader.u32() if flags == 2 else 0
     offset = None if flags == 1 else read_expr(reader)
     length = reader.u32()
-    start = reader.pos
-    reader.skip(length)
-    return DataSegment("passive" if flags == 1 else "active", memidx, offset, start, reader.pos, code_start)
+    mode: Mode = "passive" if flags == 1 else "active"
+    return DataSegment(mode, memidx, offset, reader.pos, reader.pos + length, code_start)
 
 
 def encode_offset(offset: int, is64: bool) -> bytes:

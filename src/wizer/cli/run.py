@@ -129,7 +129,7 @@ def _chunks(session: Session, options: Options, changes: ExportChanges) -> list[
         return compiled_ahead(session.chunks(**changes), options)
     from wizer.trust.verify import verified
 
-    return compiled_ahead([verified(session, **changes)], options)
+    return compiled_ahead(verified(session, **changes), options)
 
 
 def _report(path: str, run: RunInfo, wasm: bytes, output: bytes, audit: Audit | None) -> None:

@@ -37,10 +37,10 @@ def movable_data(module: Module, least: int) -> tuple[DataSegment, ...]:
     active = tuple(segment for segment in module.data if segment.mode == "active")
     if module.start is not None or sum(segment.end - segment.start for segment in active) < least:
         return ()
-    return active if all(_fits(module, segment) for segment in active) else ()
+    return active if all(fits(module, segment) for segment in active) else ()
 
 
-def _fits(module: Module, segment: DataSegment) -> bool:
+def fits(module: Module, segment: DataSegment) -> bool:
     """Whether a segment is sure to be within a memory that the module makes."""
     offset = segment.constant_offset
     if offset is None:
@@ -56,7 +56,7 @@ def emptied(module: Module, moved: Sequence[DataSegment]) -> list[Chunk] | None:
     wasm = memoryview(module.wasm)
     return vector(
         [
-            _empty(segment) if segment.code_start in places else wasm[segment.code_start : segment.end]
+            empty(segment) if segment.code_start in places else wasm[segment.code_start : segment.end]
             for segment in module.data
         ]
     )
@@ -71,7 +71,7 @@ def without_data(module: Module, data: Sequence[Chunk] | None) -> bytes:
     return b"".join([wasm[: section.start], *data, wasm[section.end :]])
 
 
-def _empty(segment: DataSegment) -> bytes:
+def empty(segment: DataSegment) -> bytes:
     """Return a segment without bytes; its offset as it stands, which may be invalid where it is."""
     flags = b"\x00" if segment.memidx == 0 else b"\x02" + encode_unsigned(segment.memidx)
     return flags + (b"" if segment.offset is None else segment.offset.code) + b"\x00"

@@ -17,6 +17,8 @@ from wizer.binary.assemble import Chunk
 from wizer.binary.module import Module, parse_module
 from wizer.contents.symbols import Symbols
 from wizer.core.exports import final_exports
+from wizer.core.moved_data import MUCH
+from wizer.core.pieces import cut
 from wizer.core.previous import without_previous
 from wizer.core.producers import stamp_version
 from wizer.core.state import State
@@ -28,13 +30,13 @@ from wizer.records import replace
 from wizer.session import Initialize, Session, export_changes, initialized
 from wizer.trust.audit import Dependence, Places, is_uncontrolled, silent, with_input
 from wizer.trust.differences import Difference, differences
+from wizer.trust.in_place import are_same, can_stay, with_held
 from wizer.trust.promises import broken_promises
 from wizer.trust.rebuild import first_difference, item_differences, restated
 from wizer.trust.worlds import FIRST, World, asked
 
 MOST: Final = 100  # differences in an error
 _SHOWN: Final = 10  # differences in its text
-_PIECE: Final = 1 << 20  # bytes compared at once
 
 # Runs of the original before a snapshot is called false: at least, and at most, and for how long.
 _RUNS: Final = (42, 1000)
@@ -156,16 +158,47 @@ def _decided(states: Sequence[Difference], others: _Others) -> list[Difference]:
     return [] if sizes[len(sizes) // 2] < sizes[-1] else rest
 
 
-def verified(session: Session, **changes: Unpack[ExportChanges]) -> bytes:
-    """Return a snapshot of ``session`` that has been checked.
+def verified(session: Session, **changes: Unpack[ExportChanges]) -> list[Chunk]:
+    """Return a snapshot of ``session`` that has been checked, in pieces as `Session.chunks` does.
 
     Raises:
         VerificationError: it is not what it was made from; the first difference is named.
         OptionError, StateError: as for `Session.snapshot`.
     """
-    snapshot = session.snapshot(**changes)
-    verify_session(session, snapshot, **changes)
-    return snapshot
+    chunks = session.chunks(**changes)
+    if _is_plain(session, chunks, **changes):
+        return chunks
+    snapshot = b"".join(chunks)
+    _refuse(*_compared(session, snapshot, MOST, **changes))
+    return [snapshot]
+
+
+@asking_for_numpy()
+def _is_plain(session: Session, chunks: Sequence[Chunk], **changes: Unpack[ExportChanges]) -> bool:
+    """Whether a large snapshot is seen to be right without a copy of it, or of a memory.
+
+    All that `_compared` compares is compared. Where anything differs, or may, that says what.
+    """
+    if session.is_component or sum(map(len, chunks)) < MUCH or (parts := cut(chunks)) is None:
+        return False
+    wasm, held = parts
+    module = parse_module(wasm)
+    if not can_stay(module, held):
+        return False
+    exports = final_exports(session.module, **changes)
+    if _first(broken_promises(session.module, exports, module), 1):
+        return False
+    with session.beside(wasm) as fresh:
+        originals = session.states()
+        state = with_held(fresh.state(), held, originals[0][2])
+        if state is None:
+            return False
+        found = [("", fresh.module, state)]
+        if _first(_rebuilt(session, originals, found, chunks, **changes), 1):
+            return False
+        if _first(_states(originals, found), 1):
+            return False
+        return are_same(fresh.rebuilt([state], keep=tuple(fresh.module.exports_by_name)), chunks)
 
 
 def verify_session(session: Session, snapshot: bytes, **changes: Unpack[ExportChanges]) -> None:
@@ -175,12 +208,14 @@ def verify_session(session: Session, snapshot: bytes, **changes: Unpack[ExportCh
         VerificationError: it has not; the first difference is named.
         WizerError: it is invalid.
     """
-    broken, states = checked(session, snapshot, MOST, **changes)
+    _refuse(*checked(session, snapshot, MOST, **changes))
+
+
+def _refuse(broken: Sequence[Difference], states: Sequence[Difference]) -> None:
     if broken or states:
         raise VerificationError([*broken, *states])
 
 
-@asking_for_numpy()
 def checked(
     session: Session, snapshot: bytes, most: int | None, **changes: Unpack[ExportChanges]
 ) -> tuple[list[Difference], list[Difference]]:
@@ -190,6 +225,16 @@ def checked(
         What no state explains: what it promises of itself, and bytes that its own state does not come to.
         Then where its state is another one.
     """
+    if _is_plain(session, [snapshot], **changes):
+        return [], []
+    return _compared(session, snapshot, most, **changes)
+
+
+@asking_for_numpy()
+def _compared(
+    session: Session, snapshot: bytes, most: int | None, **changes: Unpack[ExportChanges]
+) -> tuple[list[Difference], list[Difference]]:
+    """Do what `checked` does, with an instance of the snapshot that has memories of its own."""
     broken: list[Difference] = []
     if not session.is_component:
         exports = final_exports(session.module, **changes)
@@ -202,7 +247,7 @@ def checked(
             broken += _core_promises(originals, found)
             if _is_another(broken):
                 return broken, []
-        broken += _first(_rebuilt(session, originals, found, snapshot, **changes), most)
+        broken += _first(_rebuilt(session, originals, found, [snapshot], **changes), most)
         states = _first(_states(originals, found), most)
         broken += _first(_again(fresh, snapshot), most)
     return broken, states
@@ -221,7 +266,7 @@ def _rebuilt(
     session: Session,
     originals: _Cores,
     found: _Cores,
-    snapshot: bytes,
+    snapshot: Sequence[Chunk],
     **changes: Unpack[ExportChanges],
 ) -> Iterator[Difference]:
     """Yield where a snapshot is not what its own state makes of the original."""
@@ -236,8 +281,9 @@ def _rebuilt(
             return
         states.append(translated)
     chunks = session.rebuilt(states, **changes)
-    if not _is(chunks, snapshot):
-        yield from _byte_differences(b"".join(chunks), snapshot, is_component=session.is_component)
+    if not are_same(chunks, snapshot):
+        joined = b"".join(chunks), b"".join(snapshot)
+        yield from _byte_differences(*joined, is_component=session.is_component)
 
 
 def _byte_differences(expected: bytes, found: bytes, *, is_component: bool) -> Iterator[Difference]:
@@ -262,7 +308,7 @@ def _again(fresh: Session, snapshot: bytes) -> Iterator[Difference]:
     """Take a snapshot of a snapshot, and yield where it is another one."""
     names = () if fresh.is_component else tuple(fresh.module.exports_by_name)
     chunks = fresh.chunks(keep=names)
-    if _is(chunks, snapshot):
+    if are_same(chunks, [snapshot]):
         return
     again = b"".join(chunks)
     if len(again) > len(snapshot):
@@ -271,19 +317,6 @@ def _again(fresh: Session, snapshot: bytes) -> Iterator[Difference]:
     with fresh.beside(again) as third:
         for difference in _states(fresh.states(), third.states()):
             yield _labelled(difference, "snapshot of the snapshot")
-
-
-def _is(chunks: Sequence[Chunk], wasm: bytes) -> bool:
-    """Whether the chunks come to ``wasm``; they are not joined, since each of the two may be large."""
-    at = 0
-    for chunk in chunks:
-        view = memoryview(chunk)
-        for start in range(0, len(view), _PIECE):
-            piece = bytes(view[start : start + _PIECE])
-            if not wasm.startswith(piece, at):
-                return False
-            at += len(piece)
-    return at == len(wasm)
 
 
 _Cores: TypeAlias = "Sequence[tuple[str, Module, State]]"
