@@ -42,7 +42,7 @@ class Use:
     """
 
     def __init__(self) -> None:
-        self.seconds = 0.0
+        self.seconds: float = 0.0
 
 
 @record
