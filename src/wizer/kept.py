@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any, Final, TypeVar
 
@@ -36,7 +36,7 @@ class Kept:
     def __init__(self) -> None:
         self.modules = True
         self.alone = True
-        self._things: OrderedDict[Hashable, tuple[bytes | None, Any]] = OrderedDict()
+        self._things: OrderedDict[Hashable, tuple[object, Any]] = OrderedDict()
         self._seen: OrderedDict[Hashable, None] = OrderedDict()
         self._of_parent: list[object] = []
         self._process = os.getpid()
@@ -46,11 +46,11 @@ class Kept:
         self._of_parent.append(self._things)
         self._things, self._seen, self._process = OrderedDict(), OrderedDict(), os.getpid()
 
-    def get(self, what: Hashable, make: Callable[[], _T], of: bytes | None) -> _T:
-        """Return what was made under this name, of these very bytes; make it where nothing was."""
+    def get(self, what: Hashable, make: Callable[[], _T], of: object) -> _T:
+        """Return what was made under this name, of this very object; make it where nothing was."""
         if self._process != os.getpid():
             self._forked()
-        key = what, id(of)  # as long as it is kept, so are the bytes, and no others have their identity
+        key = what, id(of)  # as long as it is kept, so is the object, and no other has its identity
         if key not in self._things:
             self._things[key] = of, make()
             while len(self._things) > _MOST:
@@ -64,13 +64,16 @@ class Kept:
         _, found = self._things.get((what, id(None)), (None, None))
         return found
 
-    def get_like(self, what: Hashable, make: Callable[[], _T], wasm: bytes) -> _T:
+    def get_like(self, what: Hashable, make: Callable[[], _T], chunks: Sequence[bytes | memoryview]) -> _T:
         """Return what was made under this name, of bytes like these; it is kept from the second time on."""
         from hashlib import blake2b
 
         if self._process != os.getpid():
             self._forked()
-        key = what, blake2b(wasm, digest_size=32).digest()
+        digest = blake2b(digest_size=32)
+        for chunk in chunks:
+            digest.update(chunk)
+        key = what, digest.digest()
         if (key, id(None)) in self._things or key in self._seen:
             return self.get(key, make, None)
         self._seen[key] = None
@@ -100,12 +103,18 @@ def kept_of(wasm: bytes, what: Hashable, make: Callable[[], _T]) -> _T:
     return make() if keeper is None or not keeper.modules else keeper.get(what, make, wasm)
 
 
-def kept_like(wasm: bytes, what: Hashable, make: Callable[[], _T]) -> _T:
-    """Return what a worker has made before of a module with these contents, or else what ``make`` returns."""
+def kept_like(chunks: Sequence[bytes | memoryview], what: Hashable, make: Callable[[], _T]) -> _T:
+    """Return what a worker has made before of a module with these contents, or else what ``make`` returns.
+
+    Args:
+        chunks: the module, in pieces; where runs are of one module, the very same list each time.
+        what: a name.
+        make: makes it.
+    """
     keeper = _KEPT.get()
     if keeper is None:
         return make()
-    return keeper.get(what, make, wasm) if keeper.modules else keeper.get_like(what, make, wasm)
+    return keeper.get(what, make, chunks) if keeper.modules else keeper.get_like(what, make, chunks)
 
 
 def expects_alike() -> bool:

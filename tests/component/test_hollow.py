@@ -15,6 +15,9 @@ from wizer.component.hollow import hollow, linked_names
 from wizer.component.instances import evaluate
 from wizer.component.parse import parse_component
 from wizer.core.state import MemoryState, State, TableState
+from wizer.engine.config import EngineConfig
+from wizer.engine.original import Original
+from wizer.engine.validate import Validator
 from wizer.errors import StateError
 from wizer.options import Options
 from wizer.records import replace
@@ -110,4 +113,4 @@ def test_a_component_that_engines_refuse_is_not_handed_out() -> None:
     view = memoryview(bytes(65536))
     too_large = {0: State(memories={0: MemoryState(3, view)}), 1: State()}  # more than the maximum of 2
     with pytest.raises(StateError, match="engines refuse"):
-        rewritten(instances, too_large, {}, (), Options())
+        rewritten(instances, too_large, {}, (), Options(), Validator(EngineConfig(), Original(b"")))

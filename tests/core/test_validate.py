@@ -13,8 +13,17 @@ from support.tools import assembled
 from wizer import StateError
 from wizer.component.parse import parse_component
 from wizer.engine.config import EngineConfig
-from wizer.engine.validate import validate_component_snapshot, validate_snapshot
+from wizer.engine.original import Original
+from wizer.engine.validate import Validator
 from wizer.engine.versions import major
+
+
+def validate_snapshot(wasm: bytes, config: EngineConfig) -> None:
+    Validator(config, Original(wasm)).module([wasm])()
+
+
+def validate_component_snapshot(wasm: bytes, config: EngineConfig) -> None:
+    Validator(config, Original(wasm)).component([wasm])()
 
 
 def component(instances: int, *, different: bool) -> str:

@@ -14,10 +14,11 @@ from typing import Any, get_args
 import pytest
 import wasmtime
 
+from support.engine import compiled as compiled_by
 from support.tools import assembled
 from wizer import Session
 from wizer.engine import cache
-from wizer.engine.compile import Compiled, compile_module, compile_with, winch_exists
+from wizer.engine.compile import Compiled, compile_with, winch_exists
 from wizer.engine.config import Compiler, EngineConfig
 from wizer.engine.limits import Limits
 from wizer.errors import InvalidError, OptionError
@@ -34,7 +35,7 @@ def compiled(
     wasm: bytes, *, simple: bool = True, limits: Limits | None = None, **options: Any
 ) -> Compiled[wasmtime.Module]:
     config = EngineConfig(**{"cache": False, **options})
-    return compile_module(wasm, config, simple=simple, limits=limits or Limits())
+    return compiled_by(wasm, config, limits or Limits(), simple=simple)
 
 
 @x86
@@ -195,9 +196,12 @@ import sys, wasmtime
 from wizer.engine.compile import compile_module
 from wizer.engine.config import EngineConfig
 from wizer.engine.limits import Limits
+from wizer.engine.original import Original
 code = "nop " * 10_000  # less is not worth keeping
 wasm = bytes(wasmtime.wat2wasm('(module (func (export "f") (result i32) %s (i32.const 42)))' % code))
-made = compile_module(wasm, EngineConfig(), simple=True, limits=Limits())
+made = compile_module(
+    [wasm], EngineConfig(), simple=True, code=len(code), limits=Limits(), original=Original(wasm)
+)
 store = wasmtime.Store(made.engine)
 store.set_epoch_deadline(1)
 assert wasmtime.Instance(store, made.code, []).exports(store)["f"](store) == 42

@@ -15,8 +15,8 @@ import pytest
 import wasmtime
 
 from support.command import environment
+from support.engine import compiled
 from wizer.binary.module import parse_module
-from wizer.engine.compile import compile_module
 from wizer.engine.config import EngineConfig
 from wizer.engine.limits import Limits
 from wizer.engine.messages import causes
@@ -36,7 +36,7 @@ class Guest:
     def __init__(self, text: str, limits: Limits, compiler: Any = "cranelift", **options: Any) -> None:
         wasm = bytes(wasmtime.wat2wasm(text))
         config = EngineConfig(compiler=compiler, cache=False)
-        self.compiled = compile_module(wasm, config, simple=True, limits=limits)
+        self.compiled = compiled(wasm, config, limits)
         self.store = wasmtime.Store(self.compiled.engine)
         self.watchdog = Watchdog(self.store, limits, **options)
 
@@ -140,10 +140,10 @@ def test_the_heap_of_gc_objects_is_limited() -> None:
         (func (export "f") (drop (array.new_default $a (i32.const 100000)))))"""
     )
     limits = Limits(max_memory=1 << 16)
-    compiled = compile_module(bytes(wasm), EngineConfig(cache=False), simple=False, limits=limits)
-    store = wasmtime.Store(compiled.engine)
+    made = compiled(bytes(wasm), EngineConfig(cache=False), limits, simple=False)
+    store = wasmtime.Store(made.engine)
     with Watchdog(store, limits) as watchdog:
-        function = wasmtime.Instance(store, compiled.code, []).exports(store)["f"]
+        function = wasmtime.Instance(store, made.code, []).exports(store)["f"]
         assert isinstance(function, wasmtime.Func)
         with pytest.raises(LimitError, match="the heap of GC objects exceeds the limit of 65536 bytes"):
             watchdog.run(lambda: function(store))
@@ -298,6 +298,7 @@ import os, sys, wasmtime
 from wizer.engine.compile import compile_module
 from wizer.engine.config import EngineConfig
 from wizer.engine.limits import Limits
+from wizer.engine.original import Original
 from wizer.engine.watchdog import Watchdog
 
 def leave(error):
@@ -307,7 +308,9 @@ def leave(error):
 limits = Limits(timeout=float(sys.argv[1])) if sys.argv[1] else Limits()
 wasm = bytes(wasmtime.wat2wasm('(module (memory 1 1 shared) (func (export "f") (drop (memory.atomic.wait32 '
     '(i32.const 0) (i32.const 0) (i64.const -1)))))'))
-compiled = compile_module(wasm, EngineConfig(cache=False), simple=True, limits=limits)
+compiled = compile_module(
+    [wasm], EngineConfig(cache=False), simple=True, code=0, limits=limits, original=Original(wasm)
+)
 store = wasmtime.Store(compiled.engine)
 def work():
     function = wasmtime.Instance(store, compiled.code, []).exports(store)["f"]

@@ -6,7 +6,12 @@ from functools import cache
 
 import wasmtime
 
+from wizer.binary.module import parse_module
 from wizer.engine import capi_config, versions
+from wizer.engine.compile import Compiled, compile_module
+from wizer.engine.config import EngineConfig
+from wizer.engine.limits import Limits
+from wizer.engine.original import Original
 
 _FEATURES = (
     "bulk_memory",
@@ -51,3 +56,11 @@ def engine(*, canonical_nans: bool = False, parallel: bool = True) -> wasmtime.E
 def binary(wat: str) -> bytes:
     """A module or component in the binary format."""
     return bytes(wasmtime.wat2wasm(wat))
+
+
+def compiled(
+    wasm: bytes, config: EngineConfig, limits: Limits, *, simple: bool = True
+) -> Compiled[wasmtime.Module]:
+    """A module as Wizer compiles one, without anything that reads its state."""
+    code, original = parse_module(wasm).code_size, Original(wasm)
+    return compile_module([wasm], config, simple=simple, code=code, limits=limits, original=original)

@@ -68,7 +68,7 @@ def _neighbour(module: Module, section_id: int) -> int:
 
 def _whole(wasm: memoryview, module: Module, number: int) -> memoryview:
     """Return a section as it stands in the input, its header included."""
-    start = module.sections[number - 1].end if number else 8
+    start = module.sections[number - 1].end if number else module.origin + sec.HEADER
     return wasm[start : module.sections[number].end]
 
 

@@ -69,7 +69,7 @@ class Module:
     """A module at section level. The index spaces hold the imports first, as the specification has them.
 
     Attributes:
-        wasm: the whole input.
+        wasm: the whole input, of which a module inside a component is a part.
         sections: all sections in their order.
         types: the type index space.
         imports: the imports in their order.
@@ -80,6 +80,7 @@ class Module:
         start: the start function.
         elements, data: the segments.
         data_count: what the DataCount section says.
+        origin: where the module begins in ``wasm``, as all other places do.
     """
 
     wasm: bytes
@@ -96,6 +97,7 @@ class Module:
     elements: tuple[ElementSegment, ...] = ()
     data: tuple[DataSegment, ...] = ()
     data_count: int | None = None
+    origin: int = 0
 
     def __repr__(self) -> str:
         return f"<Module: {', '.join(f'{value} {name}' for name, value in self._facts())}>"
@@ -107,7 +109,7 @@ class Module:
 
     def _facts(self) -> Iterator[tuple[str, int]]:
         """Yield what there is, and how many of it."""
-        yield "bytes", len(self.wasm)
+        yield "bytes", len(self.binary)
         counts = {
             "functions": self.funcs,
             "tables": self.tables,
@@ -120,6 +122,16 @@ class Module:
         for name, items in counts.items():
             if items:
                 yield name, len(items)
+
+    @property
+    def binary(self) -> memoryview:
+        """The module itself, in the binary format."""
+        return memoryview(self.wasm)[self.origin : self.end]
+
+    @property
+    def end(self) -> int:
+        """Where the module ends in ``wasm``."""
+        return self.sections[-1].end if self.sections else self.origin + sec.HEADER
 
     def section(self, section_id: int) -> Section | None:
         """Return the section with this id."""
@@ -135,6 +147,12 @@ class Module:
         """Whether the item is an import."""
         return index < self.import_counts[kind]
 
+    @property
+    def code_size(self) -> int:
+        """The bytes of the code section."""
+        section = self.section(sec.CODE)
+        return section.end - section.start if section else 0
+
     @cached_property
     def import_counts(self) -> Counter[ExternKind]:
         """How many items of each kind are imported."""
@@ -149,7 +167,7 @@ class Module:
         comp = self.types[typeidx].comp if typeidx < len(self.types) else None
         if not isinstance(comp, FuncType):
             section = self.section(sec.TYPE)
-            raise ParseError(f"type {typeidx} is not a function type", section.start if section else 8)
+            raise ParseError(f"type {typeidx} is not a function type", section.start if section else self.end)
         return comp
 
     @cached_property
@@ -215,8 +233,8 @@ def one_line(name: str) -> str:
     return short.replace("\n", "\\n").replace("\r", "\\r")
 
 
-def parse_module(wasm: bytes) -> Module:
-    """Parse a core module.
+def parse_module(wasm: bytes, origin: int = 0, end: int | None = None) -> Module:
+    """Parse the core module in ``wasm[origin:end]``.
 
     Raises:
         ParseError: with the byte offset of what is malformed. What is well-formed but invalid is left for
@@ -224,18 +242,18 @@ def parse_module(wasm: bytes) -> Module:
     """
     sections: list[Section] = []
     found: dict[int, Any] = {}
-    for section in split_sections(wasm):
+    for section in split_sections(wasm, origin, end):
         sections.append(section)
         if section.id != sec.CUSTOM:
             found[section.id] = _read_contents(section, wasm)
-    module = module_of_contents(wasm, sections, found)
+    module = module_of_contents(wasm, sections, found, origin)
     declared, bodies = len(found.get(sec.FUNCTION, ())), found.get(sec.CODE, 0)
     if declared != bodies:
-        raise ParseError(f"{declared} functions are declared and {bodies} have bodies", len(wasm))
+        raise ParseError(f"{declared} functions are declared and {bodies} have bodies", module.end)
     if module.data_count not in (None, len(module.data)):
         raise ParseError(
             f"the data count section announces {module.data_count} segments, there are {len(module.data)}",
-            len(wasm),
+            module.end,
         )
     _check_indices(module)
     for where, expr in _constants(module):
@@ -243,7 +261,9 @@ def parse_module(wasm: bytes) -> Module:
     return module
 
 
-def module_of_contents(wasm: bytes, sections: Sequence[Section], found: Mapping[int, Any]) -> Module:
+def module_of_contents(
+    wasm: bytes, sections: Sequence[Section], found: Mapping[int, Any], origin: int = 0
+) -> Module:
     """Return the module whose sections, by their ids, hold what `READERS` have found in them."""
     imports: tuple[Import, ...] = tuple(chain.from_iterable(found.get(sec.IMPORT, ())))
 
@@ -267,6 +287,7 @@ def module_of_contents(wasm: bytes, sections: Sequence[Section], found: Mapping[
         elements=found.get(sec.ELEMENT, ()),
         data=found.get(sec.DATA, ()),
         data_count=found.get(sec.DATA_COUNT),
+        origin=origin,
     )
 
 
@@ -308,16 +329,16 @@ def _check_indices(module: Module) -> None:
         uses.append(("func", module.start))
     for kind, index in uses:
         if index >= limits[kind]:
-            raise ParseError(f"unknown {kind} {index}: there are {limits[kind]}", len(module.wasm))
+            raise ParseError(f"unknown {kind} {index}: there are {limits[kind]}", module.end)
     for typeidx in (*module.funcs, *module.tags):
         module.type_as_func(typeidx)
     for typeidx in _mentioned_types(module):
         if typeidx >= len(module.types):
-            raise ParseError(f"unknown type {typeidx}: there are {len(module.types)}", len(module.wasm))
+            raise ParseError(f"unknown type {typeidx}: there are {len(module.types)}", module.end)
     for typeidx, subtype in enumerate(module.types):
         if any(parent >= typeidx for parent in subtype.supertypes):
             message = f"type {typeidx} has a supertype that does not stand before it"
-            raise ParseError(message, len(module.wasm))
+            raise ParseError(message, module.end)
 
 
 def _constants(module: Module) -> Iterator[tuple[str, Expr]]:

@@ -17,6 +17,8 @@ from wizer.records import record
 MAGIC: Final = b"\0asm"
 MODULE_VERSION: Final = b"\x01\0\0\0"
 COMPONENT_VERSION: Final = b"\x0d\0\x01\0"
+HEADER: Final = 8
+"""Bytes of the magic number and the version."""
 
 CUSTOM, TYPE, IMPORT, FUNCTION, TABLE, MEMORY, GLOBAL, EXPORT, START, ELEMENT, CODE, DATA, DATA_COUNT, TAG = (
     range(14)
@@ -72,10 +74,11 @@ def is_component(wasm: bytes) -> bool:
     return wasm[:4] == MAGIC and wasm[4:8] == COMPONENT_VERSION
 
 
-def split_sections(wasm: bytes) -> Iterator[Section]:
-    """Yield the sections of a module in their order, checking header, sizes, order and uniqueness."""
-    _check_header(wasm)
-    reader, place = Reader(wasm, 8), -1
+def split_sections(wasm: bytes, origin: int = 0, end: int | None = None) -> Iterator[Section]:
+    """Yield the sections of the module in ``wasm[origin:end]``; check header, sizes, order and uniqueness."""
+    end = len(wasm) if end is None else end
+    _check_header(wasm[origin : min(origin + HEADER, end)], origin)
+    reader, place = Reader(wasm, origin + HEADER, end), -1
     while not reader.at_end:
         start = reader.pos
         section_id, end = read_section_header(reader, TITLES)
@@ -105,13 +108,14 @@ def read_section_header(reader: Reader, titles: Mapping[int, str]) -> tuple[int,
     return section_id, reader.pos + size
 
 
-def _check_header(wasm: bytes) -> None:
-    if wasm[:4] != MAGIC:
-        raise ParseError("this is not WebAssembly: the magic number is missing", 0)
-    if wasm[4:8] == COMPONENT_VERSION:
-        raise ParseError("this is a component where a core module is expected", 4)
-    if wasm[4:8] != MODULE_VERSION:
-        raise ParseError(f"unknown binary version {wasm[4:8].hex(' ') or '(missing)'}", 4)
+def _check_header(header: bytes, origin: int) -> None:
+    magic, version = header[:4], header[4:]
+    if magic != MAGIC:
+        raise ParseError("this is not WebAssembly: the magic number is missing", origin)
+    if version == COMPONENT_VERSION:
+        raise ParseError("this is a component where a core module is expected", origin + 4)
+    if version != MODULE_VERSION:
+        raise ParseError(f"unknown binary version {version.hex(' ') or '(missing)'}", origin + 4)
 
 
 def section_header(section_id: int, size: int) -> bytes:

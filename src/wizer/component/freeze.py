@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Unpack
 
 from wizer.binary.assemble import Chunk
@@ -19,6 +19,7 @@ from wizer.component.reopen import Reopened
 from wizer.component.rewrite import rewrite_component
 from wizer.core.rewrite import rewrite
 from wizer.core.session import validator
+from wizer.engine.original import Original
 from wizer.errors import OptionError
 from wizer.options import ExportChanges, OpenHandles, Options
 from wizer.progress import PROGRESS
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from wizer.binary.module import Module
     from wizer.core.state import State
     from wizer.engine.types import ComponentInstance, Store
+    from wizer.engine.validate import Validator
 
 
 def freeze(
@@ -35,6 +37,7 @@ def freeze(
     live: LiveComponent,
     removed: Collection[Path],
     options: Options,
+    validator: Validator | None,
 ) -> list[Chunk]:
     """Return the chunks of the snapshot; those of memory contents are views on the live memory.
 
@@ -44,6 +47,7 @@ def freeze(
         live: its core instances, live.
         removed: the exported functions that the snapshot does not have.
         options: say how memory is laid out, and what to do about open handles.
+        validator: checks what is made.
 
     Raises:
         OptionError: a function cannot be left out, or the limit of data segments is too small.
@@ -52,7 +56,7 @@ def freeze(
     if not options.keep_libc_state:
         forget(instances, instrumented, live)
     states, handles = captured(instances, instrumented, live, options.open_handles)
-    return rewritten(instances, states, handles, removed, options)
+    return rewritten(instances, states, handles, removed, options, validator)
 
 
 def captured(
@@ -76,6 +80,7 @@ def rewritten(
     handles: Mapping[int, Reopened],
     removed: Collection[Path],
     options: Options,
+    validator: Validator | None,
 ) -> list[Chunk]:
     """Return the chunks of the snapshot of a component.
 
@@ -87,17 +92,19 @@ def rewritten(
         handles: what is opened again in which component instance, by the `id` of its frame.
         removed: the exported functions that the snapshot does not have.
         options: say how memory is laid out.
+        validator: checks what is made.
     """
     PROGRESS.at("writing")
-    wait = _begin_check(instances, states, handles, removed, options) if options.validate else None
-    check = validator(options)
+    wait = None
+    if validator is not None:
+        wait = validator.component(_outline(instances, states, handles, removed))
     modules = {
         core.number: rewrite(
             core.module,
             states[core.number],
             core.module.exports,
             **options.data_options(core.module),
-            check=check,
+            check=None if validator is None else validator.module,
         )
         for core in instances.own_cores
     }
@@ -106,20 +113,16 @@ def rewritten(
     return rewrite_component(instances, modules, handles, removed)
 
 
-def _begin_check(
+def _outline(
     instances: Instances,
     states: Mapping[int, State],
     handles: Mapping[int, Reopened],
     removed: Collection[Path],
-    options: Options,
-) -> Callable[[], None]:
-    """Begin to check what is not inside of modules; return what waits until that is known."""
-    from wizer.engine.validate import begin, validate_component_snapshot
-
+) -> list[Chunk]:
+    """Return the chunks of the snapshot without what is inside of modules."""
     names = linked_names(instances)
     inside = {core.number: hollow(core.module, states[core.number], names) for core in instances.own_cores}
-    outline = b"".join(rewrite_component(instances, inside, handles, removed))
-    return begin(lambda: validate_component_snapshot(outline, options.config))
+    return rewrite_component(instances, inside, handles, removed)
 
 
 def forget(instances: Instances, instrumented: InstrumentedComponent, live: LiveComponent) -> None:
@@ -179,6 +182,7 @@ class ComponentInstrumented:
         self._instances = evaluate(parse_component(wasm))
         self._instrumented = instrument_component(self._instances)
         self._options = options
+        self._validator = validator(options, Original(wasm))
         self.wasm: bytes = b"".join(self._instrumented.chunks)
         self.prefix: str = self._instrumented.mark
 
@@ -206,4 +210,4 @@ class ComponentInstrumented:
         kept = changes.get("keep", ())
         removed = {find_path(paths, name) for name in changes.get("remove", ()) if name not in kept}
         live = find_live(store, instance, self._instances, self._instrumented)
-        return freeze(self._instances, self._instrumented, live, removed, self._options)
+        return freeze(self._instances, self._instrumented, live, removed, self._options, self._validator)

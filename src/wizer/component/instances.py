@@ -258,14 +258,10 @@ class _Evaluation:
         return instance
 
     def _module(self, site: Site) -> Module:
-        """Parse a module once; offsets in errors are those of the whole input."""
+        """Parse a module once, where it stands."""
         start = site.item.start
         if start not in self.modules:
-            try:
-                self.modules[start] = parse_module(site.frame.component.wasm[start : site.item.end])
-            except ParseError as error:
-                message = error.message.rpartition(" (at offset")[0]
-                raise ParseError(message, start + error.offset) from None
+            self.modules[start] = parse_module(site.frame.component.wasm, start, site.item.end)
         return self.modules[start]
 
     def _instance(self, frame: Frame, item: Item, component: Use, args: Mapping[str, Use]) -> Exports:

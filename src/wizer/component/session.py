@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, Unpack
 
 from wizer.binary.assemble import Chunk
 from wizer.binary.module import Module
-from wizer.binary.sections import CODE
 from wizer.component.freeze import captured, find_path, forget, freeze, refuse_renames, rewritten
 from wizer.component.instances import evaluate
 from wizer.component.instrument import instrument_component
@@ -20,11 +19,12 @@ from wizer.core.calls import explained, remember
 from wizer.core.growth import refused_growth
 from wizer.core.instrument import needs_cranelift
 from wizer.core.rewrite import dropped_custom_sections
-from wizer.core.session import import_ahead
+from wizer.core.session import import_ahead, validator
 from wizer.core.state import State
 from wizer.engine.component import RunningComponent
 from wizer.engine.forks import import_on_thread
 from wizer.engine.given import warn_of_unused_names
+from wizer.engine.original import Original
 from wizer.errors import OptionError
 from wizer.options import ExportChanges, Options
 from wizer.progress import PROGRESS
@@ -56,6 +56,10 @@ class ComponentSession:
             raise OptionError("components do not support preloading modules; give `imports`")
         self.results: Results = []
         self._options = options
+        original = Original(wasm)
+        if options.config.cache is True:
+            original.begin()
+        self._validator = validator(options, original)
         self._instances = evaluate(parse_component(wasm))
         warn_of_unused_names(options.imports or (), _import_names(self._instances.root.component))
         modules = self._instances.modules.values()
@@ -64,10 +68,9 @@ class ComponentSession:
         self._instrumented = instrument_component(self._instances, notes_growth=options.bounds_growth)
         PROGRESS.at("compiling", written_size(len(wasm)))
         self._run = RunningComponent(
-            wasm,
             self._instrumented.chunks,
+            original,
             simple=not any(map(needs_cranelift, modules)),
-            code=sum(_code_size(module) for module in modules),
             added=added_instances(self._instances, self._instrumented),
             cores=[core.module for core in self._instances.cores],
             config=options.config,
@@ -206,7 +209,9 @@ class ComponentSession:
         """Return the snapshot in pieces; those of memory contents are views on the live memory."""
         removed = self._removed(**changes)
         with self._run.shell.own_code():
-            return freeze(self._instances, self._instrumented, self._live(), removed, self._options)
+            return freeze(
+                self._instances, self._instrumented, self._live(), removed, self._options, self._validator
+            )
 
     def rebuilt(self, states: Sequence[State], **changes: Unpack[ExportChanges]) -> list[Chunk]:
         """Return the snapshot of other states, one for each core instance."""
@@ -219,7 +224,7 @@ class ComponentSession:
             _, handles = captured(
                 self._instances, self._instrumented, self._live(), self._options.open_handles
             )
-        return rewritten(self._instances, by_number, handles, removed, self._options)
+        return rewritten(self._instances, by_number, handles, removed, self._options, self._validator)
 
     def _removed(self, **changes: Unpack[ExportChanges]) -> set[Path]:
         refuse_renames(changes.get("rename"))
@@ -248,8 +253,3 @@ def _refuse(what: str) -> NoReturn:
 def _import_names(component: Component) -> list[str]:
     items = (item for section in component.sections for item in section.items)
     return [item.definition.name for item in items if isinstance(item.definition, Import)]
-
-
-def _code_size(module: Module) -> int:
-    section = module.section(CODE)
-    return section.end - section.start if section else 0

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from wizer.binary.reader import Reader
-from wizer.binary.sections import COMPONENT_VERSION, read_section_header
+from wizer.binary.sections import COMPONENT_VERSION, HEADER, read_section_header
 from wizer.component import items as it
 from wizer.component.names import read_component_names
 from wizer.component.parse import MAX_DEPTH, parse_component
@@ -16,7 +16,6 @@ from wizer.contents.records import Inspection, SectionInfo
 from wizer.errors import ParseError
 from wizer.records import record
 
-_HEADER: Final = 8
 _VECTORS: Final = frozenset(
     (it.CORE_INSTANCE, it.CORE_TYPE, it.INSTANCE, it.ALIAS, it.TYPE, it.CANON, it.IMPORT, it.EXPORT)
 )
@@ -46,8 +45,8 @@ class Piece:
 def pieces(wasm: bytes) -> tuple[list[Piece], list[ParseError]]:
     """Return what takes the bytes of a component, without gaps, and what cannot be read."""
     labels = _labels(wasm)
-    reader = Reader(wasm, _HEADER)
-    found = [Piece("header", "", None, 0, 0, _HEADER, False)]
+    reader = Reader(wasm, HEADER)
+    found = [Piece("header", "", None, 0, 0, HEADER, False)]
     faults: list[ParseError] = []
     counts: Counter[str] = Counter()
     while not reader.at_end:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final
 
 from wizer.binary import sections as sec
 from wizer.binary.module import Module
@@ -16,8 +15,6 @@ from wizer.contents.provenance import provenance
 from wizer.contents.records import Inspection, ModuleInfo, Problem, SectionInfo
 from wizer.contents.statistics import compressed_size
 from wizer.errors import ParseError
-
-_HEADER: Final = 8  # bytes
 
 
 def inspect_module(wasm: bytes, name: str, base: int) -> Inspection:
@@ -46,7 +43,7 @@ def problems(errors: Iterable[ParseError], base: int = 0) -> Iterator[Problem]:
 def _sections(module: Module, base: int) -> Iterator[SectionInfo]:
     """Yield what takes the bytes of a module, without gaps."""
     wasm = module.wasm
-    here = min(_HEADER, len(wasm))
+    here = min(sec.HEADER, len(wasm))
     yield section_info(wasm, "header", 0, here, base)
     for section in module.sections:
         title, count = sec.TITLES[section.id], _count(module, section)

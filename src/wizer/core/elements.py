@@ -171,7 +171,7 @@ def refers_to_segments(module: Module) -> bool:
     def refers() -> bool:
         return _SEGMENT_USES.search(module.wasm, section.start, section.end) is not None
 
-    return kept_of(module.wasm, "refers to element segments", refers)
+    return kept_of(module.wasm, ("refers to element segments", module.origin), refers)
 
 
 def _undeclared(

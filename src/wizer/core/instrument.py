@@ -125,8 +125,8 @@ def instrument(
     *,
     notes_growth: bool = False,
     data: Sequence[Chunk] | None = None,
-) -> tuple[bytes, Accessors]:
-    """Return ``module`` with accessors appended, and what they are.
+) -> tuple[list[Chunk], Accessors]:
+    """Return the chunks of ``module`` with accessors appended, and what they are.
 
     Args:
         module: the module.
@@ -138,7 +138,7 @@ def instrument(
     accessors = add_accessors(additions, notes_growth=notes_growth)
     if identity is not None:
         additions.exported_i32(identity, 0)
-    return b"".join(additions.assemble(data)), accessors
+    return additions.assemble(data), accessors
 
 
 def add_accessors(additions: Additions, *, notes_growth: bool = False) -> Accessors:

@@ -62,13 +62,13 @@ def emptied(module: Module, moved: Sequence[DataSegment]) -> list[Chunk] | None:
     )
 
 
-def without_data(module: Module, data: Sequence[Chunk] | None) -> bytes:
-    """Return a module with other contents of its data section, if any: equal for modules that are alike."""
+def without_data(module: Module, data: Sequence[Chunk] | None) -> list[Chunk]:
+    """Return a module with other contents of its data section, in pieces: equal for those that are alike."""
     section = module.section(DATA)
     if section is None or data is None:
-        return module.wasm
+        return [module.wasm]
     wasm = memoryview(module.wasm)
-    return b"".join([wasm[: section.start], *data, wasm[section.end :]])
+    return [wasm[: section.start], *data, wasm[section.end :]]
 
 
 def empty(segment: DataSegment) -> bytes:

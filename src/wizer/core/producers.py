@@ -98,7 +98,7 @@ def _original(module: Module, before: str) -> Iterator[str]:
     """Yield what the original is like, which an earlier snapshot of it knows."""
     known = options(before)
     if "size" not in known:
-        known = {"size": str(len(module.wasm))}
+        known = {"size": str(len(module.binary))}
         if module.memories:
             known["pages"] = str(module.memories[0].limits.minimum)
         placed = [(start, end) for memidx, start, end in placed_data(module) if memidx == 0]

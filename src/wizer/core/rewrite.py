@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", TableType, MemoryType)
 
-Check: TypeAlias = "Callable[[bytes], Callable[[], None]]"
+Check: TypeAlias = "Callable[[Sequence[Chunk]], Callable[[], None]]"
 
 
 def rewrite(
@@ -82,8 +82,8 @@ def rewrite(
         layout: what they are chosen for.
         max_output: how many bytes the snapshot may have; None: as many as it takes.
         stamp: the version and options that its producers section says it was made with; None: nothing.
-        check: is given the snapshot without its data, which says nothing of whether it is valid, and returns
-            what waits until that is known; what this raises comes out.
+        check: is given the snapshot in pieces, without its data, which says nothing of whether it is valid,
+            and returns what waits until that is known; what this raises comes out.
 
     Raises:
         OptionError: the limit leaves no segment for a memory that needs one.
@@ -154,11 +154,11 @@ def _beyond_constants(
 
 def _outline(
     module: Module, contents: Mapping[int, Sequence[Chunk] | None], heap: HeapCode, *, counted: bool
-) -> bytes:
-    """Return the snapshot without data and custom sections."""
+) -> list[Chunk]:
+    """Return the chunks of the snapshot without data and custom sections."""
     data, count = data_outline(module, heap.passive_data)
     empty = {sec.DATA: data, sec.DATA_COUNT: [encode_unsigned(count)] if counted else None}
-    return b"".join(assemble(module, {**contents, **empty}, keep_custom=lambda _: False))
+    return assemble(module, {**contents, **empty}, keep_custom=lambda _: False)
 
 
 def _keeps(module: Module, section: Section) -> bool:

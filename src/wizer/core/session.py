@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
 from wizer.binary.assemble import Chunk
@@ -18,6 +17,7 @@ from wizer.core.exports import final_exports, missing_export
 from wizer.core.instrument import Accessors, instrument, needs_cranelift
 from wizer.engine.forks import import_on_thread
 from wizer.engine.module import RunningModule
+from wizer.engine.original import Original
 from wizer.engine.reader import LiveInstance
 from wizer.engine.text import WASM, to_binary
 from wizer.errors import OptionError
@@ -31,10 +31,9 @@ if TYPE_CHECKING:
     from wizer.binary.segments import DataSegment
     from wizer.core.externs import Extern
     from wizer.core.guest import CoreStates, Results
-    from wizer.core.rewrite import Check
     from wizer.core.state import State
-    from wizer.engine.config import EngineConfig
     from wizer.engine.types import Instance, Store
+    from wizer.engine.validate import Validator
 
 
 class ModuleSession:
@@ -51,24 +50,28 @@ class ModuleSession:
     def __init__(self, wasm: bytes, options: Options) -> None:
         self.results: Results = []
         self._options = options
-        self._check = validator(options)
+        original = kept_of(wasm, "original", lambda: Original(wasm))
+        if options.config.cache is True and alone():
+            original.begin()
+        self._validator = validator(options, original)
         self.module: Module
         growth = options.bounds_growth
         self.module, instrumented, self._accessors, moved = kept_of(
             wasm, ("instrumented", growth), lambda: _instrumented(wasm, notes_growth=growth)
         )
-        PROGRESS.at("compiling", written_size(len(instrumented)))
+        PROGRESS.at("compiling", written_size(sum(map(len, instrumented))))
         given, preloads = _given(options)
         self._run = RunningModule(
             self.module,
             instrumented,
+            original,
             preloads,
             simple=not needs_cranelift(self.module),
             config=options.config,
             limits=options.bounds,
             hard_exit=options.hard_exit,
         )
-        del instrumented  # as large as a snapshot's data
+        del instrumented
         self.store: Store = self._run.shell.store
         try:
             self._run.link(
@@ -255,7 +258,11 @@ class ModuleSession:
             PROGRESS.at("writing")
             data_options = self._options.data_options(self.module)
             return rewrite(
-                self.module, replace(state, globals=written), exports, **data_options, check=self._check
+                self.module,
+                replace(state, globals=written),
+                exports,
+                **data_options,
+                check=None if self._validator is None else self._validator.module,
             )
 
     def state(self) -> State:
@@ -277,7 +284,7 @@ class ModuleSession:
 
 def _instrumented(
     wasm: bytes, *, notes_growth: bool
-) -> tuple[Module, bytes, Accessors, Sequence[DataSegment]]:
+) -> tuple[Module, list[Chunk], Accessors, Sequence[DataSegment]]:
     """Return a module parsed, and instrumented, and the segments that are empty in it, but hold something.
 
     What comes after the run is imported meanwhile.
@@ -293,7 +300,7 @@ def _instrumented(
     moved = movable_data(module, 0 if expects_alike() else MUCH)
     data = emptied(module, moved) if moved else None
 
-    def instrumented() -> tuple[bytes, Accessors]:
+    def instrumented() -> tuple[list[Chunk], Accessors]:
         return instrument(module, notes_growth=notes_growth, data=data)
 
     if not expects_alike():
@@ -354,10 +361,11 @@ class ModuleInstrumented:
             validate_features(wasm, options.config)
         self.wasm: bytes
         self._identity = f"module {hashlib.blake2b(wasm, digest_size=16).hexdigest()}"
-        self.wasm, self._accessors = instrument(self.module, self._identity)
+        chunks, self._accessors = instrument(self.module, self._identity)
+        self.wasm = b"".join(chunks)
         self.prefix: str = self._accessors.prefix
         self._options = options
-        self._check = validator(options)
+        self._validator = validator(options, Original(wasm))
 
     def chunks(
         self,
@@ -386,18 +394,17 @@ class ModuleInstrumented:
                 live.accessor(f"{self._accessors.prefix}forget.{what}", 0)()
         state = capture(self.module, self._accessors, live, kept)
         data_options = self._options.data_options(self.module)
-        return rewrite(self.module, state, exports, **data_options, check=self._check)
+        check = None if self._validator is None else self._validator.module
+        return rewrite(self.module, state, exports, **data_options, check=check)
 
 
-def validator(options: Options) -> Check | None:
-    """Return what checks a module that is handed out, on a thread; None where nothing has to."""
-    return partial(_validating, options.config) if options.validate else None
+def validator(options: Options, original: Original) -> Validator | None:
+    """Return what checks a snapshot that is handed out; None: nothing has to."""
+    if not options.validate:
+        return None
+    from wizer.engine.validate import Validator
 
-
-def _validating(config: EngineConfig, wasm: bytes) -> Callable[[], None]:
-    from wizer.engine.validate import begin, validate_snapshot
-
-    return begin(lambda: validate_snapshot(wasm, config))
+    return Validator(options.config, original)
 
 
 def _given(options: Options) -> tuple[dict[str, Mapping[str, Any]], dict[str, bytes]]:

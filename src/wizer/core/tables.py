@@ -107,9 +107,8 @@ def is_initial(module: Module, tableidx: int, changed: Elements) -> bool:
     if not is_known(module, tableidx):
         return False
     if isinstance(changed.codes, list):
-        initial = kept_of(
-            module.wasm, ("initial elements", tableidx), partial(_initial_codes, module, tableidx)
-        )
+        what = "initial elements", module.origin, tableidx
+        initial = kept_of(module.wasm, what, partial(_initial_codes, module, tableidx))
         return initial == dict(zip(changed.positions, changed.codes, strict=True))
     import numpy as np
 

@@ -14,13 +14,11 @@ import contextlib
 import os
 import stat
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
 import wasmtime
 
-from wizer.binary.assemble import Chunk
 from wizer.engine import capi_config
 from wizer.output import UNFINISHED
 
@@ -36,16 +34,6 @@ MOST = 1 << 30
 _CHECKSUM = 4  # bytes
 _NOTE = ".valid"
 _LEAST = 4096  # bytes that a file takes, also an empty one
-
-
-def key(chunks: Iterable[Chunk], settings: str) -> str:
-    """Return the key of a module or component in the binary format, in pieces, with these settings."""
-    import hashlib
-
-    digest = hashlib.sha256(settings.encode())
-    for chunk in chunks:
-        digest.update(chunk)
-    return digest.hexdigest()
 
 
 def load(kind: type[Code], engine: wasmtime.Engine, key: str) -> Code | None:

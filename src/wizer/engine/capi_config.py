@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from wasmtime import Config, Engine, Module, WasiConfig, WasmtimeError
 from wasmtime import _ffi as ffi
 
+from wizer.binary.assemble import Chunk
+from wizer.engine.addresses import address
 from wizer.engine.versions import has_setting, lacks
 
 if TYPE_CHECKING:
@@ -111,7 +113,7 @@ def write_compiled(code: Module | Component, stream: RawIOBase) -> None:
         ffi.wasm_byte_vec_delete(ctypes.byref(vec))
 
 
-def validate(engine: Engine, wasm: bytes) -> None:
+def validate(engine: Engine, wasm: Chunk) -> None:
     """Validate ``wasm`` from where it is.
 
     Raises:
@@ -122,9 +124,9 @@ def validate(engine: Engine, wasm: bytes) -> None:
         raise WasmtimeError._from_ptr(error)
 
 
-def _start(wasm: bytes) -> object:
+def _start(wasm: Chunk) -> object:
     """Return the address of ``wasm``'s first byte, as ctypes passes it."""
-    return ctypes.cast(ctypes.c_char_p(wasm), ctypes.POINTER(ctypes.c_uint8))
+    return ctypes.cast(address(wasm), ctypes.POINTER(ctypes.c_uint8))
 
 
 def set_stdin_bytes(wasi: WasiConfig, data: bytes) -> None:

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 import wasmtime
 
 from wizer.binary.assemble import Chunk
-from wizer.binary.sections import CODE, split_sections
 from wizer.engine import capi_config
 from wizer.engine.config import Compiler, EngineConfig, engine_config, machine, validation_config
 from wizer.engine.stack import with_compiler_stack
-from wizer.engine.validate import begin
-from wizer.errors import InvalidError, OptionError, ParseError
+from wizer.engine.threads import begin
+from wizer.errors import InvalidError, OptionError
 from wizer.kept import expects_more, kept, kept_like
 from wizer.records import field, record, replace
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from wasmtime.component import Component
 
     from wizer.engine.limits import Limits
+    from wizer.engine.original import Original
 
 Code = TypeVar("Code")
 _T = TypeVar("_T")
@@ -60,52 +60,62 @@ _OPTIMISING: Final = 6e-7
 
 
 def compile_module(
-    wasm: bytes, config: EngineConfig, *, simple: bool, limits: Limits, original: bytes | None = None
+    chunks: Sequence[Chunk],
+    config: EngineConfig,
+    *,
+    simple: bool,
+    code: int,
+    limits: Limits,
+    original: Original,
 ) -> Compiled[wasmtime.Module]:
-    """Compile ``wasm`` with the compiler that ``config`` names or, for "auto", the quickest that takes it.
+    """Compile a module with the compiler that ``config`` names or, for "auto", the quickest that takes it.
 
     "Auto" in a worker is optimised code once the quick one has run for as long as optimising takes, and at
     once where that is in the cache.
 
     Args:
-        wasm: a module in the binary format.
+        chunks: a module in the binary format, in pieces.
         config: how to compile.
         simple: the module has only types that Winch may take: no GC, exception, tag or externref types.
+        code: how many bytes of it are code; what is nearly all data is not worth a place in the cache.
         limits: whether code must count fuel.
-        original: what ``wasm`` was made of. It has to be valid itself: a body that refers to a type or
+        original: what it was made of. It has to be valid itself: a body that refers to a type or
             function which is not there may refer to one that was appended.
 
     Raises:
         InvalidError: a module is invalid, or uses what the compiler asked for does not know.
         OptionError: the configuration is refused, or Winch was asked for and does not exist here.
     """
-    cached = config.cache is True and _worth_keeping(wasm)
+    cached = config.cache is True and _enough_code(code, sum(map(len, chunks)))
     better = _optimising(config)
 
     def make(config: EngineConfig, compiler: Compiler) -> Compiled[wasmtime.Module]:
         engine = _engine(config, compiler, limits)
 
         def compiled() -> wasmtime.Module:
-            return _module(engine, wasm, original)
+            return _module(engine, b"".join(chunks), original.wasm)
 
         if not cached:
             return Compiled(engine, compiled(), compiler)
-        settings = _settings(config, compiler, limits)
-        return Compiled(engine, _kept(wasmtime.Module, engine, [wasm], settings, compiled), compiler)
+        key = original.key(chunks, _settings(config, compiler, limits))
+        return Compiled(engine, _kept(wasmtime.Module, engine, key, compiled), compiler)
 
     def quickest() -> Compiled[wasmtime.Module]:
         if cached and better is not None and expects_more():
+            from wizer.engine import cache
+
             engine = _engine(better, "cranelift", limits)
-            code = _loaded(wasmtime.Module, engine, [wasm], _settings(better, "cranelift", limits))
-            if code is not None:
-                return Compiled(engine, code, "cranelift")
+            key = original.key(chunks, _settings(better, "cranelift", limits))
+            optimised = cache.load(wasmtime.Module, engine, key)
+            if optimised is not None:
+                return Compiled(engine, optimised, "cranelift")
         return _with_quickest(partial(make, config), config, simple, "the module")
 
     settings = f"{limits.fuel is not None} {config}"
-    found = kept_like(wasm, f"compiled {settings}", quickest)
-    if better is None or found.use.seconds < _OPTIMISING * _code_size(wasm):
+    found = kept_like(chunks, f"compiled {settings}", quickest)
+    if better is None or found.use.seconds < _OPTIMISING * code:
         return found
-    return kept_like(wasm, f"optimised {settings}", partial(make, better, "cranelift"))
+    return kept_like(chunks, f"optimised {settings}", partial(make, better, "cranelift"))
 
 
 def _optimising(config: EngineConfig) -> EngineConfig | None:
@@ -117,23 +127,23 @@ def _optimising(config: EngineConfig) -> EngineConfig | None:
 
 def compile_component(
     chunks: Sequence[Chunk],
-    original: bytes,
     config: EngineConfig,
     *,
     simple: bool,
     code: int,
     limits: Limits,
-    modules: Sequence[bytes] = (),
+    original: Original,
+    modules: Sequence[Chunk] = (),
 ) -> Compiled[Component]:
     """Compile a component as `compile_module` does a module.
 
     Args:
         chunks: a component in the binary format, in pieces.
-        original: what it was made of, to tell whose fault it is if it is invalid.
         config: how to compile.
         simple: the modules inside have only types that Winch may take.
         code: how many bytes of it are code; what is nearly all data is not worth a place in the cache.
         limits: whether code must count fuel.
+        original: what it was made of, to tell whose fault it is if it is invalid.
         modules: what the modules inside were made of, which have to be valid themselves.
 
     Raises:
@@ -147,12 +157,12 @@ def compile_component(
 
         def compiled() -> Component:
             with validating(engine, modules):
-                return _component(engine, b"".join(chunks), original=original if tasks else None)
+                return _component(engine, b"".join(chunks), original=original.wasm if tasks else None)
 
         if config.cache is not True or not _enough_code(code, sum(map(len, chunks))):
             return Compiled(engine, compiled(), compiler)
-        settings = f"{_settings(config, compiler, limits)} {tasks}"
-        return Compiled(engine, _kept(Component, engine, chunks, settings, compiled), compiler)
+        key = original.key(chunks, f"{_settings(config, compiler, limits)} {tasks}")
+        return Compiled(engine, _kept(Component, engine, key, compiled), compiler)
 
     def make(compiler: Compiler) -> Compiled[Component]:
         try:
@@ -170,31 +180,15 @@ def _settings(config: EngineConfig, compiler: Compiler, limits: Limits) -> str:
     return f"{compiler} {limits.fuel is not None} {config}"
 
 
-def _kept(
-    kind: type[_Kept],
-    engine: wasmtime.Engine,
-    chunks: Sequence[Chunk],
-    settings: str,
-    compiled: Callable[[], _Kept],
-) -> _Kept:
+def _kept(kind: type[_Kept], engine: wasmtime.Engine, key: str, compiled: Callable[[], _Kept]) -> _Kept:
     """Return what is in the cache, or else what ``compiled`` returns, which goes there."""
     from wizer.engine import cache
 
-    key = cache.key(chunks, settings)
     code = cache.load(kind, engine, key)
     if code is None:
         code = compiled()
         cache.store(code, key)
     return code
-
-
-def _loaded(
-    kind: type[_Kept], engine: wasmtime.Engine, chunks: Sequence[Chunk], settings: str
-) -> _Kept | None:
-    """Return what is in the cache; None: nothing."""
-    from wizer.engine import cache
-
-    return cache.load(kind, engine, cache.key(chunks, settings))
 
 
 def _with_quickest(make: Callable[[Compiler], _T], config: EngineConfig, simple: bool, what: str) -> _T:
@@ -322,7 +316,7 @@ def _is_valid(engine: wasmtime.Engine, wasm: bytes) -> bool:
 
 
 @contextmanager
-def validating(engine: wasmtime.Engine, modules: Sequence[bytes]) -> Iterator[None]:
+def validating(engine: wasmtime.Engine, modules: Sequence[Chunk]) -> Iterator[None]:
     """Check on a thread that modules are valid, while they are compiled in another form.
 
     Raises:
@@ -356,20 +350,9 @@ def invalid(message: str, error: wasmtime.WasmtimeError) -> InvalidError:
 _LITTLE_CODE = 1 << 13  # bytes: they compile in the time that it takes to look for them
 
 
-def _worth_keeping(wasm: bytes) -> bool:
-    """Whether a module has enough code to be worth a place among those that are kept.
+def _enough_code(code: int, size: int) -> bool:
+    """Whether something of this size has enough code to be worth a place among what is kept.
 
     What a large snapshot holds beside its code is data, which takes as long to write as to compile.
     """
-    return _enough_code(_code_size(wasm), len(wasm))
-
-
-def _code_size(wasm: bytes) -> int:
-    try:
-        return sum(section.end - section.start for section in split_sections(wasm) if section.id == CODE)
-    except ParseError:
-        return 0  # the compiler says why
-
-
-def _enough_code(code: int, size: int) -> bool:
     return code >= _LITTLE_CODE and code * 16 >= size

@@ -33,6 +33,7 @@ from wizer.errors import WASI_IS_OFF, LinkError, OptionError, TrapError
 from wizer.records import replace
 
 if TYPE_CHECKING:
+    from wizer.engine.original import Original
     from wizer.engine.preview2 import Preview2
 
 Path: TypeAlias = "tuple[str, ...]"
@@ -54,11 +55,10 @@ class RunningComponent:
 
     def __init__(
         self,
-        original: bytes,
         instrumented: Sequence[Chunk],
+        original: Original,
         *,
         simple: bool,
-        code: int,
         added: tuple[int, int],
         cores: Sequence[Module],
         config: EngineConfig,
@@ -71,7 +71,7 @@ class RunningComponent:
             check_sizes(module, limits)
         check_modules(cores)
         if config.restricts:
-            validate_component_features(original, config)
+            validate_component_features(original.wasm, config)
         self._deterministic = deterministic
         self._trace = trace
         limits = _with_own(limits, *added)
@@ -81,15 +81,15 @@ class RunningComponent:
             limits = _with_own(limits, INSTANCES, MEMORIES)
         bounds = shared_out(cores, limits)
         config, moves = with_room(config, cores, bounds.max_memory)
-        originals = {id(module): module.wasm for module in cores}
+        modules = {module.origin: module for module in cores}.values()
         self._compiled = compile_component(
             instrumented,
-            original,
             config,
             simple=simple,
-            code=code,
+            code=sum(module.code_size for module in modules),
             limits=limits,
-            modules=[*originals.values()],
+            original=original,
+            modules=[module.binary for module in modules],
         )
         self._functions = exported_functions(self._compiled)
         self.shell: Shell = Shell(self._compiled.engine, limits, guest_stack(config), hard_exit)

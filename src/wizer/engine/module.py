@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import wasmtime
 
+from wizer.binary.assemble import Chunk
 from wizer.binary.externs import INITIALIZE, ExternKind
 from wizer.binary.module import Module, parse_module
 from wizer.binary.types import FuncType, ValType
@@ -29,6 +30,7 @@ from wizer.progress import PROGRESS
 from wizer.records import replace
 
 if TYPE_CHECKING:
+    from wizer.engine.original import Original
     from wizer.engine.preview1 import Preview1
     from wizer.engine.trace import Trace
 
@@ -49,7 +51,8 @@ class RunningModule:
     def __init__(
         self,
         module: Module,
-        instrumented: bytes,
+        instrumented: Sequence[Chunk],
+        original: Original,
         preloads: Mapping[str, bytes],
         *,
         simple: bool,
@@ -76,8 +79,14 @@ class RunningModule:
             config, moves = with_room(config, modules, bounds.max_memory)
 
         def compiled(config: EngineConfig) -> Compiled[wasmtime.Module]:
-            original = module.wasm
-            return compile_module(instrumented, config, simple=simple, limits=limits, original=original)
+            return compile_module(
+                instrumented,
+                config,
+                simple=simple,
+                code=module.code_size,
+                limits=limits,
+                original=original,
+            )
 
         self._compiled = compiled(config)
         try:

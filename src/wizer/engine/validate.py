@@ -2,71 +2,101 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import wasmtime
 
+from wizer.binary.assemble import Chunk
 from wizer.engine import capi_config
 from wizer.engine.config import EngineConfig, feature_set, validation_config
+from wizer.engine.original import Original
 from wizer.engine.stack import with_compiler_stack
+from wizer.engine.threads import begin
 from wizer.errors import StateError
 from wizer.kept import alone, kept
 
 _LITTLE = 1 << 16  # bytes: they are validated in the time that it takes to look for a note
 
 
-def validate_snapshot(wasm: bytes, config: EngineConfig) -> None:
-    """Check a module.
+class Validator:
+    """Checks the parts of a snapshot, which are given without what says nothing of whether they are valid.
 
-    Raises:
-        StateError: engines would refuse it: it is beyond a limit that they have, which is named.
+    Args:
+        config: says which features are switched on.
+        original: what the snapshot is made of.
     """
 
-    def engine() -> wasmtime.Engine:
-        settings = validation_config(config)
+    def __init__(self, config: EngineConfig, original: Original) -> None:
+        self._config = config
+        self._original = original
+
+    def module(self, chunks: Sequence[Chunk]) -> Callable[[], None]:
+        """Begin to check a module, in pieces; return what waits until it is known.
+
+        Raises:
+            StateError: engines would refuse it: it is beyond a limit that they have, which is named. What is
+                returned raises it, too.
+        """
+
+        def check() -> None:
+            _check("module", lambda: capi_config.validate(self._engine, b"".join(chunks)))
+
+        return self._begin(chunks, check)
+
+    def component(self, chunks: Sequence[Chunk]) -> Callable[[], None]:
+        """Begin to check a component as `module` does; it is compiled for that, as quickly as can be."""
+        settings = validation_config(self._config)
+        settings.cranelift_opt_level = "none"
+        capi_config.set_register_allocator(settings, "single-pass")
+
+        def check() -> None:
+            wasm = b"".join(chunks)
+            _check("component", lambda: capi_config.new_component(wasmtime.Engine(settings), wasm))
+
+        return self._begin(chunks, check)
+
+    def _begin(self, chunks: Sequence[Chunk], check: Callable[[], None]) -> Callable[[], None]:
+        """Begin a check, unless the cache has a note that this engine had nothing against the same bytes."""
+        if sum(map(len, chunks)) < _LITTLE:
+            check()
+            return _nothing
+        if self._config.cache is not True:
+            return begin(check)
+        from wizer.engine import cache
+
+        settings = f"valid {capi_config.library()} {self._features}"
+
+        def check_once() -> None:
+            key = self._original.key(chunks, settings)
+
+            def checked() -> None:
+                if not cache.is_noted(key):
+                    check()
+                    cache.note(key)
+
+            kept(key, checked)
+
+        return begin(check_once)
+
+    @cached_property
+    def _features(self) -> str:
+        """What validating depends on, as text."""
+        return str(sorted(feature_set(self._config.features).items()))
+
+    @cached_property
+    def _engine(self) -> wasmtime.Engine:
+        return kept(("validation", self._features, alone()), self._new_engine)
+
+    def _new_engine(self) -> wasmtime.Engine:
+        settings = validation_config(self._config)
         if not alone():
             settings.parallel_compilation = False  # it is for validation, too
         return wasmtime.Engine(settings)
 
-    def check() -> None:
-        capi_config.validate(kept(("validation", _features(config), alone()), engine), wasm)
 
-    _check_once("module", wasm, config, check)
-
-
-def validate_component_snapshot(wasm: bytes, config: EngineConfig) -> None:
-    """Check a component as `validate_snapshot` does a module; it is compiled for that, as quickly as can be.
-
-    Raises:
-        StateError: engines would refuse it.
-    """
-    settings = validation_config(config)
-    settings.cranelift_opt_level = "none"
-    capi_config.set_register_allocator(settings, "single-pass")
-    _check_once("component", wasm, config, lambda: capi_config.new_component(wasmtime.Engine(settings), wasm))
-
-
-def _check_once(what: str, wasm: bytes, config: EngineConfig, check: Callable[[], object]) -> None:
-    """Make a check, unless the cache has a note that this engine had nothing against the same bytes."""
-    if config.cache is not True or len(wasm) < _LITTLE:
-        _check(what, check)
-        return
-    from wizer.engine import cache
-
-    key = cache.key([wasm], f"valid {capi_config.library()} {_features(config)}")
-
-    def checked() -> None:
-        if not cache.is_noted(key):
-            _check(what, check)
-            cache.note(key)
-
-    kept(key, checked)
-
-
-def _features(config: EngineConfig) -> str:
-    """Return what validating depends on, as text."""
-    return str(sorted(feature_set(config.features).items()))
+def _nothing() -> None:
+    """Wait for nothing."""
 
 
 def _check(what: str, check: Callable[[], object]) -> None:
@@ -76,31 +106,3 @@ def _check(what: str, check: Callable[[], object]) -> None:
         from wizer.engine.messages import causes
 
         raise StateError(f"the state makes a {what} that engines refuse", causes(error)) from None
-
-
-def begin(check: Callable[[], None]) -> Callable[[], None]:
-    """Begin a check on a thread; return what waits for its end and raises what it raised.
-
-    Where the other cores have other runs, it is done at once.
-    """
-    failures: list[BaseException] = []
-
-    def checked() -> None:
-        try:
-            check()
-        except BaseException as failure:
-            failures.append(failure)
-
-    thread = threading.Thread(target=checked) if alone() else None
-    if thread is not None:
-        thread.start()
-    else:
-        checked()
-
-    def wait() -> None:
-        if thread is not None:
-            thread.join()
-        if failures:
-            raise failures[0]
-
-    return wait

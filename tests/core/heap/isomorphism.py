@@ -79,9 +79,9 @@ class Captured:
 def run_and_capture(wasm: bytes, init: str | None) -> Captured:
     """Instantiate a module, call ``init`` if it is given, and capture the state."""
     module = parse_module(wasm)
-    instrumented, accessors = instrument(module)
+    chunks, accessors = instrument(module)
     store = wasmtime.Store(engine())
-    instance = capi.instantiate(store, wasmtime.Module(engine(), instrumented), ())
+    instance = capi.instantiate(store, wasmtime.Module(engine(), b"".join(chunks)), ())
     if init is not None:
         function = capi.export_of(store, instance, init)
         assert isinstance(function, wasmtime.Func)
