@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextvars import ContextVar
@@ -133,6 +134,36 @@ def alone() -> bool:
     """Whether a run has the other cores to itself: whether it pays to do two things at once."""
     keeper = _KEPT.get()
     return keeper is None or keeper.alone
+
+
+def begin(work: Callable[[], _T]) -> Callable[[], _T]:
+    """Begin something on a thread; return what waits for its end and returns or raises what it did.
+
+    Where the other cores have other runs, it is done at once.
+    """
+    results: list[_T] = []
+    failures: list[BaseException] = []
+
+    def done() -> None:
+        try:
+            results.append(work())
+        except BaseException as failure:
+            failures.append(failure)
+
+    thread = threading.Thread(target=done) if alone() else None
+    if thread is not None:
+        thread.start()
+    else:
+        done()
+
+    def wait() -> _T:
+        if thread is not None:
+            thread.join()
+        if failures:
+            raise failures[0]
+        return results[0]
+
+    return wait
 
 
 @contextlib.contextmanager

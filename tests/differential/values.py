@@ -173,7 +173,8 @@ def describing(
 def function_identity(store: wasmtime.Store, function: Any) -> tuple[int, int]:
     """What all references to one function have in common."""
     address: Any = ffi.wasmtime_func_to_raw(store._context(), byref(function))
-    return capi.function_identity(address)
+    (identity,) = capi.function_identities((address,))
+    return identity
 
 
 def _check(error: Any) -> None:

@@ -66,9 +66,10 @@ class AppendedTypes:
 
     def func(self, functype: FuncType) -> int:
         """Return the index of a function type."""
-        if functype not in self._funcs:
-            self._funcs[functype] = self._append(encode_functype(functype))
-        return self._funcs[functype]
+        found = self._funcs.get(functype)
+        if found is None:
+            found = self._funcs[functype] = self._append(encode_functype(functype))
+        return found
 
     def array(self, storage: str) -> int:
         """Return the index of some type of arrays of numbers, mutable or not, like ``"i8"`` or ``"i32"``."""

@@ -330,7 +330,7 @@ def _check_indices(module: Module) -> None:
     for kind, index in uses:
         if index >= limits[kind]:
             raise ParseError(f"unknown {kind} {index}: there are {limits[kind]}", module.end)
-    for typeidx in (*module.funcs, *module.tags):
+    for typeidx in sorted({*module.funcs, *module.tags}):
         module.type_as_func(typeidx)
     for typeidx in _mentioned_types(module):
         if typeidx >= len(module.types):

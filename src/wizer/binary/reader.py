@@ -118,6 +118,9 @@ class Reader:
 
     def _signed(self, bits: int) -> int:
         start = self.pos
+        if start < self.end and (first := self.wasm[start]) < 0x80:  # one byte, as many have
+            self.pos = start + 1
+            return first - ((first & 0x40) << 1)
         value, length = self._leb128(bits)
         if value >> length - 1:
             value -= 1 << length
@@ -154,7 +157,7 @@ class Reader:
         """Read a name: a vector of bytes that are valid UTF-8."""
         start = self.pos
         try:
-            return self.raw(self.u32()).decode("utf-8")
+            return str(self.raw(self.u32()), "utf-8")
         except UnicodeDecodeError:
             raise self.fail("malformed UTF-8 encoding", start) from None
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wizer.cli.files import STDIO, check_output, read, write
+from wizer.cli.files import STDIO, begin_to_read, check_output, write
 from wizer.cli.flags import LETTERS
 from wizer.cli.options import RunOptions, make_flags, make_options, make_wasi, run_options
 from wizer.cli.parse import Arguments, UsageError
@@ -66,11 +66,13 @@ def _main(given: RunOptions, flags: Flags, account: Account | None) -> int:
     warnings.showwarning = lambda message, *_: remark(f"warning: {message}")
     with watched(flags.limits, wasi):
         word = [f"no command is called `{given.input}`: `wizer --help` lists them"] * given.input.isalpha()
-        wasm = read(given.input, "failed to open input file", missing=word)
+        reading = begin_to_read(given.input, "failed to open input file", missing=word)
         options = make_options(given, flags, wasi)
         if account is not None:
             options = options.changed(trace=account.trace)
-        _run(given, options, wasm, account)
+        import wizer.session  # noqa: F401  # takes as long as reading a large file
+
+        _run(given, options, reading(), account)
     return 0
 
 

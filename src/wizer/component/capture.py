@@ -90,14 +90,15 @@ class _CoreReader:
     @cached_property
     def identities(self) -> Mapping[int, Identity]:
         """What each function that the instance can refer to is."""
-        return {
-            funcidx: self.live.identity(word) for funcidx, word in function_words(self.accessors, self.live)
-        }
+        words = dict(function_words(self.accessors, self.live))
+        return dict(zip(words, self.live.identities(words.values()), strict=True))
 
     def table(self, tableidx: int) -> list[Identity | None]:
         """Return what the elements of a table of functions are, None where they are null."""
         table = LiveTable(self.core.module, self.accessors, self.live, tableidx)
-        return [self.live.identity(word) if word else None for word in table.all_words()]
+        words = list(table.all_words())
+        found = iter(self.live.identities(filter(None, words)))
+        return [next(found) if word else None for word in words]
 
 
 def _shared_tables(cores: Sequence[CoreInstance]) -> dict[Entity, list[tuple[int, int]]]:
@@ -164,29 +165,25 @@ class _SharedTable:
     def _writers(self) -> dict[tuple[int, int], dict[int, Ref]]:
         """Divide the elements among the users: the first that can refer to an element writes it."""
         default = initial_element(self.module, self.tableidx)
-        names: list[tuple[tuple[int, int], dict[Identity, FuncRef]]] = [
-            (
-                user,
-                {identity: FuncRef(index) for index, identity in self.readers[user[0]].identities.items()},
-            )
+        known = {
+            user: {identity: index for index, identity in self.readers[user[0]].identities.items()}
             for user in self.users
-        ]
+        }
         written: dict[tuple[int, int], dict[int, Ref]] = {user: {} for user in self.users}
         for position, identity in enumerate(self.elements):
             if identity is None:
                 if default != NULL:
                     written[self.users[0]][position] = NULL
                 continue
-            user, ref = next(
-                ((user, known[identity]) for user, known in names if identity in known), (None, None)
-            )
-            if user is None or ref is None:
+            user = next((user for user, indices in known.items() if identity in indices), None)
+            if user is None:
                 label = self.readers[self.owner.owner].core.label
                 place = self.module.describe("table", self.tableidx)
                 raise StateError(
                     f"{label}: {place} element {position} holds a function that no module with this table "
                     "can refer to, so none can put it there again; export it from the module that defines it"
                 )
+            ref = FuncRef(known[user][identity])
             if user != self.users[0] or ref != default:
                 written[user][position] = ref
         return written

@@ -33,6 +33,11 @@ class Scope:
         self._next: dict[Sort, int] = {}
         self._gone: set[tuple[Sort, int]] = set()
 
+    @property
+    def any_moved(self) -> bool:
+        """Whether some item of the component, or of one around it, has another index than before."""
+        return bool(self.moved) or (self.parent is not None and self.parent.any_moved)
+
     def keep(self, sort: Sort, count: int = 1) -> int:
         """Note that the output has the next ``count`` items of the input; return the last one's index."""
         index = -1
@@ -127,6 +132,11 @@ def renumbered(
     """
     if old.hidden:
         scope.keep("type" if old.id == it.TYPE else "core type", old.hidden)
+        return [whole(component, old)]
+    if not (removed or replaced or scope.any_moved):
+        for item in old.items:
+            if item.sort is not None:
+                scope.keep(item.sort)
         return [whole(component, old)]
     kept: list[bytes | None] = []
     changed = bool(removed)

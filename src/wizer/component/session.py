@@ -19,7 +19,7 @@ from wizer.core.calls import explained, remember
 from wizer.core.growth import refused_growth
 from wizer.core.instrument import needs_cranelift
 from wizer.core.rewrite import dropped_custom_sections
-from wizer.core.session import import_ahead, validator
+from wizer.core.session import import_ahead, read_ahead, validator
 from wizer.core.state import State
 from wizer.engine.component import RunningComponent
 from wizer.engine.forks import import_on_thread
@@ -57,8 +57,7 @@ class ComponentSession:
         self.results: Results = []
         self._options = options
         original = Original(wasm)
-        if options.config.cache is True:
-            original.begin()
+        read_ahead(original, options)
         self._validator = validator(options, original)
         self._instances = evaluate(parse_component(wasm))
         warn_of_unused_names(options.imports or (), _import_names(self._instances.root.component))

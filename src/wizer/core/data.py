@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from wizer.binary.assemble import Chunk, vector
@@ -75,17 +74,17 @@ def data_contents(
     places = _places(old, stays)[: len(ranges)]
     taken = dict(zip(sorted(places), ranges, strict=False))
     views = {memidx: memory.view for memidx, memory in state.memories.items()}
-    segments: list[list[Chunk]] = []
+    chunks: list[Chunk] = []
     for dataidx, segment in enumerate(old):
         if stays[dataidx]:
-            segments.append([wasm[segment.code_start : segment.end]])
+            chunks.append(wasm[segment.code_start : segment.end])
         else:
-            segments.append(_active(views, taken[dataidx]) if dataidx in taken else [_EMPTY_PASSIVE])
-    segments += [[segment] for segment in appended]
-    segments += [_active(views, range_) for range_ in ranges[len(places) :]]
-    if not segments:
-        return DataContents(None, 0)
-    return DataContents([encode_unsigned(len(segments)), *chain.from_iterable(segments)], len(segments))
+            chunks += _active(views, taken[dataidx]) if dataidx in taken else (_EMPTY_PASSIVE,)
+    chunks += appended
+    for range_ in ranges[len(places) :]:
+        chunks += _active(views, range_)
+    count = len(old) + len(appended) + len(ranges) - len(places)
+    return DataContents([encode_unsigned(count), *chunks] if count else None, count)
 
 
 def data_outline(module: Module, appended: Sequence[bytes]) -> tuple[list[Chunk] | None, int]:
@@ -151,6 +150,6 @@ def unmappable(module: Module, memidx: int) -> str:
     return ""
 
 
-def _active(views: Mapping[int, memoryview], range_: DataRange) -> list[Chunk]:
+def _active(views: Mapping[int, memoryview], range_: DataRange) -> tuple[Chunk, Chunk]:
     memidx, start, end = range_.memidx, range_.start, range_.end
-    return [encode_data_header(memidx, start, end - start, range_.is64), views[memidx][start:end]]
+    return encode_data_header(memidx, start, end - start, range_.is64), views[memidx][start:end]

@@ -37,9 +37,10 @@ class Functions:
         found = self._codes.get(address)
         if found is None:
             if self._by_identity is None:
-                known = [item for item in self._codes.items() if item[0]]
-                self._by_identity = {self._live.identity(address): code for address, code in known}
-            found = self._by_identity.get(self._live.identity(address), UNKNOWN)
+                known = {address: code for address, code in self._codes.items() if address}
+                self._by_identity = dict(zip(self._live.identities(known), known.values(), strict=True))
+            (identity,) = self._live.identities((address,))
+            found = self._by_identity.get(identity, UNKNOWN)
             self._codes[address] = found
         return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol, overload
 
 
@@ -47,5 +47,5 @@ class Live(Protocol):
         That is in byte ranges; None where it is not known.
         """
 
-    def identity(self, address: int) -> tuple[int, int]:
-        """Return what funcrefs to the same function have in common."""
+    def identities(self, addresses: Iterable[int]) -> list[tuple[int, int]]:
+        """Return, for each funcref, what it has in common with others to the same function."""

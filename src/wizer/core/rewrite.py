@@ -96,7 +96,8 @@ def rewrite(
     contents.update(_imports(module, state))
     contents[sec.MEMORY] = _memories(module, state)
     contents[sec.GLOBAL] = _globals(module, heap)
-    contents[sec.EXPORT] = vector([encode_export(export) for export in exports])
+    if module is not unstripped or list(exports) != list(module.exports):
+        contents[sec.EXPORT] = vector([encode_export(export) for export in exports])
     contents[sec.TABLE] = _tables(module, state, heap)
     contents[sec.ELEMENT] = element_contents(module, state, exports, heap)
     if heap.functions or module is not unstripped:
@@ -186,6 +187,8 @@ def grown(type_: T, size: int) -> T:
 
 def _imports(module: Module, state: State) -> dict[int, list[Chunk] | None]:
     """Raise the minimum of captured imports, which are written to up to their present size."""
+    if not (module.import_counts["table"] or module.import_counts["memory"]):
+        return {}
     imports = [_captured(imported, index, state) for index, imported in numbered(module.imports)]
     if imports == list(module.imports):
         return {}

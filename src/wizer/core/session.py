@@ -51,8 +51,7 @@ class ModuleSession:
         self.results: Results = []
         self._options = options
         original = kept_of(wasm, "original", lambda: Original(wasm))
-        if options.config.cache is True and alone():
-            original.begin()
+        read_ahead(original, options)
         self._validator = validator(options, original)
         self.module: Module
         growth = options.bounds_growth
@@ -282,6 +281,9 @@ class ModuleSession:
         return [("", self.module, self.state())]
 
 
+_MUCH_DATA = 4 << 20  # bytes: fewer are compiled as quickly as they are written
+
+
 def _instrumented(
     wasm: bytes, *, notes_growth: bool
 ) -> tuple[Module, list[Chunk], Accessors, Sequence[DataSegment]]:
@@ -308,26 +310,26 @@ def _instrumented(
     return module, *kept_like(without_data(module, data), ("instrumented", notes_growth), instrumented), moved
 
 
-_MUCH_MEMORY = 32 << 20  # bytes: twice what linkers that give every program the same amount give
-_MUCH_DATA = 4 << 20  # bytes: more than are scanned without numpy
+_LITTLE_MEMORY = 1 << 16  # bytes: they are scanned in plain Python
+_MUCH_MEMORY = 128 << 20  # bytes: more is scanned with numpy, if it is used
 
 
 def import_ahead(modules: Iterable[Module]) -> None:
     """Import what comes after the run, on a thread: compiler and guest run without the interpreter.
 
-    Modules that ask for much memory, or fill much, are likely to use so much that scanning it takes numpy.
+    Modules that ask for much memory are likely to use so much that scanning it takes numpy.
     """
-    import wizer.core.capture
-    import wizer.core.rewrite
-
-    memories = data = 0
+    memories = 0
     for module in modules:
         memories += sum(memory.limits.minimum * memory.page_size for memory in module.memories)
-        data += sum(segment.end - segment.start for segment in module.data)
     if memories:
-        import wizer.core.segments
-    if memories >= _MUCH_MEMORY or data >= _MUCH_DATA:
-        import wizer.core.segments.bulk_layout  # noqa: F401
+        pass
+    if memories > _MUCH_MEMORY:
+        pass
+    elif memories > _LITTLE_MEMORY:
+        from wizer.core.segments.wasm_scan import prepare
+
+        prepare()
 
 
 @contextmanager
@@ -396,6 +398,12 @@ class ModuleInstrumented:
         data_options = self._options.data_options(self.module)
         check = None if self._validator is None else self._validator.module
         return rewrite(self.module, state, exports, **data_options, check=check)
+
+
+def read_ahead(original: Original, options: Options) -> None:
+    """Begin to find out whether the cache has what is going to be compiled, if there is a core for that."""
+    if options.config.cache is True and alone():
+        original.begin(f"{options.config} {options.bounds.fuel is not None}")
 
 
 def validator(options: Options, original: Original) -> Validator | None:

@@ -21,6 +21,7 @@ import wasmtime
 
 from wizer.engine import capi_config
 from wizer.output import UNFINISHED
+from wizer.records import record
 
 if TYPE_CHECKING:
     from wasmtime.component import Component
@@ -32,12 +33,50 @@ MOST = 1 << 30
 
 
 _CHECKSUM = 4  # bytes
-_NOTE = ".valid"
+_NOTE, _LATEST = ".valid", ".latest"
+_LONGEST = 256  # bytes of a key
 _LEAST = 4096  # bytes that a file takes, also an empty one
 
 
-def load(kind: type[Code], engine: wasmtime.Engine, key: str) -> Code | None:
-    """Return the module or component with this key, None where there is none that the engine takes."""
+@record
+class Expected:
+    """What is likely to be loaded: its key, and the checksum of its file, which was read ahead."""
+
+    key: str
+    checksum: bytes
+
+
+def expected(name: str) -> Expected | None:
+    """Read what was last made under this name; None: nothing, or it cannot be read."""
+    folder = _folder()
+    if folder is None:
+        return None
+    try:
+        with _opened(folder / f"{name}{_LATEST}") as stream:
+            key = stream.read(_LONGEST).decode()
+        os.utime(folder / f"{name}{_LATEST}")
+        return Expected(key, _checksum(folder / key)) if key.isalnum() else None
+    except (OSError, ValueError):
+        return None
+
+
+def expect(name: str, key: str) -> None:
+    """Leave a note of what was made under this name. Where that is impossible, do nothing."""
+    folder = _folder()
+    if folder is not None:
+        with contextlib.suppress(OSError):
+            (folder / f"{name}{_LATEST}").write_text(key)
+
+
+def load(kind: type[Code], engine: wasmtime.Engine, key: str, ahead: Expected | None = None) -> Code | None:
+    """Return the module or component with this key, None where there is none that the engine takes.
+
+    Args:
+        kind: what it is.
+        engine: what it is for.
+        key: the key.
+        ahead: what was expected, if anything was.
+    """
     folder = _folder()
     if folder is None:
         return None
@@ -45,8 +84,9 @@ def load(kind: type[Code], engine: wasmtime.Engine, key: str) -> Code | None:
     try:
         os.utime(path)
         with _opened(_beside(path)) as beside:
-            if _checksum(path) != beside.read(_CHECKSUM + 1):
-                return None
+            right = beside.read(_CHECKSUM + 1)
+        if right != (ahead.checksum if ahead is not None and ahead.key == key else _checksum(path)):
+            return None
         return cast("Code", kind.deserialize_file(engine, str(path)))
     except (OSError, ValueError, wasmtime.WasmtimeError):  # an empty file cannot be mapped
         return None

@@ -16,7 +16,7 @@ import ctypes
 import gc
 import sys
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -167,15 +167,15 @@ def check_views(store: wasmtime.Store) -> None:
         )
 
 
-def function_identity(address: int) -> tuple[int, int]:
-    """Return what two funcrefs have in common where they are to the same function.
+def function_identities(addresses: Iterable[int]) -> list[tuple[int, int]]:
+    """Return, for each funcref, what it has in common with others to the same function.
 
     An instance that imports a function refers to it by a record of its own, so the addresses of two such
     records differ; the code and the instance that they name (`VMFuncRef.array_call` and `.vmctx`, the first
     and the last of its four words) do not.
     """
-    words = (ctypes.c_uint64 * 4).from_address(address)
-    return words[0], words[3]
+    at = (ctypes.c_uint64 * 4).from_address
+    return [(words[0], words[3]) for words in map(at, addresses)]
 
 
 def call_function(

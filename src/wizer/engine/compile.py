@@ -18,9 +18,8 @@ from wizer.binary.assemble import Chunk
 from wizer.engine import capi_config
 from wizer.engine.config import Compiler, EngineConfig, engine_config, machine, validation_config
 from wizer.engine.stack import with_compiler_stack
-from wizer.engine.threads import begin
 from wizer.errors import InvalidError, OptionError
-from wizer.kept import expects_more, kept, kept_like
+from wizer.kept import begin, expects_more, kept, kept_like
 from wizer.records import field, record, replace
 
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ def compile_module(
         if not cached:
             return Compiled(engine, compiled(), compiler)
         key = original.key(chunks, _settings(config, compiler, limits))
-        return Compiled(engine, _kept(wasmtime.Module, engine, key, compiled), compiler)
+        return Compiled(engine, _kept(wasmtime.Module, engine, key, compiled, original), compiler)
 
     def quickest() -> Compiled[wasmtime.Module]:
         if cached and better is not None and expects_more():
@@ -162,7 +161,7 @@ def compile_component(
         if config.cache is not True or not _enough_code(code, sum(map(len, chunks))):
             return Compiled(engine, compiled(), compiler)
         key = original.key(chunks, f"{_settings(config, compiler, limits)} {tasks}")
-        return Compiled(engine, _kept(Component, engine, key, compiled), compiler)
+        return Compiled(engine, _kept(Component, engine, key, compiled, original), compiler)
 
     def make(compiler: Compiler) -> Compiled[Component]:
         try:
@@ -180,14 +179,21 @@ def _settings(config: EngineConfig, compiler: Compiler, limits: Limits) -> str:
     return f"{compiler} {limits.fuel is not None} {config}"
 
 
-def _kept(kind: type[_Kept], engine: wasmtime.Engine, key: str, compiled: Callable[[], _Kept]) -> _Kept:
+def _kept(
+    kind: type[_Kept],
+    engine: wasmtime.Engine,
+    key: str,
+    compiled: Callable[[], _Kept],
+    original: Original,
+) -> _Kept:
     """Return what is in the cache, or else what ``compiled`` returns, which goes there."""
     from wizer.engine import cache
 
-    code = cache.load(kind, engine, key)
+    code = cache.load(kind, engine, key, original.expected)
     if code is None:
         code = compiled()
         cache.store(code, key)
+    original.expect(key)
     return code
 
 

@@ -7,29 +7,56 @@ in the original it is.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from wizer.binary.assemble import Chunk
-from wizer.engine.addresses import address
-from wizer.engine.threads import begin
+from wizer.kept import begin
+
+if TYPE_CHECKING:
+    from wizer.engine.cache import Expected
 
 _MUCH: Final = 1 << 20
 """Bytes: less is digested in the time that it takes to start a thread."""
 
 
 class Original:
-    """A module or component in the binary format, and what was made of it."""
+    """A module or component in the binary format, and what was made of it.
+
+    Attributes:
+        wasm: its bytes.
+        expected: what is likely to be made of it, as the cache has it; once a key has been asked for.
+    """
 
     def __init__(self, wasm: bytes) -> None:
         self.wasm = wasm
         self._digest = b""
         self._wait: Callable[[], None] | None = None
+        self._name: str | None = None
+        self.expected: Expected | None = None
 
-    def begin(self) -> None:
-        """Begin to digest it, on a thread, for a key that is going to be asked for."""
+    def begin(self, settings: str) -> None:
+        """Begin to digest it on a thread, and to read what was last made of it with these settings."""
+
+        def work() -> None:
+            from hashlib import sha256
+
+            from wizer.engine import cache
+
+            self._find_digest()
+            self._name = sha256(settings.encode() + self._digest).hexdigest()
+            self.expected = cache.expected(self._name)
+
         if len(self.wasm) >= _MUCH and self._wait is None:
-            self._wait = begin(self._find_digest)
+            self._wait = begin(work)
+
+    def expect(self, key: str) -> None:
+        """Have what is in the cache under this key be read ahead the next time."""
+        if self._name is not None and (self.expected is None or self.expected.key != key):
+            from wizer.engine import cache
+
+            cache.expect(self._name, key)
 
     def key(self, chunks: Sequence[Chunk], settings: str) -> str:
         """Return the key of a module or component in the binary format, in pieces, with these settings."""
@@ -45,9 +72,10 @@ class Original:
                 key.update(b"bytes %d " % len(view))
                 key.update(view)
         if is_large:
-            self.begin()
-            assert self._wait is not None
-            self._wait()
+            if self._wait is not None:
+                self._wait()
+            if not self._digest:
+                self._find_digest()
             key.update(self._digest)
         return key.hexdigest()
 
@@ -55,3 +83,30 @@ class Original:
         import hashlib
 
         self._digest = hashlib.sha256(self.wasm).digest()
+
+
+class _Buffer(ctypes.Structure):
+    """A ``Py_buffer``: https://docs.python.org/3/c-api/buffer.html#c.Py_buffer."""
+
+    _fields_ = (
+        ("buf", ctypes.c_void_p),
+        ("obj", ctypes.c_void_p),
+        ("len", ctypes.c_ssize_t),
+        ("itemsize", ctypes.c_ssize_t),
+        ("readonly", ctypes.c_int),
+        ("ndim", ctypes.c_int),
+        ("format", ctypes.c_char_p),
+        ("shape", ctypes.c_void_p),
+        ("strides", ctypes.c_void_p),
+        ("suboffsets", ctypes.c_void_p),
+        ("internal", ctypes.c_void_p),
+    )
+
+
+def address(data: Chunk) -> int:
+    """Return where bytes are in memory. They stay there for as long as somebody holds them."""
+    buffer = _Buffer()
+    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(data), ctypes.byref(buffer), 0)
+    start: int = buffer.buf or 0
+    ctypes.pythonapi.PyBuffer_Release(ctypes.byref(buffer))
+    return start

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import wasmtime
@@ -80,9 +80,9 @@ class LiveInstance:
         address = ctypes.addressof(ctypes.c_ubyte.from_buffer(view))
         return view, touched_ranges(address, len(view))
 
-    def identity(self, address: int) -> tuple[int, int]:
-        """Return what funcrefs to the same function have in common."""
-        return capi.function_identity(address)
+    def identities(self, addresses: Iterable[int]) -> list[tuple[int, int]]:
+        """Return, for each funcref, what it has in common with others to the same function."""
+        return capi.function_identities(addresses)
 
     def _export(self, name: str) -> capi.Extern | None:
         return capi.export_of(self._store, self._instance, name)

@@ -12,9 +12,8 @@ from wizer.engine import capi_config
 from wizer.engine.config import EngineConfig, feature_set, validation_config
 from wizer.engine.original import Original
 from wizer.engine.stack import with_compiler_stack
-from wizer.engine.threads import begin
 from wizer.errors import StateError
-from wizer.kept import alone, kept
+from wizer.kept import alone, begin, kept
 
 _LITTLE = 1 << 16  # bytes: they are validated in the time that it takes to look for a note
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import mmap
+import subprocess
+import sys
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wizer.core.segments import MemoryImage, bulk_scan, plan
+from support.tools import assembled
+from wizer.core.segments import MemoryImage, bulk_scan, plan, wasm_scan
 from wizer.core.segments.encoding import header_size
-from wizer.core.segments.layout import worth
+from wizer.core.segments.layout import limited, worth
 from wizer.core.segments.scan import scan
+from wizer.engine import scanner
 
 ALL = 1 << 30
 TOP = 1 << 32
@@ -43,11 +48,17 @@ def in_bulk(image: MemoryImage, keep: int = ALL) -> list[tuple[int, int]]:
     return [(start, end) for start, end in bulk_scan.scan(image, keep)[0].tolist()]
 
 
+def in_wasm(image: MemoryImage) -> list[tuple[int, int]]:
+    found = wasm_scan.find([image], ALL, ALL)
+    assert found is not None
+    return list(found.ranges[0])
+
+
 @settings(deadline=None)
 @given(
     RUNS, st.sampled_from([0, 60, 8150, 9000, (1 << 20) - 60]), st.sampled_from([0, 1, 300]), st.booleans()
 )
-def test_both_scans_find_what_a_loop_over_bytes_finds(
+def test_all_scans_find_what_a_loop_over_bytes_finds(
     runs: list[tuple[int, bytes]], before: int, memidx: int, is64: bool
 ) -> None:
     view = bytes(before) + contents(runs)
@@ -55,6 +66,7 @@ def test_both_scans_find_what_a_loop_over_bytes_finds(
     expected = naive(view, memidx, is64)
     assert scan(image, ALL) == expected
     assert in_bulk(image) == expected
+    assert in_wasm(image) == expected
 
 
 @settings(deadline=None)
@@ -67,7 +79,7 @@ def test_any_parts_that_cover_the_contents_will_do(
     whole = MemoryImage(0, False, memoryview(view))
     parts = [part for part in pairwise(sorted({0, 30_000, *cuts})) if any(view[slice(*part)])]
     image = MemoryImage(0, False, memoryview(view), parts)
-    assert scan(image, ALL) == in_bulk(image) == scan(whole, ALL)
+    assert scan(image, ALL) == in_bulk(image) == in_wasm(image) == scan(whole, ALL)
 
 
 @settings(deadline=None)
@@ -79,7 +91,8 @@ def test_offsets_below_4_gib_are_short_again(runs: list[tuple[int, bytes]]) -> N
         memory[TOP - len(text) : TOP] = text
         with memoryview(memory) as view:
             image = MemoryImage(0, False, view, [(TOP - 12288, TOP)])
-            assert scan(image, ALL) == in_bulk(image) == naive(bytes(view[-12288:]), 0, False, TOP - 12288)
+            expected = naive(bytes(view[-12288:]), 0, False, TOP - 12288)
+            assert scan(image, ALL) == in_bulk(image) == in_wasm(image) == expected
 
 
 @settings(deadline=None)
@@ -102,7 +115,69 @@ def test_many_chunks_in_threads(size: int) -> None:
     memory = random.integers(0, 2, size, dtype=np.uint8)
     memory[random.integers(0, size - 4000, 4000)[:, None] + np.arange(4000)] = 0
     image = MemoryImage(0, False, memory.data)
-    assert in_bulk(image) == scan(image, ALL)
+    assert in_bulk(image) == scan(image, ALL) == in_wasm(image)
+
+
+@settings(deadline=None)
+@given(
+    RUNS, st.integers(1, 12), st.sampled_from([0, 60, 8150, 9000]), st.sampled_from([0, 300]), st.booleans()
+)
+def test_the_limit_joins_the_same_ranges_in_wasm(
+    runs: list[tuple[int, bytes]], most: int, before: int, memidx: int, is64: bool
+) -> None:
+    image = MemoryImage(memidx, is64, memoryview(bytes(before) + contents(runs)))
+    ranges = scan(image, ALL)
+    assert ranges is not None
+    found = wasm_scan.find([image], most, ALL)
+    if found is None:  # all that are left gain more than it tells apart
+        assert most == 1
+        return
+    assert list(found.ranges) == limited([image], [ranges], most)
+    assert (found.count, found.saved) == (len(ranges), worth(image, ranges))
+
+
+def test_what_gains_very_much_is_told_apart_elsewhere() -> None:
+    gaps = [6000, 7000, 6500, 8000]
+    view = b"a" + b"".join(bytes(gap) + b"a" for gap in gaps)
+    image = MemoryImage(0, False, memoryview(view))
+    assert wasm_scan.find([image], 3, ALL) is None
+    starts = [0, 1 + 6000 + 1 + 7000, len(view) - 1]  # the gaps of 7,000 and 8,000 bytes stay
+    assert [segment.start for segment in plan([image], 3, "small").ranges] == starts
+
+
+def test_more_ranges_than_there_is_room_for() -> None:
+    view = bytes(9000) + b"a\0\0\0\0\0\0\0\0\0" * (1 << 22)
+    image = MemoryImage(0, False, memoryview(view))
+    assert wasm_scan.find([image], 10, ALL) is None
+    assert len(plan([image], 10, "small").ranges) == 10
+
+
+def test_few_ranges_of_several_memories_are_found_in_wasm() -> None:
+    view = memoryview((b"a" + bytes(99)) * 2000)
+    images = [MemoryImage(0, False, view), MemoryImage(1, True, view)]
+    assert wasm_scan.find(images, 3000, 3999) is None
+    found = wasm_scan.find(images, 3000, 4000)
+    assert found is not None
+    assert found.count == 4000
+    assert sum(map(len, found.ranges)) == 3000
+
+
+def test_the_scanner_is_what_its_text_says() -> None:
+    built, text = (Path(scanner.__file__).with_name(f"scanner.{suffix}") for suffix in ("wasm", "wat"))
+    assert assembled(text.read_text()) == built.read_bytes()
+
+
+def test_without_address_space_there_is_no_scanner_and_the_plan_is_the_same() -> None:
+    script = (
+        "import resource; from wizer.core.segments import MemoryImage, plan, wasm_scan;"
+        "from wizer.engine.scanner import compiled; compiled();"
+        "view = memoryview((b'a' + bytes(99)) * 5000);"
+        "resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30));"
+        "images = [MemoryImage(0, False, view)];"
+        "print(wasm_scan.find(images, 10, 10_000), len(plan(images, 10).ranges))"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["None", "10"]
 
 
 def test_what_the_plan_covers() -> None:

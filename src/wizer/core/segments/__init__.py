@@ -9,8 +9,9 @@ Before, live memory; after, what the output's data section will cover::
 
 A gap of two zero bytes costs less than another segment, a gap of thousands costs more. The scan finds the
 non-zero ranges, :mod:`.layout` decides which gaps to keep, and :mod:`.dense` which more it takes to be
-mapped. The scan comes twice: in plain Python for the little that small programs touch (:mod:`.scan`), and
-vectorised (:mod:`.bulk_scan`), because importing numpy takes longer than most small programs' scan does.
+mapped. The scan comes three times: in plain Python for the little that small programs touch (:mod:`.scan`),
+in WebAssembly for most (:mod:`.wasm_scan`), and vectorised for what is large or in very many pieces
+(:mod:`.bulk_scan`): importing numpy takes longer than most programs' scan does.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from wizer.errors import OptionError
 from wizer.records import record
 
-from .layout import lay_out, limited, worth
+from .found import Found, check_limit, joined
+from .layout import lay_out
 from .scan import scan, touched_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence, Sized
+    from collections.abc import Sequence
 
     from wizer.options import Layout
 
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DataRange", "MemoryImage", "Plan", "plan"]
 
-_SMALL_SCAN = 4 << 20  # bytes: less time than the import of numpy takes
-_SMALL_SCAN_WITH_NUMPY = 1 << 16  # bytes, if that is imported
+_SMALL_SCAN = 1 << 16  # bytes: plain Python takes less time than to begin with anything else
+_LARGE_SCAN = 128 << 20  # bytes: the engine's scanner takes as long as the import of numpy
+_SMALL_SCAN_ALONE = 4 << 20  # bytes: plain Python does
 _SMALL_CHOICE = 20_000  # ranges: likewise
 _GAPS_HELD = 1 << 17  # at least, for each memory
 _GAPS_HELD_A_SEGMENT = 8  # at least, for each segment allowed
@@ -152,37 +154,37 @@ def _laid_out(
 
     And how many ranges hold something where they are more, otherwise 0.
     """
-    touched = sum(end - start for image in images for start, end in touched_parts(image))
-    if touched <= (_SMALL_SCAN_WITH_NUMPY if "numpy" in sys.modules else _SMALL_SCAN):
-        few = _scan_for_few(images)
-        if few is not None:
-            _check_limit(few, most)
-            saved = sum(map(worth, images, few))
-            return lay_out(images, limited(images, few, most), layout, beside, saved), _beyond(few, most)
+    found = _found(images, most)
+    if found is not None:
+        segments = lay_out(images, found.ranges, layout, beside, found.saved)
+        return segments, found.count if found.count > most else 0
     from . import bulk_layout
     from .bulk_scan import scan as bulk_scan
 
     keep = max(_GAPS_HELD, _GAPS_HELD_A_SEGMENT * most)
-    found = [bulk_scan(image, keep) for image in images]
-    many = [rows for rows, _ in found]
-    _check_limit(many, most)
+    scanned = [bulk_scan(image, keep) for image in images]
+    many = [rows for rows, _ in scanned]
+    check_limit(many, most)
     kept = bulk_layout.limited(images, many, most)
-    segments = bulk_layout.lay_out(images, kept, layout, beside, sum(saved for _, saved in found))
-    return [[(start, end) for start, end in rows.tolist()] for rows in segments], _beyond(many, most)
+    rows = bulk_layout.lay_out(images, kept, layout, beside, sum(saved for _, saved in scanned))
+    count = sum(map(len, many))
+    return [list(map(tuple, of_one.tolist())) for of_one in rows], count if count > most else 0
 
 
-def _beyond(ranges: Sequence[Sized], most: int) -> int:
-    count = sum(map(len, ranges))
-    return count if count > most else 0
+def _found(images: Sequence[MemoryImage], most: int) -> Found | None:
+    """Return what is found without numpy; None: so much was touched, or is there, that it takes numpy."""
+    touched = sum(end - start for image in images for start, end in touched_parts(image))
+    # Without the engine, what is scanned is no live memory; then it is not worth to import that.
+    if _SMALL_SCAN < touched <= _LARGE_SCAN and sys.modules.get("wasmtime") is not None:
+        from . import wasm_scan
 
-
-def _check_limit(ranges: Sequence[Sized], most: int) -> None:
-    """Raise `OptionError` if not even a segment for each memory is allowed."""
-    needed = sum(len(of_one) > 0 for of_one in ranges)
-    if needed > most:
-        raise OptionError(
-            f"{needed} memories hold data and each needs a data segment, but the limit is {most}"
-        )
+        found = wasm_scan.find(images, most, _SMALL_CHOICE)
+        if found is not None:
+            return found
+    if touched <= (_SMALL_SCAN if "numpy" in sys.modules else _SMALL_SCAN_ALONE):
+        few = _scan_for_few(images)
+        return None if few is None else joined(images, few, most)
+    return None
 
 
 def _scan_for_few(images: Sequence[MemoryImage]) -> list[list[tuple[int, int]]] | None:

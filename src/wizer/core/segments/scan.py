@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def scan(image: MemoryImage, most: int) -> list[tuple[int, int]] | None:
     """Return the non-zero ranges of ``image`` (start and end, in bytes), ascending; None if over ``most``."""
     ranges: list[tuple[int, int]] = []
-    for low, high, header in _parts_by_header(image):
+    for low, high, header in parts_by_header(image):
         for start, end in _spans(image.view, low, high, header):
             if ranges and start - ranges[-1][1] <= header:
                 ranges[-1] = ranges[-1][0], end
@@ -37,7 +37,7 @@ def touched_parts(image: MemoryImage) -> Sequence[tuple[int, int]]:
     return [(0, len(image.view))] if image.touched is None else image.touched
 
 
-def _parts_by_header(image: MemoryImage) -> Iterator[tuple[int, int, int]]:
+def parts_by_header(image: MemoryImage) -> Iterator[tuple[int, int, int]]:
     """Yield the touched parts, cut where the header's size changes, and that size (all in bytes)."""
     offsets, sizes = header_steps(image.memidx, image.is64)
     steps = [*zip(offsets, (*offsets[1:], 1 << 64), sizes, strict=True)]

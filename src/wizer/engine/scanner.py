@@ -1,0 +1,141 @@
+"""Looking for what of a memory is not zero, in WebAssembly: some GB/s, and nothing to import.
+
+The module (``scanner.wat``) has a memory of its own, into which the parts of another one are copied that may
+hold something, a window at a time. So it is the same for memories of all kinds, and needs nothing of whose
+they are.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from array import array
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import wasmtime
+
+from wizer.engine import capi, capi_config
+from wizer.engine.original import address
+from wizer.engine.stack import with_compiler_stack
+
+# Where things are in the module's memory, in bytes.
+_HEADERS: Final = 0
+_PARTS: Final = 0x100
+_WINDOW: Final = 0x10000
+_RANGES: Final = 0x60000
+
+_PART: Final = 16
+_MOST_PARTS: Final = (0x4000 - _PARTS) // _PART
+_WINDOW_SIZE: Final = 0x50000 - _WINDOW
+_NO_OFFSET: Final = (1 << 64) - 1
+_I32: Final = (1 << 32) - 1
+
+
+@cache
+def compiled() -> tuple[wasmtime.Engine, wasmtime.Module]:
+    """Return the module, compiled once for the process, and its engine, which nothing can interrupt."""
+    config = wasmtime.Config()
+    config.parallel_compilation = False  # 3 ms, which as many threads take as well
+    capi_config.set_option(config, "memory_may_move", False)
+    engine, wasm = wasmtime.Engine(config), Path(__file__).with_name("scanner.wasm").read_bytes()
+    return engine, with_compiler_stack(lambda: capi_config.new_module(engine, wasm))
+
+
+def scanner() -> Scanner | None:
+    """Return a scanner; None: there is no address space for its memory."""
+    try:
+        return Scanner()
+    except wasmtime.WasmtimeError:
+        return None
+
+
+class Scanner:
+    """One scan after another.
+
+    Raises:
+        wasmtime.WasmtimeError: there is no address space for its memory.
+    """
+
+    def __init__(self) -> None:
+        engine, module = compiled()
+        self._store = wasmtime.Store(engine)
+        self._instance = capi.instantiate(self._store, module, ())
+        memory = capi.export_of(self._store, self._instance, "memory")
+        assert isinstance(memory, wasmtime.Memory)
+        self._base = ctypes.addressof(memory.data_ptr(self._store).contents)
+        self._count = 0
+        self._clear, self._scan, self._finish, self._join = map(
+            self._function, ("clear", "scan", "finish", "limit")
+        )
+
+    def scan(self, view: memoryview, parts: Iterable[tuple[int, int, int]]) -> int | None:
+        """Look through parts of a memory; return how many ranges hold something, None for too many.
+
+        Args:
+            view: the memory's bytes.
+            parts: start and end in bytes, ascending and apart, and how long a gap in front of what is in the
+                part is at the most if it is to be none.
+        """
+        self._clear()
+        base = address(view)
+        table = array("Q")
+        filled = 0
+        for low, end, header in parts:
+            start = low
+            while start < end:
+                size = min(end - start, _WINDOW_SIZE - filled)
+                ctypes.memmove(self._base + _WINDOW + filled, base + start, size)
+                table.extend((start, header << 32 | size))
+                start, filled = start + size, filled + size
+                if filled == _WINDOW_SIZE or len(table) == 2 * _MOST_PARTS:
+                    if not self._look(table):
+                        return None
+                    table, filled = array("Q"), 0
+        if not self._look(table):
+            return None
+        self._finish()
+        self._count = self._finish.buffer[0] & _I32
+        return None if self._count == _I32 else self._count
+
+    def limit(self, most: int, headers: tuple[Sequence[int], Sequence[int]]) -> int | None:
+        """Join ranges across the gaps that gain least, the last of equal ones first, until ``most`` are left.
+
+        Args:
+            most: fewer than there are.
+            headers: the offsets from which on headers have another size, and the sizes.
+
+        Returns:
+            The bytes that splits at all gaps saved, before length fields count; None: so many gaps gain so
+            much that they are not told apart.
+        """
+        table = array("Q")
+        for offset, size in zip(*headers, strict=True):
+            table.extend((offset, size))
+        table.extend((_NO_OFFSET, 0))
+        ctypes.memmove(self._base + _HEADERS, table.tobytes(), len(table) * table.itemsize)
+        self._join.buffer[0] = most
+        self._join()
+        saved = self._join.buffer[0]
+        if saved == _NO_OFFSET:
+            return None
+        self._count = most
+        return saved
+
+    def ranges(self) -> list[tuple[int, int]]:
+        """Return the ranges, start and end in bytes."""
+        found = array("Q", ctypes.string_at(self._base + _RANGES, 16 * self._count))
+        return list(zip(found[::2], found[1::2], strict=True))
+
+    def _look(self, table: array[int]) -> bool:
+        """Look through the parts that are in the window; return whether there was room for what was found."""
+        ctypes.memmove(self._base + _PARTS, table.tobytes(), len(table) * table.itemsize)
+        self._scan.buffer[0] = len(table) // 2
+        self._scan()
+        return bool(self._scan.buffer[0] & _I32)
+
+    def _function(self, name: str) -> capi.RawFunction:
+        function = capi.export_of(self._store, self._instance, name)
+        assert isinstance(function, wasmtime.Func)
+        return capi.RawFunction(self._store, function, 1)
