@@ -42,7 +42,7 @@ LIBRARY = {
 }
 LIBRARY |= {"contextvars", "signal", "struct", "threading", "weakref"}
 
-MOST_MODULES = 79  # of our own, for an empty module
+MOST_MODULES = 80  # of our own, for an empty module
 
 
 def imported(body: str, *args: str, cwd: Path | None = None) -> set[str]:

@@ -319,13 +319,16 @@ def import_ahead(modules: Iterable[Module]) -> None:
 
     Modules that ask for much memory are likely to use so much that scanning it takes numpy.
     """
+    import wizer.core.capture
+    import wizer.core.rewrite
+
     memories = 0
     for module in modules:
         memories += sum(memory.limits.minimum * memory.page_size for memory in module.memories)
     if memories:
-        pass
+        import wizer.core.segments
     if memories > _MUCH_MEMORY:
-        pass
+        import wizer.core.segments.bulk_layout  # noqa: F401
     elif memories > _LITTLE_MEMORY:
         from wizer.core.segments.wasm_scan import prepare
 

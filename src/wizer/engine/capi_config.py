@@ -16,7 +16,7 @@ from wasmtime import Config, Engine, Module, WasiConfig, WasmtimeError
 from wasmtime import _ffi as ffi
 
 from wizer.binary.assemble import Chunk
-from wizer.engine.original import address
+from wizer.engine.addresses import address
 from wizer.engine.versions import has_setting, lacks
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import Final
 import wasmtime
 
 from wizer.engine import capi, capi_config
-from wizer.engine.original import address
+from wizer.engine.addresses import address
 from wizer.engine.stack import with_compiler_stack
 
 # Where things are in the module's memory, in bytes.
