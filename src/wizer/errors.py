@@ -130,7 +130,7 @@ def asking_for_numpy() -> Iterator[None]:
             raise
         raise WizerError(
             "this takes numpy, which is not installed: `pip install numpy`",
-            ["only modules with no more than 4 MiB of memory in use and few objects are frozen without it"],
+            ["it is for memories in millions of pieces, heaps of thousands of objects, and for comparing"],
         ) from None
 
 

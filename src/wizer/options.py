@@ -239,6 +239,11 @@ class Options:
         return DEFAULT_LIMITS if self.limits is None else self.limits
 
     @property
+    def cache_settings(self) -> str:
+        """What machine code depends on of these options, as text."""
+        return f"{self.config} {self.bounds.fuel is not None}"
+
+    @property
     def bounds_growth(self) -> bool:
         """Whether a limit on memories or tables was asked for."""
         bounds = self.bounds

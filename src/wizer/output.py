@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import stat
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -101,6 +102,9 @@ def _replace(chunks: Iterable[Chunk], target: Path, finish: Callable[[], None] |
                 raise
             return _write_in_place(list(chunks), target, finish)
         with os.fdopen(descriptor, "wb", buffering=_BUFFER) as stream:
+            chunks = list(chunks)
+            if mode is not None:
+                _reserve(descriptor, sum(map(len, chunks)))
             size = _gathered(chunks, descriptor) if hasattr(os, "writev") else write_stream(chunks, stream)
         if mode is not None:
             new.chmod(mode)
@@ -120,6 +124,21 @@ def _replace(chunks: Iterable[Chunk], target: Path, finish: Callable[[], None] |
     finally:
         UNFINISHED.discard(new)
     return size
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    """Have the file system find room for a file that is going to replace another one.
+
+    Where it would do so only later, it does so when the file is renamed, and begins to write it out: 10 ms
+    for 18 MB (ext4's ``auto_da_alloc``). Where there is no room, or this is not to be had, writing says so.
+    """
+    if sys.platform != "linux" or size < _BUFFER:
+        return
+    import ctypes
+
+    with contextlib.suppress(AttributeError):  # another C library
+        fallocate = ctypes.CDLL(None).fallocate
+        fallocate(descriptor, 0, ctypes.c_long(0), ctypes.c_long(size))
 
 
 def _write_in_place(chunks: Sequence[Chunk], target: Path, finish: Callable[[], None] | None) -> int:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from wizer.core.externs import Extern
     from wizer.core.guest import CoreStates, Guest, Results
     from wizer.core.typed import Elements, ElementType, TypedMemory
+    from wizer.engine.original import Original
     from wizer.engine.types import Store
 
 Initialize: TypeAlias = "Callable[[Session], object]"
@@ -80,21 +81,24 @@ class Session:
         self._open(wasm, session_options(options, imports))
 
     @classmethod
-    def of(cls, wasm: Wasm, options: Options) -> Self:
-        """Open a session with options that are a record."""
+    def of(cls, wasm: Wasm, options: Options, original: Original | None = None) -> Self:
+        """Open a session with options that are a record; ``original``: what is known of ``wasm`` already."""
         expect("options", options, _RECORD)
         session = cls.__new__(cls)
-        session._open(wasm, options)
+        session._open(wasm, options, original)
         return session
 
-    def _open(self, wasm: Wasm, options: Options) -> None:
+    def _open(self, wasm: Wasm, options: Options, original: Original | None = None) -> None:
         if options.isolate:
             raise OptionError(
                 "a session is not isolated: it lives in this process; `wizen` and `Wizer.run` can be"
             )
         PROGRESS.begin()
         self._options = options
-        self._opened: Guest | None = _guest(to_binary(wasm), options)
+        binary = to_binary(wasm)
+        if original is not None and original.wasm is not binary:  # it is of the text
+            original = None
+        self._opened: Guest | None = _guest(binary, options, original)
         self.results = self._opened.results
 
     def __repr__(self) -> str:
@@ -471,12 +475,12 @@ def machine_code(snapshot: bytes, options: Options) -> bytes | bytearray:
     return compile_ahead(snapshot, options.engine or EngineConfig())
 
 
-def _guest(binary: bytes, options: Options) -> Guest:
+def _guest(binary: bytes, options: Options, original: Original | None) -> Guest:
     """Open what drives a binary; what components need is only imported for them."""
     if is_component(binary):
         from wizer.component.session import ComponentSession
 
-        return ComponentSession(binary, options)
+        return ComponentSession(binary, options, original)
     from wizer.core.session import ModuleSession
 
-    return ModuleSession(binary, options)
+    return ModuleSession(binary, options, original)

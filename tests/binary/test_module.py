@@ -10,7 +10,7 @@ import pytest
 from support.engine import binary
 from wizer import Session
 from wizer.binary import sections as sec
-from wizer.binary.assemble import encode_section
+from wizer.binary.assemble import assemble, encode_section
 from wizer.binary.expr import MAX_OPERANDS
 from wizer.binary.externs import Export, FuncIndex, GlobalType, Import
 from wizer.binary.module import Module, parse_module
@@ -212,3 +212,25 @@ def test_operands_are_counted_and_not_instructions() -> None:
     array = f"(array.new_fixed $a 1000 {struct * 1000})"
     wat = f"(module (type $s (struct {fields})) (type $a (array (ref $s))) (global (ref $a) {array}))"
     assert len(parse_module(binary(wat)).globals) == 1
+
+
+def test_a_module_is_read_where_it_stands() -> None:
+    wasm = binary(WAT)
+    alone, inside = parse_module(wasm), parse_module(b"before" + wasm + b"after", 6, 6 + len(wasm))
+    assert bytes(inside.binary) == bytes(alone.binary) == wasm
+    assert (inside.origin, inside.end) == (6, 6 + len(wasm))
+    assert [section.start - 6 for section in inside.sections] == [section.start for section in alone.sections]
+    assert (inside.exports, inside.imports, inside.types) == (alone.exports, alone.imports, alone.types)
+    assert b"".join(assemble(inside, {})) == wasm
+    assert bytes(parse_module(b"xy" + wasm[:8], 2).binary) == wasm[:8]
+
+
+@pytest.mark.parametrize("cut", [3, 7, -1])
+def test_places_in_errors_count_from_the_beginning_of_the_input(cut: int) -> None:
+    wasm = binary(WAT)[:cut]
+    places = []
+    for before in (b"", b"before"):
+        with pytest.raises(ParseError) as error:
+            parse_module(before + wasm + b"more", len(before), len(before) + len(wasm))
+        places.append(error.value.offset - len(before))
+    assert places[0] == places[1]

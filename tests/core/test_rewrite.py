@@ -21,7 +21,9 @@ from support.states import (
     struct,
     with_objects,
 )
+from support.tools import assembled
 from wizer.binary import sections as sec
+from wizer.binary.assemble import assemble
 from wizer.binary.externs import Export
 from wizer.binary.leb128 import encode_unsigned
 from wizer.binary.module import Module, parse_module
@@ -402,3 +404,14 @@ def test_a_long_start_function_is_several() -> None:
     assert b"".join(part[1:-1] for part in parts) == b"".join(
         b"\xfd\x0c" + index.to_bytes(16, "little") + b"\x24" + encode_unsigned(index) for index in values
     )
+
+
+@pytest.mark.parametrize("custom", ["", '(@custom "linking" "x")', '(@producers (language "C" "17"))'])
+def test_a_module_that_holds_nothing_is_what_it_was(custom: str) -> None:
+    wat = f'(module {custom} (import "" "f" (func $f)) (func (export "g") (call $f)))'
+    module = parse_module(assembled(wat))
+    out = b"".join(rewrite(module, State(), module.exports, 10))
+    kept = [section for section in module.sections if section.name != "linking"]
+    assert out == b"".join(assemble(module, {}, keep_custom=lambda section: section in kept))
+    with_other_exports = b"".join(rewrite(module, State(), (), 10))
+    assert parse_module(with_other_exports).exports == ()

@@ -6,9 +6,9 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from wizer.cli.report import worded
 from wizer.cli.signals import ignore
@@ -45,29 +45,15 @@ def read(name: str, failure: str, *, missing: Sequence[str] = ()) -> bytes:
         raise InputError(failure, [_named(name, error)]) from None
 
 
-def begin_to_read(name: str, failure: str, *, missing: Sequence[str] = ()) -> Callable[[], bytes]:
-    """Begin to read the input, on a thread where it is a large file; return what waits for it, as `read`."""
-
-    def work() -> bytes:
-        return read(name, failure, missing=missing)
-
-    if name == STDIO or not _is_large_file(name):
-        return work
-    from wizer.kept import begin
-
-    return begin(work)
-
-
-_LARGE: Final = 1 << 20  # bytes: fewer are read in the time that it takes to start a thread
-
-
-def _is_large_file(name: str) -> bool:
+def is_large(name: str) -> bool:
     """Whether there is a regular file of this name, which can be read without waiting, and it is large."""
+    from wizer.engine.original import LARGE
+
     try:
         info = Path(name).stat()
     except (OSError, ValueError):
         return False
-    return stat.S_ISREG(info.st_mode) and info.st_size >= _LARGE
+    return name != STDIO and stat.S_ISREG(info.st_mode) and info.st_size >= LARGE
 
 
 def read_preload(path: str) -> bytes:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wizer.cli.files import STDIO, begin_to_read, check_output, write
+from wizer.cli.files import STDIO, check_output, is_large, read, write
 from wizer.cli.flags import LETTERS
 from wizer.cli.options import RunOptions, make_flags, make_options, make_wasi, run_options
 from wizer.cli.parse import Arguments, UsageError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from wizer.binary.assemble import Chunk
     from wizer.cli.account import Account
     from wizer.cli.flags import Flags
+    from wizer.engine.original import Original
     from wizer.options import ExportChanges, Options
     from wizer.pages.document import RunInfo
     from wizer.session import Session
@@ -65,15 +67,25 @@ def _main(given: RunOptions, flags: Flags, account: Account | None) -> int:
     wasi = make_wasi(given, flags)
     warnings.showwarning = lambda message, *_: remark(f"warning: {message}")
     with watched(flags.limits, wasi):
-        word = [f"no command is called `{given.input}`: `wizer --help` lists them"] * given.input.isalpha()
-        reading = begin_to_read(given.input, "failed to open input file", missing=word)
         options = make_options(given, flags, wasi)
         if account is not None:
             options = options.changed(trace=account.trace)
-        import wizer.session  # noqa: F401  # takes as long as reading a large file
+        original = _begin_to_read(given, options)
+        import wizer.session  # noqa: F401
 
-        _run(given, options, reading(), account)
+        _run(given, options, original(), account)
     return 0
+
+
+def _begin_to_read(given: RunOptions, options: Options) -> Callable[[], Original]:
+    """Begin to read the input, on a thread where it is large; return what waits for that."""
+    from wizer.engine.original import Original
+
+    word = [f"no command is called `{given.input}`: `wizer --help` lists them"] * given.input.isalpha()
+    reading = partial(read, given.input, "failed to open input file", missing=word)
+    if options.config.cache is True and is_large(given.input):
+        return Original.ahead(reading, options.cache_settings)
+    return lambda: Original(reading())
 
 
 def include_dir() -> int:
@@ -84,11 +96,12 @@ def include_dir() -> int:
     return 0
 
 
-def _run(given: RunOptions, options: Options, wasm: bytes, account: Account | None) -> None:
-    """Initialise ``wasm`` and write the snapshot, and what an account says of that."""
+def _run(given: RunOptions, options: Options, original: Original, account: Account | None) -> None:
+    """Initialise a module or component and write the snapshot, and what an account says of that."""
     from wizer.session import Session, export_changes
 
-    with Session.of(wasm, options) as session:
+    wasm = original.wasm
+    with Session.of(wasm, options, original) as session:
         _check_calls(session, options)
         changes = export_changes(session, options)
         changes["rename"] = known_renames(given.rename, session)

@@ -19,7 +19,7 @@ from wizer.core.calls import explained, remember
 from wizer.core.growth import refused_growth
 from wizer.core.instrument import needs_cranelift
 from wizer.core.rewrite import dropped_custom_sections
-from wizer.core.session import import_ahead, read_ahead, validator
+from wizer.core.session import import_ahead, validator
 from wizer.core.state import State
 from wizer.engine.component import RunningComponent
 from wizer.engine.forks import import_on_thread
@@ -51,13 +51,14 @@ class ComponentSession:
 
     is_component = True
 
-    def __init__(self, wasm: bytes, options: Options) -> None:
+    def __init__(self, wasm: bytes, options: Options, original: Original | None = None) -> None:
         if options.preload:
             raise OptionError("components do not support preloading modules; give `imports`")
         self.results: Results = []
         self._options = options
-        original = Original(wasm)
-        read_ahead(original, options)
+        original = original or Original(wasm)
+        if options.config.cache is True:
+            original.begin(options.cache_settings)
         self._validator = validator(options, original)
         self._instances = evaluate(parse_component(wasm))
         warn_of_unused_names(options.imports or (), _import_names(self._instances.root.component))

@@ -90,6 +90,8 @@ def rewrite(
         StateError: the state cannot be expressed.
     """
     unstripped, custom = module, _stamped(module, stamp)
+    if not custom and state == State() and _has_no_state(module) and list(exports) == list(module.exports):
+        return [module.binary]
     module, state = without_previous(module, state)
     state, heap = _beyond_constants(module, state, encode(module, state), max_data_segments)
     contents: dict[int, Sequence[Chunk] | None] = {sec.START: None}
@@ -124,6 +126,13 @@ def rewrite(
     if wait is not None:
         wait()
     return chunks
+
+
+def _has_no_state(module: Module) -> bool:
+    """Whether an instance holds nothing that can change, so that its snapshot is the original."""
+    own = module.memories, module.tables, module.globals, module.elements, module.data, module.tags
+    kept = all(section.id != sec.CUSTOM or _keeps(module, section) for section in module.sections)
+    return kept and module.start is None and not any(own)
 
 
 def _stamped(module: Module, stamp: str | None) -> dict[Section, bytes]:

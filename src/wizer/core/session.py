@@ -47,11 +47,12 @@ class ModuleSession:
 
     is_component = False
 
-    def __init__(self, wasm: bytes, options: Options) -> None:
+    def __init__(self, wasm: bytes, options: Options, original: Original | None = None) -> None:
         self.results: Results = []
         self._options = options
-        original = kept_of(wasm, "original", lambda: Original(wasm))
-        read_ahead(original, options)
+        original = original or kept_of(wasm, "original", lambda: Original(wasm))
+        if options.config.cache is True:
+            original.begin(options.cache_settings)
         self._validator = validator(options, original)
         self.module: Module
         growth = options.bounds_growth
@@ -401,12 +402,6 @@ class ModuleInstrumented:
         data_options = self._options.data_options(self.module)
         check = None if self._validator is None else self._validator.module
         return rewrite(self.module, state, exports, **data_options, check=check)
-
-
-def read_ahead(original: Original, options: Options) -> None:
-    """Begin to find out whether the cache has what is going to be compiled, if there is a core for that."""
-    if options.config.cache is True and alone():
-        original.begin(f"{options.config} {options.bounds.fuel is not None}")
 
 
 def validator(options: Options, original: Original) -> Validator | None:

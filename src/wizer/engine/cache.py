@@ -17,13 +17,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
-import wasmtime
-
-from wizer.engine import capi_config
 from wizer.output import UNFINISHED
 from wizer.records import record
 
 if TYPE_CHECKING:
+    import wasmtime
     from wasmtime.component import Component
 
 Code = TypeVar("Code", bound="wasmtime.Module | Component")
@@ -77,6 +75,8 @@ def load(kind: type[Code], engine: wasmtime.Engine, key: str, ahead: Expected | 
         key: the key.
         ahead: what was expected, if anything was.
     """
+    from wasmtime import WasmtimeError
+
     folder = _folder()
     if folder is None:
         return None
@@ -88,12 +88,16 @@ def load(kind: type[Code], engine: wasmtime.Engine, key: str, ahead: Expected | 
         if right != (ahead.checksum if ahead is not None and ahead.key == key else _checksum(path)):
             return None
         return cast("Code", kind.deserialize_file(engine, str(path)))
-    except (OSError, ValueError, wasmtime.WasmtimeError):  # an empty file cannot be mapped
+    except (OSError, ValueError, WasmtimeError):  # an empty file cannot be mapped
         return None
 
 
 def store(code: wasmtime.Module | Component, key: str) -> None:
     """Store a module or component under its key; where that is impossible, do nothing."""
+    from wasmtime import WasmtimeError
+
+    from wizer.engine import capi_config
+
     folder = _folder()
     if folder is None:
         return
@@ -101,7 +105,7 @@ def store(code: wasmtime.Module | Component, key: str) -> None:
     halves = (new, _beside(new))
     UNFINISHED.update(halves)
     try:
-        with contextlib.suppress(OSError, ValueError, wasmtime.WasmtimeError):
+        with contextlib.suppress(OSError, ValueError, WasmtimeError):
             with new.open("xb", buffering=0) as stream:
                 capi_config.write_compiled(code, stream)
             _beside(new).write_bytes(_checksum(new))

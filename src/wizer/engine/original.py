@@ -7,17 +7,18 @@ in the original it is.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from wizer.binary.assemble import Chunk
 from wizer.engine.addresses import address
-from wizer.kept import begin
+from wizer.kept import alone, begin
 
 if TYPE_CHECKING:
     from wizer.engine.cache import Expected
 
-_MUCH: Final = 1 << 20
+LARGE: Final = 1 << 20
 """Bytes: less is digested in the time that it takes to start a thread."""
 
 
@@ -31,25 +32,51 @@ class Original:
 
     def __init__(self, wasm: bytes) -> None:
         self.wasm = wasm
-        self._digest = b""
-        self._wait: Callable[[], None] | None = None
-        self._name: str | None = None
         self.expected: Expected | None = None
+        self._digest = b""
+        self._name: str | None = None
+        self._wait: Callable[[], None] | None = None
+
+    @classmethod
+    def ahead(cls, read: Callable[[], bytes], settings: str) -> Callable[[], Original]:
+        """Read a large original on a thread, and go on as `begin` does; return what waits for its bytes."""
+        original, has_bytes = cls(b""), threading.Event()
+
+        def work() -> None:
+            try:
+                original.wasm = read()
+            finally:
+                has_bytes.set()
+            original._find_expected(settings)
+
+        original._wait = begin(work)
+
+        def wait() -> Original:
+            has_bytes.wait()
+            if not original.wasm and original._wait is not None:
+                original._wait()  # raises what reading did
+            return original
+
+        return wait
 
     def begin(self, settings: str) -> None:
         """Begin to digest it on a thread, and to read what was last made of it with these settings."""
+        if self.is_large and self._wait is None and alone():
+            self._wait = begin(lambda: self._find_expected(settings))
 
-        def work() -> None:
-            from hashlib import sha256
+    @property
+    def is_large(self) -> bool:
+        """Whether it takes longer to read it all again than to say what of it something is made of."""
+        return len(self.wasm) >= LARGE
 
-            from wizer.engine import cache
+    def _find_expected(self, settings: str) -> None:
+        from hashlib import sha256
 
-            self._find_digest()
-            self._name = sha256(settings.encode() + self._digest).hexdigest()
-            self.expected = cache.expected(self._name)
+        from wizer.engine import cache
 
-        if len(self.wasm) >= _MUCH and self._wait is None:
-            self._wait = begin(work)
+        self._digest = sha256(self.wasm).digest()
+        self._name = sha256(settings.encode() + self._digest).hexdigest()
+        self.expected = cache.expected(self._name)
 
     def expect(self, key: str) -> None:
         """Have what is in the cache under this key be read ahead the next time."""
@@ -63,23 +90,17 @@ class Original:
         import hashlib
 
         key = hashlib.sha256(settings.encode())
-        is_large, start = len(self.wasm) >= _MUCH, address(self.wasm)
+        start = address(self.wasm)
         for chunk in chunks:
             view = memoryview(chunk)
-            if is_large and view.obj is self.wasm:
+            if self.is_large and view.obj is self.wasm:
                 key.update(b"view %d %d " % (address(view) - start, len(view)))
             else:
                 key.update(b"bytes %d " % len(view))
                 key.update(view)
-        if is_large:
-            if self._wait is not None:
-                self._wait()
-            if not self._digest:
-                self._find_digest()
+        if self._wait is not None:
+            self._wait()
+        if self.is_large:
+            self._digest = self._digest or hashlib.sha256(self.wasm).digest()
             key.update(self._digest)
         return key.hexdigest()
-
-    def _find_digest(self) -> None:
-        import hashlib
-
-        self._digest = hashlib.sha256(self.wasm).digest()

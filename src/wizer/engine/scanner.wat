@@ -1,9 +1,5 @@
 ;; Finds what of a memory is not zero: `wizer.engine.scanner` copies the memory here, a window at a time, and
-;; `wizer.core.segments` says what is looked for. What is installed was built from this by
-;;
-;;     wasm-tools parse scanner.wat --output scanner.wasm
-;;
-;; What is where in the memory here:
+;; `wizer.core.segments` says what is looked for. What is where in the memory here:
 ;;
 ;;     0x00000  the sizes of headers: the offset from which on (i64), the size (i64); the last offset is -1
 ;;     0x00100  the parts that are in the window: offset (i64), bytes (i32), the size of headers there (i32)

@@ -6,19 +6,16 @@ import mmap
 import subprocess
 import sys
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.tools import assembled
 from wizer.core.segments import MemoryImage, bulk_scan, plan, wasm_scan
 from wizer.core.segments.encoding import header_size
 from wizer.core.segments.layout import limited, worth
 from wizer.core.segments.scan import scan
-from wizer.engine import scanner
 
 ALL = 1 << 30
 TOP = 1 << 32
@@ -160,11 +157,6 @@ def test_few_ranges_of_several_memories_are_found_in_wasm() -> None:
     assert found is not None
     assert found.count == 4000
     assert sum(map(len, found.ranges)) == 3000
-
-
-def test_the_scanner_is_what_its_text_says() -> None:
-    built, text = (Path(scanner.__file__).with_name(f"scanner.{suffix}") for suffix in ("wasm", "wat"))
-    assert assembled(text.read_text()) == built.read_bytes()
 
 
 def test_without_address_space_there_is_no_scanner_and_the_plan_is_the_same() -> None:

@@ -175,7 +175,7 @@ def _found(images: Sequence[MemoryImage], most: int) -> Found | None:
     """Return what is found without numpy; None: so much was touched, or is there, that it takes numpy."""
     touched = sum(end - start for image in images for start, end in touched_parts(image))
     # Without the engine, what is scanned is no live memory; then it is not worth to import that.
-    if _SMALL_SCAN < touched <= _LARGE_SCAN and sys.modules.get("wasmtime") is not None:
+    if touched > _SMALL_SCAN and _has_engine() and (touched <= _LARGE_SCAN or not _has_numpy()):
         from . import wasm_scan
 
         found = wasm_scan.find(images, most, _SMALL_CHOICE)
@@ -185,6 +185,16 @@ def _found(images: Sequence[MemoryImage], most: int) -> Found | None:
         few = _scan_for_few(images)
         return None if few is None else joined(images, few, most)
     return None
+
+
+def _has_engine() -> bool:
+    return sys.modules.get("wasmtime") is not None
+
+
+def _has_numpy() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("numpy") is not None
 
 
 def _scan_for_few(images: Sequence[MemoryImage]) -> list[list[tuple[int, int]]] | None:
