@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
+import struct
 import sys
 import tempfile
 import time
@@ -132,11 +133,39 @@ class Command:
             return output.read().decode()
 
 
-DRIVES: dict[str, type[Exports | Component | JavaScript | Command]] = {
+class Starling:
+    """StarlingMonkey as ComponentizeJS makes it, with the application's ``greet``."""
+
+    def __init__(self, path: Path) -> None:
+        engine = wasmtime.Engine(_config())
+        self._module = wasmtime.Module.from_file(engine, str(path))
+        self._linker = wasmtime.Linker(engine)
+        self._linker.define_wasi()
+        self._linker.define_unknown_imports_as_traps(self._module)
+
+    def first(self) -> object:
+        """Greet somebody."""
+        return self._greet(b"Wizer")
+
+    def check(self) -> object:
+        """Greet somebody whose name is long."""
+        return self._greet(b"Python" * 1000)
+
+    def _greet(self, name: bytes) -> bytes:
+        fresh = Fresh(self._linker, self._module)
+        place = fresh.call("cabi_realloc", 0, 0, 1, len(name))
+        fresh.memory()[place : place + len(name)] = name
+        result = fresh.call("greet", place, len(name))
+        start, size = struct.unpack_from("<II", fresh.memory(), result)
+        return bytes(fresh.memory()[start : start + size])
+
+
+DRIVES: dict[str, type[Exports | Component | JavaScript | Command | Starling]] = {
     "exports": Exports,
     "component": Component,
     "quickjs": JavaScript,
     "command": Command,
+    "starling": Starling,
 }
 
 

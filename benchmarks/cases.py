@@ -24,8 +24,11 @@ class Case:
         title: what the table calls it.
         wasi: whether the guest may use WASI.
         options: further options, which all tools spell alike.
+        script: whether the guest is told what to do as ComponentizeJS does it: in the environment, on
+            standard input, and with files; `inputs.py` leaves all of that beside the input.
         drive: how `alike.py` talks to the outputs.
         most: by figure, the most that it may be relative to ``wasmtime wizer``.
+        most_peak: the most bytes of memory that it may take at its peak; 0: as many as it takes.
         modes: without a compilation cache, and with one that has seen the module.
         patience: seconds until the comparison of the outputs is given up.
         heavy: left out by ``--quick``.
@@ -35,8 +38,10 @@ class Case:
     title: str
     wasi: bool = False
     options: tuple[str, ...] = ()
-    drive: Literal["exports", "quickjs", "command", "component"] = "exports"
+    script: bool = False
+    drive: Literal["exports", "quickjs", "command", "component", "starling"] = "exports"
     most: tuple[tuple[str, float], ...] = ()
+    most_peak: int = 0
     modes: tuple[Mode, ...] = ("cold", "warm")
     patience: int = 900
     heavy: bool = False
@@ -59,6 +64,15 @@ CASES: Final = (
     ),
     Case(name="code-1", title="1 MB of code", wasi=True, drive="quickjs", most=_LITTLE_CODE),
     Case(name="code-10", title="10 MB of code", wasi=True, drive="quickjs", most=_CODE),
+    Case(
+        name="starling",
+        title="a JavaScript engine of 10 MB with an application",
+        wasi=True,
+        options=("--init-func", "componentize.wizer"),
+        script=True,
+        drive="starling",
+        most=(("cold", 0.35), ("warm", 0.80), *_ALL),
+    ),
     Case(name="code-50", title="50 MB of code", wasi=True, drive="quickjs", most=_CODE, heavy=True),
     Case(
         name="dense",
@@ -83,6 +97,13 @@ CASES: Final = (
     Case(name="globals", title="10,000 globals", most=_ALL),
     Case(name="table-kept", title="a table of a million functions, left alone", most=_ALL),
     Case(name="table-set", title="a table of a million functions, set", most=_ALL),
+    Case(
+        name="verified",
+        title="dense memory: 256 MiB, random, with `--verify`",
+        options=("--verify",),
+        most_peak=500_000_000,
+        modes=("cold",),
+    ),
     # No peer takes these; what counts is how they grow.
     *(
         Case(name=name, title=title, modes=("cold",), patience=60, heavy=name == "heap-1m")

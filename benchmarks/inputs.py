@@ -6,6 +6,7 @@ the start, and ``check``, which looks at the whole state.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -433,6 +434,45 @@ def python() -> bytes:
     return target.read_bytes()
 
 
+def starling() -> bytes:
+    """StarlingMonkey as ComponentizeJS gives it to Wizer, and beside it what else that gives it.
+
+    It calls the program that it is told; here that is one that keeps what it is given, and fails.
+    """
+    target = Path(sys.argv[2])
+    sources = target.with_suffix(".sources")
+    node = target.parents[1] / "node"
+    with TemporaryDirectory() as folder:
+        keep = Path(folder) / "keep"
+        keep.write_text(KEEP.format(folder=folder))
+        keep.chmod(0o755)
+        script = node / "starling.mjs"  # beside its packages
+        shutil.copy(PROGRAMS / "starling.mjs", script)
+        command = ["node", str(script), str(PROGRAMS), str(keep)]
+        said = subprocess.run(command, check=False, capture_output=True, text=True).stderr
+        if not (Path(folder) / "given.json").exists():
+            raise SystemExit(f"ComponentizeJS has called no Wizer: {said}")
+        shutil.rmtree(sources, ignore_errors=True)
+        shutil.copytree(Path(folder) / "sources", sources)
+        given = json.loads((Path(folder) / "given.json").read_text())
+        was = str(given["sources"])
+        target.with_suffix(".stdin").write_text(given["stdin"].replace(was, str(sources)))
+        target.with_suffix(".env.json").write_text(json.dumps(given["env"]))
+        return (Path(folder) / "in.wasm").read_bytes()
+
+
+KEEP = f"""#!{sys.executable}
+import json, os, shutil, sys
+folder = {{folder!r}}
+(sources,) = (word.removeprefix("--dir=") for word in sys.argv if word.startswith("--dir="))
+shutil.copytree(sources, folder + "/sources")
+shutil.copy(sys.argv[-1], folder + "/in.wasm")
+given = {{{{"sources": sources, "stdin": sys.stdin.read(), "env": dict(os.environ)}}}}
+with open(folder + "/given.json", "w") as file:
+    json.dump(given, file)
+sys.exit(1)
+"""
+
 BUILDERS: dict[str, Callable[[], str | bytes]] = {
     "empty": empty,
     "quickjs": quickjs,
@@ -445,6 +485,7 @@ BUILDERS: dict[str, Callable[[], str | bytes]] = {
     "code-10": code_of(10),
     "code-50": code_of(50),
     "dense": dense,
+    "verified": dense,
     "sparse": sparse,
     "striped": striped,
     "growing-1": growing(1),
@@ -465,6 +506,7 @@ BUILDERS: dict[str, Callable[[], str | bytes]] = {
     "heap-2m": heap(2_000_000),
     "component": component,
     "python": python,
+    "starling": starling,
 }
 
 

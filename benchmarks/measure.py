@@ -34,8 +34,8 @@ class FailedError(Exception):
     """A command ended with another status than 0; the message is the gist of what it said."""
 
 
-def run(command: Sequence[str], environment: Mapping[str, str]) -> Sample:
-    """Run ``command`` and return what it took.
+def run(command: Sequence[str], environment: Mapping[str, str], text: str = "") -> Sample:
+    """Run ``command``, with ``text`` as its standard input, and return what it took.
 
     Raises:
         FailedError: it failed.
@@ -44,11 +44,14 @@ def run(command: Sequence[str], environment: Mapping[str, str]) -> Sample:
     with subprocess.Popen(
         command,
         env=environment,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     ) as process:
         assert process.stderr is not None
+        assert process.stdin is not None
+        process.stdin.write(text.encode())  # a line or none, for which a pipe has room
+        process.stdin.close()
         said = process.stderr.read()
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - begin
@@ -80,7 +83,7 @@ def typical(samples: Sequence[Sample]) -> Sample:
 
 
 def in_turns(
-    commands: Mapping[Name, Sequence[str]], environment: Mapping[str, str], rounds: int
+    commands: Mapping[Name, Sequence[str]], environment: Mapping[str, str], rounds: int, text: str = ""
 ) -> dict[Name, list[Sample] | str]:
     """Run commands side by side, in turns: A B C A B C; short ones more often, for they vary more.
 
@@ -97,7 +100,7 @@ def in_turns(
             if isinstance(samples, str):
                 continue
             try:
-                samples.append(run(command, environment))
+                samples.append(run(command, environment, text))
             except FailedError as error:
                 results[name] = str(error)
     return results

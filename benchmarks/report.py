@@ -85,6 +85,10 @@ def _promises(cases: list[tuple[Case, dict[str, Any]]]) -> Iterator[str]:
             found = ratio(figures, what)
             verdict = "not comparable" if found is None else "met" if _met(found, most) else "**missed**"
             rows.append([case.title, names[what], f"{most:.2f}", _ratio(found), verdict])
+        if case.most_peak:
+            peak = figure(figures, "ours", "peak")
+            verdict = "met" if peak is not None and peak <= case.most_peak else "**missed**"
+            rows.append([case.title, "peak memory", _megabytes(case.most_peak), _megabytes(peak), verdict])
         alike = figures["outputs"].get("alike")
         verdict = {True: "yes", False: "**no**", None: figures["outputs"].get("failed", "")}[alike]
         rows.append([case.title, "outputs behave alike", "", "", verdict])
@@ -110,6 +114,8 @@ def _startup(startup: dict[str, float]) -> Iterator[str]:
             f"{startup['empty'] * 1000:.0f} ms, {startup['import'] * 1000:.0f} ms",
         ],
     ]
+    took = f"{startup['empty'] * 1000:.0f} ms"
+    rows.append(["an empty module", "50 ms", took, "met" if startup["empty"] <= 0.05 else "**missed**"])
     yield _table(["", "at most", "measured", "times"], rows)
 
 

@@ -32,6 +32,8 @@ def main() -> None:
     options = _options()
     tools = install(options.cache.resolve())
     cases = [case for case in CASES if _wanted(case, options)]
+    if tools.wizer is None:  # there is no npm, from which ComponentizeJS comes, too
+        cases = [case for case in cases if not case.script]
     rounds = 2 if options.quick else options.rounds
     results: dict[str, Any] = {
         "machine": _machine(),
@@ -77,6 +79,10 @@ def measured(tools: Tools, case: Case, rounds: int) -> dict[str, Any]:
         target.parent.mkdir(exist_ok=True)
         target.unlink(missing_ok=True)
     figures: dict[str, Any] = {tool: {} for tool in targets}
+    environment, text = tools.environment(), ""
+    if case.script:
+        environment |= json.loads(source.with_suffix(".env.json").read_text())
+        text = source.with_suffix(".stdin").read_text()
     for mode in case.modes:
         # The standalone tool has no cache: it is always cold.
         commands = {
@@ -85,8 +91,8 @@ def measured(tools: Tools, case: Case, rounds: int) -> dict[str, Any]:
             if mode == "cold" or tool != "wizer"
         }
         if mode == "warm":
-            in_turns(commands, tools.environment(), 1)
-        for tool, outcome in in_turns(commands, tools.environment(), rounds).items():
+            in_turns(commands, environment, 1, text)
+        for tool, outcome in in_turns(commands, environment, rounds, text).items():
             figures[tool][mode] = _figures(outcome)
     made = {tool: target for tool, target in targets.items() if "failed" not in figures[tool]["cold"]}
     for tool, target in made.items():

@@ -21,7 +21,12 @@ PYTHON_PACKAGES = (
     "ziglang>=0.17,<0.18",
     "componentize-py==0.25.1",
 )
-NODE_PACKAGES = ("@bytecodealliance/wizer@11.0.3", "@bytecodealliance/wizer-linux-x64@11.0.3")
+NODE_PACKAGES = (
+    "@bytecodealliance/wizer@11.0.3",
+    "@bytecodealliance/wizer-linux-x64@11.0.3",
+    "@bytecodealliance/componentize-js@0.23.0",
+    "@bytecodealliance/preview2-shim@0.25.0",  # which it imports, and does not always bring
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,8 @@ class Tools:
         """Return the command line that pre-initialises ``source``."""
         files = [str(source), "-o", str(target)]
         options = [*case.options]
+        if case.script:
+            options += _script(tool, source.with_suffix(".sources"))
         if tool == "wasmtime":
             options += ["-S", "cli"] * case.wasi + ["-C", "cache=n"] * (mode == "cold")
             return [str(self.wasmtime), "wizer", *options, *files]
@@ -61,6 +68,14 @@ class Tools:
             "XDG_CACHE_HOME": str(self.folder / "home" / "cache"),
             "RUST_BACKTRACE": "0",
         }
+
+
+def _script(tool: Tool, folder: Path) -> list[str]:
+    """Return the options that show a guest a folder, under its own name and as ``/``, and the environment."""
+    if tool == "wizer":
+        return [f"--dir={folder}", f"--mapdir=/::{folder}", "--wasm-bulk-memory=true", "--inherit-env=true"]
+    folders = ["--dir", str(folder), "--dir", f"{folder}::/"]
+    return [*folders, "-S", "inherit-env", "-W", "unknown-imports-trap=y"]
 
 
 def install(folder: Path) -> Tools:

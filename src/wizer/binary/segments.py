@@ -6,8 +6,9 @@ https://webassembly.github.io/spec/core/binary/modules.html#data-section
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Literal, TypeAlias, cast
+from typing import Final, Literal, TypeAlias, cast
 
 from wizer.binary.expr import END, Expr, read_expr
 from wizer.binary.leb128 import encode_i32, encode_i64, encode_unsigned
@@ -114,9 +115,34 @@ def read_data(reader: Reader) -> DataSegment:
     return segment
 
 
+# An active segment of memory 0 at an `i32.const`, up to its bytes, as there may be tens of thousands: offset
+# and length are of no more than four groups of 7 bits.
+_USUAL: Final = re.compile(
+    rb"\x00(\x41([\x80-\xff]{0,3}[\x00-\x7f])\x0b)([\x80-\xff]{0,3}[\x00-\x7f])", re.DOTALL
+)
+
+
+def _groups(leb128: bytes) -> int:
+    """Return what no more than four groups of 7 bits say, as an unsigned number."""
+    bits = int.from_bytes(leb128, "little")
+    return bits & 0x7F | bits >> 1 & 0x3F80 | bits >> 2 & 0x1F_C000 | bits >> 3 & 0xFE0_0000
+
+
+def _usual_header(reader: Reader, code_start: int, usual: re.Match[bytes]) -> DataSegment:
+    code, groups, length = usual.groups()
+    value, bits = _groups(groups), 7 * len(groups)
+    if value >> bits - 1:  # negative
+        value += (1 << 32) - (1 << bits)
+    start = reader.pos = usual.end()
+    offset = Expr(code, (), ("i32", value))
+    return DataSegment("active", 0, offset, start, start + _groups(length), code_start)
+
+
 def read_data_header(reader: Reader) -> DataSegment:
     """Read a data segment up to its bytes, which need not be there."""
     code_start = reader.pos
+    if (usual := _USUAL.match(reader.wasm, code_start, reader.end)) is not None:
+        return _usual_header(reader, code_start, usual)
     flags = reader.u32()
     if flags > 2:
         raise reader.fail(f"malformed data segment flags {flags}", code_start)

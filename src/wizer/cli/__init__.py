@@ -88,6 +88,7 @@ def run_process() -> None:
     and without looking for garbage until then. Together these would take a tenth of a short run.
     """
     gc.disable()
+    sys.setswitchinterval(_SWITCH)
     _take_memory_in_large_steps()
     _let_numpy_be_alone()
     status = _main(sys.argv[1:])
@@ -96,6 +97,11 @@ def run_process() -> None:
             with contextlib.suppress(OSError):
                 stream.flush()
     os._exit(status)
+
+
+_SWITCH = 5e-4
+"""Seconds that a thread waits for the interpreter, at the most, while another one computes: what reads ahead
+asks for it a dozen times, and would wait for 50 ms in all."""
 
 
 def _let_numpy_be_alone() -> None:
