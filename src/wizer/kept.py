@@ -161,6 +161,8 @@ def begin(work: Callable[[], _T]) -> Callable[[], _T]:
             thread.join()
         if failures:
             raise failures[0]
+        if not results:  # this process was forked meanwhile, and the thread is not here
+            results.append(work())
         return results[0]
 
     return wait

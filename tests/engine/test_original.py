@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from support.command import environment
 from support.tools import assembled
 from wizer import Session
 from wizer.engine import cache
@@ -66,6 +69,25 @@ def test_what_reading_ahead_raised_comes_out() -> None:
     for _ in range(2):
         with pytest.raises(InputError, match="no such file"):
             original()
+
+
+FORKED = """
+import os, signal, time
+from wizer.kept import begin
+
+wait = begin(lambda: time.sleep(0.3) or 7)
+if os.fork() == 0:
+    signal.alarm(20)
+    os._exit(wait())
+print(os.waitstatus_to_exitcode(os.wait()[1]), wait())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes are forked here")
+def test_what_a_thread_of_the_parent_was_doing_is_done_anew_where_it_is_needed() -> None:
+    command = [sys.executable, "-c", FORKED]
+    ended = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == ["7", "7"]
 
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the cache folder does not follow HOME")

@@ -29,8 +29,8 @@ _RANGES: Final = 0x60000
 _PART: Final = 16
 _MOST_PARTS: Final = (0x4000 - _PARTS) // _PART
 _WINDOW_SIZE: Final = 0x50000 - _WINDOW
-_NO_OFFSET: Final = (1 << 64) - 1
 _I32: Final = (1 << 32) - 1
+_I64: Final = (1 << 64) - 1
 
 
 @cache
@@ -65,20 +65,35 @@ class Scanner:
         memory = capi.export_of(self._store, self._instance, "memory")
         assert isinstance(memory, wasmtime.Memory)
         self._base = ctypes.addressof(memory.data_ptr(self._store).contents)
-        self._count = 0
-        self._clear, self._scan, self._finish, self._join = map(
-            self._function, ("clear", "scan", "finish", "limit")
-        )
+        self._functions = {
+            name: self._function(name, slots)
+            for name, slots in (
+                ("clear", 0),
+                ("scan", 1),
+                ("finish", 1),
+                ("worth", 1),
+                ("limit", 1),
+                ("join", 0),
+                ("fill", 2),
+            )
+        }
 
-    def scan(self, view: memoryview, parts: Iterable[tuple[int, int, int]]) -> int | None:
+    def scan(
+        self,
+        view: memoryview,
+        parts: Iterable[tuple[int, int, int]],
+        headers: tuple[Sequence[int], Sequence[int]],
+    ) -> int | None:
         """Look through parts of a memory; return how many ranges hold something, None for too many.
 
         Args:
             view: the memory's bytes.
             parts: start and end in bytes, ascending and apart, and how long a gap in front of what is in the
                 part is at the most if it is to be none.
+            headers: the offsets from which on headers of segments have another size, and the sizes.
         """
-        self._clear()
+        self._call("clear")
+        self._put_headers(*headers)
         base = address(view)
         table = array("Q")
         filled = 0
@@ -95,47 +110,59 @@ class Scanner:
                     table, filled = array("Q"), 0
         if not self._look(table):
             return None
-        self._finish()
-        self._count = self._finish.buffer[0] & _I32
-        return None if self._count == _I32 else self._count
+        count = self._call("finish") & _I32
+        return None if count == _I32 else count
 
-    def limit(self, most: int, headers: tuple[Sequence[int], Sequence[int]]) -> int | None:
+    def worth(self) -> int:
+        """Return what splits at all gaps save together, in bytes, before length fields count."""
+        return self._call("worth")
+
+    def limit(self, most: int) -> bool:
         """Join ranges across the gaps that gain least, the last of equal ones first, until ``most`` are left.
 
-        Args:
-            most: fewer than there are.
-            headers: the offsets from which on headers have another size, and the sizes.
-
-        Returns:
-            The bytes that splits at all gaps saved, before length fields count; None: so many gaps gain so
-            much that they are not told apart.
+        Return whether that was done: gaps that gain very much are not told apart. There have to be more.
         """
-        table = array("Q")
-        for offset, size in zip(*headers, strict=True):
-            table.extend((offset, size))
-        table.extend((_NO_OFFSET, 0))
-        ctypes.memmove(self._base + _HEADERS, table.tobytes(), len(table) * table.itemsize)
-        self._join.buffer[0] = most
-        self._join()
-        saved = self._join.buffer[0]
-        if saved == _NO_OFFSET:
-            return None
-        self._count = most
-        return saved
+        return bool(self._call("limit", most) & _I32)
+
+    def join(self) -> None:
+        """Join ranges, from the first to the last, where a split gains nothing."""
+        self._call("join")
+
+    def fill(self, price: int, grown: int) -> None:
+        """Fill the gaps that gain least, the last of equal ones first.
+
+        Args:
+            price: the most bytes that a gap may gain which is filled.
+            grown: the most bytes that the gaps may save together, beside what all save.
+        """
+        self._call("fill", price, grown)
 
     def ranges(self) -> list[tuple[int, int]]:
         """Return the ranges, start and end in bytes."""
-        found = array("Q", ctypes.string_at(self._base + _RANGES, 16 * self._count))
+        count = self._call("finish") & _I32
+        found = array("Q", ctypes.string_at(self._base + _RANGES, 16 * count))
         return list(zip(found[::2], found[1::2], strict=True))
+
+    def _put_headers(self, offsets: Sequence[int], sizes: Sequence[int]) -> None:
+        table = array("Q")
+        for offset, size in zip((*offsets, _I64), (*sizes, 0), strict=True):
+            table.extend((offset, size))
+        ctypes.memmove(self._base + _HEADERS, table.tobytes(), len(table) * table.itemsize)
 
     def _look(self, table: array[int]) -> bool:
         """Look through the parts that are in the window; return whether there was room for what was found."""
         ctypes.memmove(self._base + _PARTS, table.tobytes(), len(table) * table.itemsize)
-        self._scan.buffer[0] = len(table) // 2
-        self._scan()
-        return bool(self._scan.buffer[0] & _I32)
+        return bool(self._call("scan", len(table) // 2) & _I32)
 
-    def _function(self, name: str) -> capi.RawFunction:
+    def _call(self, name: str, *args: int) -> int:
+        """Call a function; return its result, or what its place held."""
+        function = self._functions[name]
+        for place, arg in enumerate(args):
+            function.buffer[2 * place] = arg & _I64
+        function()
+        return function.buffer[0]
+
+    def _function(self, name: str, slots: int) -> capi.RawFunction:
         function = capi.export_of(self._store, self._instance, name)
         assert isinstance(function, wasmtime.Func)
-        return capi.RawFunction(self._store, function, 1)
+        return capi.RawFunction(self._store, function, slots)

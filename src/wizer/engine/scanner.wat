@@ -3,7 +3,7 @@
 ;;
 ;;     0x00000  the sizes of headers: the offset from which on (i64), the size (i64); the last offset is -1
 ;;     0x00100  the parts that are in the window: offset (i64), bytes (i32), the size of headers there (i32)
-;;     0x04000  how many gaps there are of each gain
+;;     0x04000  by what a split at a gap gains: how many gaps there are (i32), or what they save together (i64)
 ;;     0x10000  the window
 ;;     0x60000  the ranges that were found: start (i64), end (i64)
 (module
@@ -109,11 +109,11 @@
       (i64.sub (i64.const 70) (i64.clz (i64.or (local.get $n) (i64.const 1))))
       (i64.const 7)))
 
-  ;; What a split at the gap before a range gains, with the length fields of both sides.
-  (func $gain (param $range i32) (result i64)
+  ;; What a split at the gap between two ranges gains, with the length fields of both.
+  (func $gain (param $before i32) (param $range i32) (result i64)
     (local $start i64) (local $end i64) (local $next i64) (local $stop i64) (local $both i64)
-    (local.set $start (i64.load (i32.sub (local.get $range) (i32.const 16))))
-    (local.set $end (i64.load (i32.sub (local.get $range) (i32.const 8))))
+    (local.set $start (i64.load (local.get $before)))
+    (local.set $end (i64.load offset=8 (local.get $before)))
     (local.set $next (i64.load (local.get $range)))
     (local.set $stop (i64.load offset=8 (local.get $range)))
     (local.set $both (i64.sub (local.get $stop) (local.get $start)))
@@ -137,10 +137,28 @@
               (call $length (i64.sub (local.get $stop) (local.get $next))))
             (call $length (local.get $both)))))))
 
+  ;; The same of the gap before a range, as the ranges stand.
+  (func $gain_before (param $range i32) (result i64)
+    (call $gain (i32.sub (local.get $range) (i32.const 16)) (local.get $range)))
+
+  ;; What splits at all gaps save together, before length fields count.
+  (func (export "worth") (result i64)
+    (local $range i32) (local $saved i64)
+    (global.set $header (i32.const 0))
+    (local.set $range (i32.const 0x60010))
+    (block $end
+      (loop $next
+        (br_if $end (i32.ge_u (local.get $range) (global.get $free)))
+        (drop (call $gain_before (local.get $range)))
+        (local.set $saved (i64.add (local.get $saved) (global.get $saved)))
+        (local.set $range (i32.add (local.get $range) (i32.const 16)))
+        (br $next)))
+    (local.get $saved))
+
   ;; Where gaps of the same gain are counted; all that gain more than 5,000 bytes are one.
   (func $counter (param $range i32) (result i32)
     (local $gain i64)
-    (local.set $gain (i64.add (call $gain (local.get $range)) (i64.const 64)))
+    (local.set $gain (i64.add (call $gain_before (local.get $range)) (i64.const 64)))
     (i32.add
       (i32.const 0x4000)
       (i32.shl
@@ -150,9 +168,9 @@
         (i32.const 2))))
 
   ;; Join ranges until there are `most`, across the gaps that gain least, and of those that gain the same
-  ;; the last. Return what splits at all gaps saved, or -1: they gain so much that they were not told apart.
-  (func (export "limit") (param $most i32) (result i64)
-    (local $range i32) (local $left i32) (local $counter i32) (local $saved i64) (local $to i32)
+  ;; the last. Return whether that was possible: gaps that gain very much are not told apart.
+  (func (export "limit") (param $most i32) (result i32)
+    (local $range i32) (local $left i32) (local $counter i32) (local $to i32)
     (local $own i32) (local $equal i32)
     (memory.fill (i32.const 0x4000) (i32.const 0) (i32.const 0x5000))
     (global.set $header (i32.const 0))
@@ -162,14 +180,13 @@
         (br_if $counted (i32.ge_u (local.get $range) (global.get $free)))
         (local.set $counter (call $counter (local.get $range)))
         (i32.store (local.get $counter) (i32.add (i32.load (local.get $counter)) (i32.const 1)))
-        (local.set $saved (i64.add (local.get $saved) (global.get $saved)))
         (local.set $range (i32.add (local.get $range) (i32.const 16)))
         (br $next)))
 
     ;; The least gain of a gap that stays, and how many of those that gain so much do.
     (local.set $left (i32.sub (local.get $most) (i32.const 1)))
     (local.set $counter (i32.const 0x8f24)) ;; that of more than 5,000 bytes
-    (if (i32.ge_u (i32.load (local.get $counter)) (local.get $left)) (then (return (i64.const -1))))
+    (if (i32.ge_u (i32.load (local.get $counter)) (local.get $left)) (then (return (i32.const 0))))
     (loop $lower
       (if (i32.lt_u (i32.load (local.get $counter)) (local.get $left))
         (then
@@ -197,5 +214,107 @@
         (local.set $range (i32.add (local.get $range) (i32.const 16)))
         (br $next)))
     (global.set $free (i32.add (local.get $to) (i32.const 16)))
-    (local.get $saved))
+    (i32.const 1))
+
+  ;; Join ranges, from the first to the last, where a split gains nothing.
+  (func (export "join")
+    (local $range i32) (local $to i32)
+    (if (i32.eq (global.get $free) (i32.const 0x60000)) (then (return)))
+    (global.set $header (i32.const 0))
+    (local.set $to (i32.const 0x60000))
+    (local.set $range (i32.const 0x60010))
+    (block $joined
+      (loop $next
+        (br_if $joined (i32.ge_u (local.get $range) (global.get $free)))
+        (if (i64.gt_s (call $gain (local.get $to) (local.get $range)) (i64.const 0))
+          (then
+            (local.set $to (i32.add (local.get $to) (i32.const 16)))
+            (i64.store (local.get $to) (i64.load (local.get $range)))))
+        (i64.store offset=8 (local.get $to) (i64.load offset=8 (local.get $range)))
+        (local.set $range (i32.add (local.get $range) (i32.const 16)))
+        (br $next)))
+    (global.set $free (i32.add (local.get $to) (i32.const 16))))
+
+  ;; Where it is summed up what gaps of the same gain save; 0: the gap before a range gains more than `price`.
+  (func $sum_within (param $range i32) (param $price i64) (result i32)
+    (local $gain i64)
+    (local.set $gain (call $gain_before (local.get $range)))
+    (if (result i32) (i64.gt_s (local.get $gain) (local.get $price))
+      (then (i32.const 0))
+      (else
+        (i32.add
+          (i32.const 0x4000)
+          (i32.shl (i32.wrap_i64 (i64.add (local.get $gain) (i64.const 64))) (i32.const 3))))))
+
+  ;; Fill the gaps that gain least, and of those that gain the same the last first, as long as none gains more
+  ;; than `price` and they save no more together than `grown` and all gaps do.
+  (func (export "fill") (param $price i64) (param $grown i64)
+    (local $range i32) (local $sum i32) (local $dearest i32) (local $from i32) (local $to i32) (local $own i32)
+    (if (i32.eq (global.get $free) (i32.const 0x60000)) (then (return)))
+    (memory.fill (i32.const 0x4000) (i32.const 0) (i32.const 0x5000))
+    (local.set $dearest
+      (i32.add
+        (i32.const 0x4000)
+        (i32.shl (i32.wrap_i64 (i64.add (local.get $price) (i64.const 64))) (i32.const 3))))
+    (global.set $header (i32.const 0))
+    (local.set $range (i32.const 0x60010))
+    (block $summed
+      (loop $next
+        (br_if $summed (i32.ge_u (local.get $range) (global.get $free)))
+        (local.set $sum (call $sum_within (local.get $range) (local.get $price)))
+        (if (i32.ne (local.get $sum) (i32.const 0))
+          (then
+            (i64.store
+              (local.get $sum) (i64.add (i64.load (local.get $sum)) (global.get $saved)))))
+        (local.set $grown (i64.add (local.get $grown) (global.get $saved)))
+        (local.set $range (i32.add (local.get $range) (i32.const 16)))
+        (br $next)))
+
+    ;; The least gain of which not all gaps can be filled, and what is left for them.
+    (local.set $sum (i32.const 0x4000))
+    (block $found
+      (loop $next
+        (br_if $found (i32.gt_u (local.get $sum) (local.get $dearest)))
+        (br_if $found (i64.gt_s (i64.load (local.get $sum)) (local.get $grown)))
+        (local.set $grown (i64.sub (local.get $grown) (i64.load (local.get $sum))))
+        (local.set $sum (i32.add (local.get $sum) (i32.const 8)))
+        (br $next)))
+
+    ;; Where those begin that can be.
+    (local.set $from (global.get $free))
+    (local.set $range (global.get $free))
+    (block $found
+      (br_if $found (i32.gt_u (local.get $sum) (local.get $dearest)))
+      (loop $next
+        (local.set $range (i32.sub (local.get $range) (i32.const 16)))
+        (br_if $found (i32.le_u (local.get $range) (i32.const 0x60000)))
+        (global.set $header (i32.const 0))
+        (if (i32.eq (call $sum_within (local.get $range) (local.get $price)) (local.get $sum))
+          (then
+            (br_if $found (i64.gt_s (global.get $saved) (local.get $grown)))
+            (local.set $grown (i64.sub (local.get $grown) (global.get $saved)))
+            (local.set $from (local.get $range))))
+        (br $next)))
+
+    (global.set $header (i32.const 0))
+    (local.set $to (i32.const 0x60000))
+    (local.set $range (i32.const 0x60010))
+    (block $filled
+      (loop $next
+        (br_if $filled (i32.ge_u (local.get $range) (global.get $free)))
+        (local.set $own (call $sum_within (local.get $range) (local.get $price)))
+        (if
+          (i32.eqz
+            (i32.or
+              (i32.lt_u (i32.sub (local.get $own) (i32.const 1)) (i32.sub (local.get $sum) (i32.const 1)))
+              (i32.and
+                (i32.eq (local.get $own) (local.get $sum))
+                (i32.ge_u (local.get $range) (local.get $from)))))
+          (then
+            (local.set $to (i32.add (local.get $to) (i32.const 16)))
+            (i64.store (local.get $to) (i64.load (local.get $range)))))
+        (i64.store offset=8 (local.get $to) (i64.load offset=8 (local.get $range)))
+        (local.set $range (i32.add (local.get $range) (i32.const 16)))
+        (br $next)))
+    (global.set $free (i32.add (local.get $to) (i32.const 16))))
 )

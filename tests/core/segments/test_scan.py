@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 import subprocess
 import sys
 from itertools import pairwise
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 
 from wizer.core.segments import MemoryImage, bulk_scan, plan, wasm_scan
 from wizer.core.segments.encoding import header_size
-from wizer.core.segments.layout import limited, worth
+from wizer.core.segments.layout import lay_out, limited, worth
 from wizer.core.segments.scan import scan
+from wizer.options import Layout
 
 ALL = 1 << 30
 TOP = 1 << 32
@@ -117,27 +119,55 @@ def test_many_chunks_in_threads(size: int) -> None:
 
 @settings(deadline=None)
 @given(
-    RUNS, st.integers(1, 12), st.sampled_from([0, 60, 8150, 9000]), st.sampled_from([0, 300]), st.booleans()
+    RUNS,
+    st.integers(1, 12),
+    st.sampled_from([0, 60, 8150, 9000]),
+    st.sampled_from([(0, False), (300, False), (0, True)]),
+    st.sampled_from(["small", "balanced"]),
+    st.integers(0, 20_000),
 )
-def test_the_limit_joins_the_same_ranges_in_wasm(
-    runs: list[tuple[int, bytes]], most: int, before: int, memidx: int, is64: bool
+def test_wasm_lays_out_as_plain_python_does(
+    runs: list[tuple[int, bytes]],
+    most: int,
+    before: int,
+    memory: tuple[int, bool],
+    layout: Layout,
+    beside: int,
 ) -> None:
-    image = MemoryImage(memidx, is64, memoryview(bytes(before) + contents(runs)))
+    image = MemoryImage(*memory, memoryview(bytes(before) + contents(runs)))
     ranges = scan(image, ALL)
     assert ranges is not None
-    found = wasm_scan.find([image], most, ALL)
+    found = wasm_scan.laid_out(image, most, layout, beside)
     if found is None:  # all that are left gain more than it tells apart
         assert most == 1
         return
-    assert list(found.ranges) == limited([image], [ranges], most)
-    assert (found.count, found.saved) == (len(ranges), worth(image, ranges))
+    kept = limited([image], [ranges], most)
+    assert [found[0]] == lay_out([image], kept, layout, beside, worth(image, ranges))
+    assert found[1] == len(ranges)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("most", [7, 1000, 100_000])
+def test_wasm_lays_out_memories_as_programs_have_them(seed: int, most: int) -> None:
+    random = np.random.default_rng(seed)
+    memory = random.integers(1, 255, 1 << 20, dtype=np.uint8)
+    for _ in range(20_000):
+        start, size = int(random.integers(1 << 20)), int(random.exponential(60))
+        memory[start : start + size] = 0
+    image = MemoryImage(0, False, memory.data)
+    ranges = scan(image, ALL)
+    assert ranges is not None
+    for beside in (0, 1 << 20, 1 << 23):
+        found = wasm_scan.laid_out(image, most, "balanced", beside)
+        kept = limited([image], [ranges], most)
+        assert found == (lay_out([image], kept, "balanced", beside, worth(image, ranges))[0], len(ranges))
 
 
 def test_what_gains_very_much_is_told_apart_elsewhere() -> None:
     gaps = [6000, 7000, 6500, 8000]
     view = b"a" + b"".join(bytes(gap) + b"a" for gap in gaps)
     image = MemoryImage(0, False, memoryview(view))
-    assert wasm_scan.find([image], 3, ALL) is None
+    assert wasm_scan.laid_out(image, 3, "small", 0) is None
     starts = [0, 1 + 6000 + 1 + 7000, len(view) - 1]  # the gaps of 7,000 and 8,000 bytes stay
     assert [segment.start for segment in plan([image], 3, "small").ranges] == starts
 
@@ -145,7 +175,7 @@ def test_what_gains_very_much_is_told_apart_elsewhere() -> None:
 def test_more_ranges_than_there_is_room_for() -> None:
     view = bytes(9000) + b"a\0\0\0\0\0\0\0\0\0" * (1 << 22)
     image = MemoryImage(0, False, memoryview(view))
-    assert wasm_scan.find([image], 10, ALL) is None
+    assert wasm_scan.laid_out(image, 10, "small", 0) is None
     assert len(plan([image], 10, "small").ranges) == 10
 
 
@@ -157,6 +187,22 @@ def test_few_ranges_of_several_memories_are_found_in_wasm() -> None:
     assert found is not None
     assert found.count == 4000
     assert sum(map(len, found.ranges)) == 3000
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes are forked here")
+@pytest.mark.parametrize("before", [True, False])
+def test_a_process_that_was_forked_scans_too(before: bool) -> None:
+    script = (
+        "import os, signal, wasmtime; from wizer.core.segments import MemoryImage, wasm_scan;"
+        "images = [MemoryImage(0, False, memoryview((b'a' + bytes(99)) * 5000))];"
+        f"before = {before} and wasm_scan.find(images, 10, 10_000);"
+        "child = os.fork();"
+        "signal.alarm(20);"
+        "child and os.wait();"
+        "print(wasm_scan.find(images, 10, 10_000).count, flush=True)"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["5000", "5000"]
 
 
 def test_without_address_space_there_is_no_scanner_and_the_plan_is_the_same() -> None:

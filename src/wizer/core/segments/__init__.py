@@ -154,10 +154,38 @@ def _laid_out(
 
     And how many ranges hold something where they are more, otherwise 0.
     """
-    found = _found(images, most)
-    if found is not None:
-        segments = lay_out(images, found.ranges, layout, beside, found.saved)
-        return segments, found.count if found.count > most else 0
+    laid_out = _laid_out_without_numpy(images, most, layout, beside)
+    return _laid_out_in_bulk(images, most, layout, beside) if laid_out is None else laid_out
+
+
+def _laid_out_without_numpy(
+    images: Sequence[MemoryImage], most: int, layout: Layout, beside: int
+) -> tuple[list[Segments], int] | None:
+    """Return the same as `_laid_out`; None: so much was touched, or is there, that it takes numpy."""
+    touched = sum(end - start for image in images for start, end in touched_parts(image))
+    found: Found | None = None
+    # Without the engine, what is scanned is no live memory; then it is not worth to import that.
+    if touched > _SMALL_SCAN and _has_engine() and (touched <= _LARGE_SCAN or not _has_numpy()):
+        from . import wasm_scan
+
+        alone = wasm_scan.laid_out(images[0], most, layout, beside) if len(images) == 1 else None
+        if alone is not None:
+            segments, count = alone
+            return [segments], count if count > most else 0
+        found = wasm_scan.find(images, most, _SMALL_CHOICE)
+    if found is None and touched <= (_SMALL_SCAN if "numpy" in sys.modules else _SMALL_SCAN_ALONE):
+        few = _scan_for_few(images)
+        found = None if few is None else joined(images, few, most)
+    if found is None:
+        return None
+    segments_of_all = lay_out(images, found.ranges, layout, beside, found.saved)
+    return segments_of_all, found.count if found.count > most else 0
+
+
+def _laid_out_in_bulk(
+    images: Sequence[MemoryImage], most: int, layout: Layout, beside: int
+) -> tuple[list[Segments], int]:
+    """Return the same as `_laid_out`, with numpy."""
     from . import bulk_layout
     from .bulk_scan import scan as bulk_scan
 
@@ -168,23 +196,7 @@ def _laid_out(
     kept = bulk_layout.limited(images, many, most)
     rows = bulk_layout.lay_out(images, kept, layout, beside, sum(saved for _, saved in scanned))
     count = sum(map(len, many))
-    return [list(map(tuple, of_one.tolist())) for of_one in rows], count if count > most else 0
-
-
-def _found(images: Sequence[MemoryImage], most: int) -> Found | None:
-    """Return what is found without numpy; None: so much was touched, or is there, that it takes numpy."""
-    touched = sum(end - start for image in images for start, end in touched_parts(image))
-    # Without the engine, what is scanned is no live memory; then it is not worth to import that.
-    if touched > _SMALL_SCAN and _has_engine() and (touched <= _LARGE_SCAN or not _has_numpy()):
-        from . import wasm_scan
-
-        found = wasm_scan.find(images, most, _SMALL_CHOICE)
-        if found is not None:
-            return found
-    if touched <= (_SMALL_SCAN if "numpy" in sys.modules else _SMALL_SCAN_ALONE):
-        few = _scan_for_few(images)
-        return None if few is None else joined(images, few, most)
-    return None
+    return [[(start, end) for start, end in of_one.tolist()] for of_one in rows], count if count > most else 0
 
 
 def _has_engine() -> bool:
