@@ -130,7 +130,7 @@ def asking_for_numpy() -> Iterator[None]:
             raise
         raise WizerError(
             "this takes numpy, which is not installed: `pip install numpy`",
-            ["it is for memories in millions of pieces, heaps of thousands of objects, and for comparing"],
+            ["it is for memories in very many pieces, heaps of thousands of objects, and for comparing"],
         ) from None
 
 

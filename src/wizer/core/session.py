@@ -312,7 +312,7 @@ def _instrumented(
 
 
 _LITTLE_MEMORY = 1 << 16  # bytes: they are scanned in plain Python
-_MUCH_MEMORY = 128 << 20  # bytes: more is scanned with numpy, if it is used
+_MUCH_MEMORY = 64 << 20  # bytes: what asks for so much is likely to use so much that numpy pays
 
 
 def import_ahead(modules: Iterable[Module]) -> None:
@@ -328,7 +328,7 @@ def import_ahead(modules: Iterable[Module]) -> None:
         memories += sum(memory.limits.minimum * memory.page_size for memory in module.memories)
     if memories:
         import wizer.core.segments
-    if memories > _MUCH_MEMORY:
+    if memories >= _MUCH_MEMORY:
         import wizer.core.segments.bulk_layout  # noqa: F401
     elif memories > _LITTLE_MEMORY:
         from wizer.core.segments.wasm_scan import prepare

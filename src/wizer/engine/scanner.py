@@ -27,6 +27,7 @@ _WINDOW: Final = 0x10000
 _RANGES: Final = 0x60000
 
 _PART: Final = 16
+_MOST_RANGES: Final = 1 << 24
 _MOST_PARTS: Final = (0x4000 - _PARTS) // _PART
 _WINDOW_SIZE: Final = 0x50000 - _WINDOW
 _I32: Final = (1 << 32) - 1
@@ -68,7 +69,7 @@ class Scanner:
         self._functions = {
             name: self._function(name, slots)
             for name, slots in (
-                ("clear", 0),
+                ("clear", 1),
                 ("scan", 1),
                 ("finish", 1),
                 ("worth", 1),
@@ -83,6 +84,7 @@ class Scanner:
         view: memoryview,
         parts: Iterable[tuple[int, int, int]],
         headers: tuple[Sequence[int], Sequence[int]],
+        most: int,
     ) -> int | None:
         """Look through parts of a memory; return how many ranges hold something, None for too many.
 
@@ -91,8 +93,9 @@ class Scanner:
             parts: start and end in bytes, ascending and apart, and how long a gap in front of what is in the
                 part is at the most if it is to be none.
             headers: the offsets from which on headers of segments have another size, and the sizes.
+            most: so many ranges are not too many.
         """
-        self._call("clear")
+        self._call("clear", min(most, _MOST_RANGES))
         self._put_headers(*headers)
         base = address(view)
         table = array("Q")

@@ -7,14 +7,15 @@
 ;;     0x10000  the window
 ;;     0x60000  the ranges that were found: start (i64), end (i64)
 (module
-  (memory (export "memory") 16 528)
+  (memory (export "memory") 16 65535)
 
   ;; The range that may go on; -1: there is none, and its end is as far from any offset as can be.
   (global $start (mut i64) (i64.const -1))
   (global $end (mut i64) (i64.const 0x8000000000000000))
 
-  ;; Where the next range goes, and whether there was no room for one.
+  ;; Where the next range goes, where the last may end, and whether there were more.
   (global $free (mut i32) (i32.const 0x60000))
+  (global $stop (mut i32) (i32.const 0x60000))
   (global $full (mut i32) (i32.const 0))
 
   ;; Of the gap that `gain` looked at: where the sizes of headers are, and what a split there saves.
@@ -22,6 +23,7 @@
   (global $saved (mut i64) (i64.const 0))
 
   (func $emit
+    (if (i32.eq (global.get $free) (global.get $stop)) (then (global.set $full (i32.const 1)) (return)))
     (if (i32.eq (global.get $free) (i32.shl (memory.size) (i32.const 16)))
       (then
         (if (i32.eq (memory.grow (i32.const 64)) (i32.const -1))
@@ -38,8 +40,9 @@
         (global.set $start (local.get $start))))
     (global.set $end (local.get $end)))
 
-  ;; Forget all ranges.
-  (func (export "clear")
+  ;; Forget all ranges, and have room for `most`.
+  (func (export "clear") (param $most i32)
+    (global.set $stop (i32.add (i32.const 0x60000) (i32.shl (local.get $most) (i32.const 4))))
     (global.set $start (i64.const -1))
     (global.set $end (i64.const 0x8000000000000000))
     (global.set $free (i32.const 0x60000))

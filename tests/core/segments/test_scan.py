@@ -137,7 +137,7 @@ def test_wasm_lays_out_as_plain_python_does(
     image = MemoryImage(*memory, memoryview(bytes(before) + contents(runs)))
     ranges = scan(image, ALL)
     assert ranges is not None
-    found = wasm_scan.laid_out(image, most, layout, beside)
+    found = wasm_scan.laid_out(image, most, layout, beside, ALL)
     if found is None:  # all that are left gain more than it tells apart
         assert most == 1
         return
@@ -158,7 +158,7 @@ def test_wasm_lays_out_memories_as_programs_have_them(seed: int, most: int) -> N
     ranges = scan(image, ALL)
     assert ranges is not None
     for beside in (0, 1 << 20, 1 << 23):
-        found = wasm_scan.laid_out(image, most, "balanced", beside)
+        found = wasm_scan.laid_out(image, most, "balanced", beside, ALL)
         kept = limited([image], [ranges], most)
         assert found == (lay_out([image], kept, "balanced", beside, worth(image, ranges))[0], len(ranges))
 
@@ -167,16 +167,19 @@ def test_what_gains_very_much_is_told_apart_elsewhere() -> None:
     gaps = [6000, 7000, 6500, 8000]
     view = b"a" + b"".join(bytes(gap) + b"a" for gap in gaps)
     image = MemoryImage(0, False, memoryview(view))
-    assert wasm_scan.laid_out(image, 3, "small", 0) is None
+    assert wasm_scan.laid_out(image, 3, "small", 0, ALL) is None
     starts = [0, 1 + 6000 + 1 + 7000, len(view) - 1]  # the gaps of 7,000 and 8,000 bytes stay
     assert [segment.start for segment in plan([image], 3, "small").ranges] == starts
 
 
 def test_more_ranges_than_there_is_room_for() -> None:
-    view = bytes(9000) + b"a\0\0\0\0\0\0\0\0\0" * (1 << 22)
+    view = bytes(9000) + (b"a" + bytes(9)) * 200_000
     image = MemoryImage(0, False, memoryview(view))
-    assert wasm_scan.laid_out(image, 10, "small", 0) is None
+    assert wasm_scan.laid_out(image, 10, "small", 0, 199_999) is None
     assert len(plan([image], 10, "small").ranges) == 10
+    found = wasm_scan.laid_out(image, 10, "small", 0, 200_000)
+    assert found is not None
+    assert (len(found[0]), found[1]) == (10, 200_000)
 
 
 def test_few_ranges_of_several_memories_are_found_in_wasm() -> None:

@@ -36,6 +36,7 @@ __all__ = ["DataRange", "MemoryImage", "Plan", "plan"]
 
 _SMALL_SCAN = 1 << 16  # bytes: plain Python takes less time than to begin with anything else
 _LARGE_SCAN = 128 << 20  # bytes: the engine's scanner takes as long as the import of numpy
+_LARGE_SCAN_WITH_NUMPY = 16 << 20  # bytes: as long as numpy, if that is imported
 _SMALL_SCAN_ALONE = 4 << 20  # bytes: plain Python does
 _SMALL_CHOICE = 20_000  # ranges: likewise
 _GAPS_HELD = 1 << 17  # at least, for each memory
@@ -165,14 +166,17 @@ def _laid_out_without_numpy(
     touched = sum(end - start for image in images for start, end in touched_parts(image))
     found: Found | None = None
     # Without the engine, what is scanned is no live memory; then it is not worth to import that.
-    if touched > _SMALL_SCAN and _has_engine() and (touched <= _LARGE_SCAN or not _has_numpy()):
+    large = _LARGE_SCAN_WITH_NUMPY if "numpy" in sys.modules else _LARGE_SCAN
+    if touched > _SMALL_SCAN and _has_engine() and (touched <= large or not _has_numpy()):
         from . import wasm_scan
 
-        alone = wasm_scan.laid_out(images[0], most, layout, beside) if len(images) == 1 else None
-        if alone is not None:
-            segments, count = alone
-            return [segments], count if count > most else 0
-        found = wasm_scan.find(images, most, _SMALL_CHOICE)
+        if len(images) == 1:
+            alone = wasm_scan.laid_out(images[0], most, layout, beside, _held(most))
+            if alone is not None:
+                segments, count = alone
+                return [segments], count if count > most else 0
+        else:
+            found = wasm_scan.find(images, most, _SMALL_CHOICE)
     if found is None and touched <= (_SMALL_SCAN if "numpy" in sys.modules else _SMALL_SCAN_ALONE):
         few = _scan_for_few(images)
         found = None if few is None else joined(images, few, most)
@@ -189,14 +193,18 @@ def _laid_out_in_bulk(
     from . import bulk_layout
     from .bulk_scan import scan as bulk_scan
 
-    keep = max(_GAPS_HELD, _GAPS_HELD_A_SEGMENT * most)
-    scanned = [bulk_scan(image, keep) for image in images]
+    scanned = [bulk_scan(image, _held(most)) for image in images]
     many = [rows for rows, _ in scanned]
     check_limit(many, most)
     kept = bulk_layout.limited(images, many, most)
     rows = bulk_layout.lay_out(images, kept, layout, beside, sum(saved for _, saved in scanned))
     count = sum(map(len, many))
     return [[(start, end) for start, end in of_one.tolist()] for of_one in rows], count if count > most else 0
+
+
+def _held(most: int) -> int:
+    """Return how many gaps are held: with more ranges, not all ways to look for them find the same."""
+    return max(_GAPS_HELD, _GAPS_HELD_A_SEGMENT * most)
 
 
 def _has_engine() -> bool:

@@ -32,7 +32,9 @@ def prepare() -> None:
     compiled()
 
 
-def laid_out(image: MemoryImage, most: int, layout: Layout, beside: int) -> tuple[Ranges, int] | None:
+def laid_out(
+    image: MemoryImage, most: int, layout: Layout, beside: int, room: int
+) -> tuple[Ranges, int] | None:
     """Return the segments of a memory before it is made dense, and how many ranges hold something.
 
     Args:
@@ -40,15 +42,16 @@ def laid_out(image: MemoryImage, most: int, layout: Layout, beside: int) -> tupl
         most: the most segments there may be.
         layout: how they are laid out.
         beside: how many bytes the output has beside what is in segments.
+        room: how many ranges are laid out here.
 
     Returns:
-        None: there is no scanner here, or more is there than it has room for or can tell apart.
+        None: there is no scanner here, or there are more ranges, or such as it does not tell apart.
 
     Raises:
         OptionError: no segment is allowed.
     """
     with_scanner = kept("scanner", scanner)
-    count = None if with_scanner is None else _scan(with_scanner, image)
+    count = None if with_scanner is None else _scan(with_scanner, image, room)
     if with_scanner is None or count is None:
         return None
     check_limit([range(count)], most)
@@ -83,13 +86,14 @@ def find(images: Sequence[MemoryImage], most: int, few: int) -> Found | None:
         return None
     ranges: list[Ranges] = []
     for image in images:
-        count = _scan(with_scanner, image)
-        if count is None or count > few:
+        count = _scan(with_scanner, image, few)
+        if count is None:
             return None
         few -= count
         ranges.append(with_scanner.ranges())
     return joined(images, ranges, most)
 
 
-def _scan(with_scanner: Scanner, image: MemoryImage) -> int | None:
-    return with_scanner.scan(image.view, parts_by_header(image), header_steps(image.memidx, image.is64))
+def _scan(with_scanner: Scanner, image: MemoryImage, most: int) -> int | None:
+    headers = header_steps(image.memidx, image.is64)
+    return with_scanner.scan(image.view, parts_by_header(image), headers, most)
