@@ -40,12 +40,12 @@ def check(data: bytes) -> None:
         module = parse_module(data)
         if b"".join(assemble(module, {})) != data:
             raise AssertionError("the module does not come back byte for byte")
-        instrumented, _ = instrument(module)
+        chunks, _ = instrument(module)
     except wizer.WizerError:
         return
     if not _valid(data):
         return
-    if not _valid(instrumented):
+    if not _valid(b"".join(chunks)):
         raise AssertionError("the instrumented module is invalid")
     try:
         snapshot = b"".join(rewrite(module, _unchanged(module), module.exports, MAX_DATA_SEGMENTS))
