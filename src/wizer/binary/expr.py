@@ -93,7 +93,8 @@ def read_expr(reader: Reader) -> Expr:
     while (opcode := reader.byte()) != 0x0B:
         value = _skip(reader, opcode)
         count += 1
-        if opcode == 0xD2 and value is not None and value[1] is not None:
+        if value is not None and value[0] == "func":
+            assert value[1] is not None
             funcs.append(value[1])
     code = reader.wasm[start : reader.pos]
     return Expr(code, tuple(funcs), value if count == 1 else None)

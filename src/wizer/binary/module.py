@@ -167,7 +167,8 @@ class Module:
         comp = self.types[typeidx].comp if typeidx < len(self.types) else None
         if not isinstance(comp, FuncType):
             section = self.section(sec.TYPE)
-            raise ParseError(f"type {typeidx} is not a function type", section.start if section else self.end)
+            at = section.start if section else self.origin + sec.HEADER
+            raise ParseError(f"type {typeidx} is not a function type", at)
         return comp
 
     @cached_property
@@ -330,7 +331,7 @@ def _check_indices(module: Module) -> None:
     for kind, index in uses:
         if index >= limits[kind]:
             raise ParseError(f"unknown {kind} {index}: there are {limits[kind]}", module.end)
-    for typeidx in sorted({*module.funcs, *module.tags}):
+    for typeidx in dict.fromkeys((*module.funcs, *module.tags)):
         module.type_as_func(typeidx)
     for typeidx in _mentioned_types(module):
         if typeidx >= len(module.types):

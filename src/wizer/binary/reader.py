@@ -157,7 +157,7 @@ class Reader:
         """Read a name: a vector of bytes that are valid UTF-8."""
         start = self.pos
         try:
-            return str(self.raw(self.u32()), "utf-8")
+            return self.raw(self.u32()).decode("utf-8")
         except UnicodeDecodeError:
             raise self.fail("malformed UTF-8 encoding", start) from None
 

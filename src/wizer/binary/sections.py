@@ -81,8 +81,8 @@ def split_sections(wasm: bytes, origin: int = 0, end: int | None = None) -> Iter
     reader, place = Reader(wasm, origin + HEADER, end), -1
     while not reader.at_end:
         start = reader.pos
-        section_id, end = read_section_header(reader, TITLES)
-        section = Section(section_id, reader.pos, end)
+        section_id, section_end = read_section_header(reader, TITLES)
+        section = Section(section_id, reader.pos, section_end)
         if section_id == CUSTOM:
             contents = section.reader(wasm)
             name = contents.name()

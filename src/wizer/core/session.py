@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from wizer.binary.segments import DataSegment
     from wizer.core.externs import Extern
     from wizer.core.guest import CoreStates, Results
+    from wizer.core.rewrite import Check
     from wizer.core.state import State
     from wizer.engine.types import Instance, Store
     from wizer.engine.validate import Validator
@@ -53,7 +54,7 @@ class ModuleSession:
         original = original or kept_of(wasm, "original", lambda: Original(wasm))
         if options.config.cache is True:
             original.begin(options.cache_settings)
-        self._validator = validator(options, original)
+        self._check = _check(options, original)
         self.module: Module
         growth = options.bounds_growth
         self.module, instrumented, self._accessors, moved = kept_of(
@@ -258,11 +259,7 @@ class ModuleSession:
             PROGRESS.at("writing")
             data_options = self._options.data_options(self.module)
             return rewrite(
-                self.module,
-                replace(state, globals=written),
-                exports,
-                **data_options,
-                check=None if self._validator is None else self._validator.module,
+                self.module, replace(state, globals=written), exports, **data_options, check=self._check
             )
 
     def state(self) -> State:
@@ -311,29 +308,18 @@ def _instrumented(
     return module, *kept_like(without_data(module, data), ("instrumented", notes_growth), instrumented), moved
 
 
-_LITTLE_MEMORY = 1 << 16  # bytes: they are scanned in plain Python
-_MUCH_MEMORY = 64 << 20  # bytes: what asks for so much is likely to use so much that numpy pays
-
-
 def import_ahead(modules: Iterable[Module]) -> None:
-    """Import what comes after the run, on a thread: compiler and guest run without the interpreter.
-
-    Modules that ask for much memory are likely to use so much that scanning it takes numpy.
-    """
+    """Import what comes after the run, on a thread: compiler and guest run without the interpreter."""
     import wizer.core.capture
-    import wizer.core.rewrite
+    import wizer.core.rewrite  # noqa: F401
 
     memories = 0
     for module in modules:
         memories += sum(memory.limits.minimum * memory.page_size for memory in module.memories)
     if memories:
-        import wizer.core.segments
-    if memories >= _MUCH_MEMORY:
-        import wizer.core.segments.bulk_layout  # noqa: F401
-    elif memories > _LITTLE_MEMORY:
-        from wizer.core.segments.wasm_scan import prepare
+        from wizer.core.segments import prepare
 
-        prepare()
+        prepare(memories)
 
 
 @contextmanager
@@ -371,7 +357,7 @@ class ModuleInstrumented:
         self.wasm = b"".join(chunks)
         self.prefix: str = self._accessors.prefix
         self._options = options
-        self._validator = validator(options, Original(wasm))
+        self._check = _check(options, Original(wasm))
 
     def chunks(
         self,
@@ -400,8 +386,13 @@ class ModuleInstrumented:
                 live.accessor(f"{self._accessors.prefix}forget.{what}", 0)()
         state = capture(self.module, self._accessors, live, kept)
         data_options = self._options.data_options(self.module)
-        check = None if self._validator is None else self._validator.module
-        return rewrite(self.module, state, exports, **data_options, check=check)
+        return rewrite(self.module, state, exports, **data_options, check=self._check)
+
+
+def _check(options: Options, original: Original) -> Check | None:
+    """Return what checks a module that is handed out; None: nothing has to."""
+    found = validator(options, original)
+    return None if found is None else found.module
 
 
 def validator(options: Options, original: Original) -> Validator | None:

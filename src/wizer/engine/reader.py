@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -10,6 +9,7 @@ import wasmtime
 
 from wizer.checks import shown
 from wizer.engine import capi, capi_values
+from wizer.engine.addresses import address
 from wizer.errors import OptionError
 
 
@@ -77,8 +77,7 @@ class LiveInstance:
             return view, None
         from wizer.engine.touched import touched_ranges
 
-        address = ctypes.addressof(ctypes.c_ubyte.from_buffer(view))
-        return view, touched_ranges(address, len(view))
+        return view, touched_ranges(address(view), len(view))
 
     def identities(self, addresses: Iterable[int]) -> list[tuple[int, int]]:
         """Return, for each funcref, what it has in common with others to the same function."""

@@ -144,6 +144,15 @@
   (func $gain_before (param $range i32) (result i64)
     (call $gain (i32.sub (local.get $range) (i32.const 16)) (local.get $range)))
 
+  ;; Put a range behind the last one that stays, or join it to that; return where the last one is then.
+  (func $put (param $last i32) (param $range i32) (param $apart i32) (result i32)
+    (if (local.get $apart)
+      (then
+        (local.set $last (i32.add (local.get $last) (i32.const 16)))
+        (i64.store (local.get $last) (i64.load (local.get $range)))))
+    (i64.store offset=8 (local.get $last) (i64.load offset=8 (local.get $range)))
+    (local.get $last))
+
   ;; What splits at all gaps save together, before length fields count.
   (func (export "worth") (result i64)
     (local $range i32) (local $saved i64)
@@ -204,16 +213,16 @@
       (loop $next
         (br_if $joined (i32.ge_u (local.get $range) (global.get $free)))
         (local.set $own (call $counter (local.get $range)))
-        (local.set $equal (i32.eq (local.get $own) (local.get $counter)))
-        (if
-          (i32.or
-            (i32.gt_u (local.get $own) (local.get $counter))
-            (i32.and (local.get $equal) (i32.ne (local.get $left) (i32.const 0))))
-          (then
-            (local.set $left (i32.sub (local.get $left) (local.get $equal)))
-            (local.set $to (i32.add (local.get $to) (i32.const 16)))
-            (i64.store (local.get $to) (i64.load (local.get $range)))))
-        (i64.store offset=8 (local.get $to) (i64.load offset=8 (local.get $range)))
+        (local.set $equal
+          (i32.and
+            (i32.eq (local.get $own) (local.get $counter))
+            (i32.ne (local.get $left) (i32.const 0))))
+        (local.set $left (i32.sub (local.get $left) (local.get $equal)))
+        (local.set $to
+          (call $put
+            (local.get $to)
+            (local.get $range)
+            (i32.or (i32.gt_u (local.get $own) (local.get $counter)) (local.get $equal))))
         (local.set $range (i32.add (local.get $range) (i32.const 16)))
         (br $next)))
     (global.set $free (i32.add (local.get $to) (i32.const 16)))
@@ -229,11 +238,11 @@
     (block $joined
       (loop $next
         (br_if $joined (i32.ge_u (local.get $range) (global.get $free)))
-        (if (i64.gt_s (call $gain (local.get $to) (local.get $range)) (i64.const 0))
-          (then
-            (local.set $to (i32.add (local.get $to) (i32.const 16)))
-            (i64.store (local.get $to) (i64.load (local.get $range)))))
-        (i64.store offset=8 (local.get $to) (i64.load offset=8 (local.get $range)))
+        (local.set $to
+          (call $put
+            (local.get $to)
+            (local.get $range)
+            (i64.gt_s (call $gain (local.get $to) (local.get $range)) (i64.const 0))))
         (local.set $range (i32.add (local.get $range) (i32.const 16)))
         (br $next)))
     (global.set $free (i32.add (local.get $to) (i32.const 16))))
@@ -306,17 +315,16 @@
       (loop $next
         (br_if $filled (i32.ge_u (local.get $range) (global.get $free)))
         (local.set $own (call $sum_within (local.get $range) (local.get $price)))
-        (if
-          (i32.eqz
-            (i32.or
-              (i32.lt_u (i32.sub (local.get $own) (i32.const 1)) (i32.sub (local.get $sum) (i32.const 1)))
-              (i32.and
-                (i32.eq (local.get $own) (local.get $sum))
-                (i32.ge_u (local.get $range) (local.get $from)))))
-          (then
-            (local.set $to (i32.add (local.get $to) (i32.const 16)))
-            (i64.store (local.get $to) (i64.load (local.get $range)))))
-        (i64.store offset=8 (local.get $to) (i64.load offset=8 (local.get $range)))
+        (local.set $to
+          (call $put
+            (local.get $to)
+            (local.get $range)
+            (i32.eqz
+              (i32.or
+                (i32.lt_u (i32.sub (local.get $own) (i32.const 1)) (i32.sub (local.get $sum) (i32.const 1)))
+                (i32.and
+                  (i32.eq (local.get $own) (local.get $sum))
+                  (i32.ge_u (local.get $range) (local.get $from)))))))
         (local.set $range (i32.add (local.get $range) (i32.const 16)))
         (br $next)))
     (global.set $free (i32.add (local.get $to) (i32.const 16))))

@@ -192,6 +192,12 @@ def test_few_ranges_of_several_memories_are_found_in_wasm() -> None:
     assert sum(map(len, found.ranges)) == 3000
 
 
+def printed(script: str) -> list[str]:
+    """The words that a script prints."""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return run.stdout.split()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes are forked here")
 @pytest.mark.parametrize("before", [True, False])
 def test_a_process_that_was_forked_scans_too(before: bool) -> None:
@@ -204,8 +210,7 @@ def test_a_process_that_was_forked_scans_too(before: bool) -> None:
         "child and os.wait();"
         "print(wasm_scan.find(images, 10, 10_000).count, flush=True)"
     )
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert run.stdout.split() == ["5000", "5000"]
+    assert printed(script) == ["5000", "5000"]
 
 
 def test_without_address_space_there_is_no_scanner_and_the_plan_is_the_same() -> None:
@@ -217,8 +222,7 @@ def test_without_address_space_there_is_no_scanner_and_the_plan_is_the_same() ->
         "images = [MemoryImage(0, False, view)];"
         "print(wasm_scan.find(images, 10, 10_000), len(plan(images, 10).ranges))"
     )
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert run.stdout.split() == ["None", "10"]
+    assert printed(script) == ["None", "10"]
 
 
 def test_what_the_plan_covers() -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     Segments = Sequence[tuple[int, int]]
 
-__all__ = ["DataRange", "MemoryImage", "Plan", "plan"]
+__all__ = ["DataRange", "MemoryImage", "Plan", "plan", "prepare"]
 
 _SMALL_SCAN = 1 << 16  # bytes: plain Python takes less time than to begin with anything else
 _LARGE_SCAN = 128 << 20  # bytes: the engine's scanner takes as long as the import of numpy
@@ -86,6 +86,19 @@ class Plan:
     ranges: list[DataRange]
     note: str = ""
     joined: int = 0
+
+
+_MUCH_MEMORY = 64 << 20  # bytes: what asks for so much is likely to use so much that numpy pays
+
+
+def prepare(size: int) -> None:
+    """Import or compile ahead what `plan` is likely to take for memories that begin with ``size`` bytes."""
+    if size >= _MUCH_MEMORY:
+        from . import bulk_layout  # noqa: F401
+    elif size > _SMALL_SCAN:
+        from wizer.engine.scanner import compiled
+
+        compiled()
 
 
 def plan(
@@ -156,13 +169,17 @@ def _laid_out(
     And how many ranges hold something where they are more, otherwise 0.
     """
     laid_out = _laid_out_without_numpy(images, most, layout, beside)
-    return _laid_out_in_bulk(images, most, layout, beside) if laid_out is None else laid_out
+    segments, count = _laid_out_in_bulk(images, most, layout, beside) if laid_out is None else laid_out
+    return segments, count if count > most else 0
 
 
 def _laid_out_without_numpy(
     images: Sequence[MemoryImage], most: int, layout: Layout, beside: int
 ) -> tuple[list[Segments], int] | None:
-    """Return the same as `_laid_out`; None: so much was touched, or is there, that it takes numpy."""
+    """Return the segments of each memory, and how many ranges hold something.
+
+    None: so much was touched, or is there, that it takes numpy.
+    """
     touched = sum(end - start for image in images for start, end in touched_parts(image))
     found: Found | None = None
     # Without the engine, what is scanned is no live memory; then it is not worth to import that.
@@ -174,7 +191,7 @@ def _laid_out_without_numpy(
             alone = wasm_scan.laid_out(images[0], most, layout, beside, _held(most))
             if alone is not None:
                 segments, count = alone
-                return [segments], count if count > most else 0
+                return [segments], count
         else:
             found = wasm_scan.find(images, most, _SMALL_CHOICE)
     if found is None and touched <= (_SMALL_SCAN if "numpy" in sys.modules else _SMALL_SCAN_ALONE):
@@ -182,14 +199,13 @@ def _laid_out_without_numpy(
         found = None if few is None else joined(images, few, most)
     if found is None:
         return None
-    segments_of_all = lay_out(images, found.ranges, layout, beside, found.saved)
-    return segments_of_all, found.count if found.count > most else 0
+    return lay_out(images, found.ranges, layout, beside, found.saved), found.count
 
 
 def _laid_out_in_bulk(
     images: Sequence[MemoryImage], most: int, layout: Layout, beside: int
 ) -> tuple[list[Segments], int]:
-    """Return the same as `_laid_out`, with numpy."""
+    """Return the segments of each memory, and how many ranges hold something, with numpy."""
     from . import bulk_layout
     from .bulk_scan import scan as bulk_scan
 
@@ -198,8 +214,7 @@ def _laid_out_in_bulk(
     check_limit(many, most)
     kept = bulk_layout.limited(images, many, most)
     rows = bulk_layout.lay_out(images, kept, layout, beside, sum(saved for _, saved in scanned))
-    count = sum(map(len, many))
-    return [[(start, end) for start, end in of_one.tolist()] for of_one in rows], count if count > most else 0
+    return [[(start, end) for start, end in of_one.tolist()] for of_one in rows], sum(map(len, many))
 
 
 def _held(most: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wizer.engine.scanner import compiled, scanner
+from wizer.engine.scanner import scanner
 from wizer.kept import kept
 
 from .encoding import header_steps
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
     from . import MemoryImage
 
     Ranges = list[tuple[int, int]]
-
-
-def prepare() -> None:
-    """Compile the scanner, which takes as long as to look through some MiB."""
-    compiled()
 
 
 def laid_out(
