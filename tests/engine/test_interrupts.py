@@ -224,6 +224,45 @@ def test_interrupts_at_random_moments(how: str, kind: str) -> None:
     assert (run.returncode, run.stdout) == (0, f"{INTERRUPTS} 0\n"), run.stderr
 
 
+IMPORTS = """
+import sys, textwrap, threading, time, _thread
+import wizer, wizer.engine.trace
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if threading.current_thread() is threading.main_thread() and not interrupted:
+            found.append(name)
+
+def interrupt():
+    time.sleep(0.5)
+    interrupted.append(True)
+    _thread.interrupt_main()
+
+arguments, anew, found, interrupted = [], False, [], []
+exec(textwrap.dedent(sys.argv[1]))
+s = session()
+sys.meta_path.insert(0, Finder())
+threading.Thread(target=interrupt).start()
+try:
+    s.call("run", *arguments)
+except KeyboardInterrupt:
+    print(found)
+"""
+
+
+@pytest.mark.parametrize("kind", MODULES | COMPONENTS)
+def test_callbacks_import_nothing(kind: str) -> None:
+    """Where an import is interrupted at the wrong step, importlib's lock stays taken, and its threads wait for ever."""
+    run = subprocess.run(
+        [sys.executable, "-c", IMPORTS, PROGRAMS[kind]],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert run.stdout == "[]\n", run.stderr
+
+
 @pytest.mark.skipif(
     "WIZER_INTERRUPTS" not in os.environ or shutil.which("valgrind") is None, reason="takes minutes"
 )

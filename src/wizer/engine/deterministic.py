@@ -120,11 +120,17 @@ def disguise(number: int) -> bytes:
 class World:
     """Chance, time and files as one run sees them.
 
+    What answers a guest imports nothing: an import that is interrupted can stay locked for all threads.
+
     Raises:
         OptionError: ``SOURCE_DATE_EPOCH`` is needed and is no number of seconds.
     """
 
     def __init__(self, settings: Deterministic) -> None:
+        from hashlib import shake_256
+
+        self._shake_256 = shake_256
+        self._disguise = disguise(settings.contents)
         self.start: Final = source_date_epoch() if settings.start is None else settings.start
         self.uptime: Final = settings.step
         self._settings = settings
@@ -137,11 +143,9 @@ class World:
 
         A standard extendable-output function and not Python's generator: no version of Python changes it.
         """
-        import hashlib
-
         self._requests += 1
         seed = b"wizer deterministic %d %s" % (self._requests, str(self._settings.seed).encode())
-        digest = hashlib.shake_256(seed).digest(length)
+        digest = self._shake_256(seed).digest(length)
         return digest.translate(_COMPLEMENT) if self._settings.complement else digest
 
     @property
@@ -161,7 +165,7 @@ class World:
 
     def contents(self, data: bytes) -> bytes:
         """Return what a guest reads where ``data`` is."""
-        return data.translate(disguise(self._settings.contents))
+        return data.translate(self._disguise)
 
     def elapsed(self) -> int:
         """Return the nanoseconds since the run began; looking takes a step."""
