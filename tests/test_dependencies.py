@@ -54,6 +54,9 @@ def test_most_modules_are_frozen(tmp_path: Path, without: dict[str, str]) -> Non
     [
         ("large.wasm", "-o", "out.wasm"),
         ("large.wasm", "-o", "out.wasm", "--verify"),
+        ("absent.wasm", "-o", "out.wasm", "--report", "out.html"),
+        ("absent.wasm", "-o", "out.wasm", "--warn-frozen"),
+        ("absent.wasm", "-o", "out.wasm", "--verify"),
         ("verify", "large.wasm", "large.wasm"),
         ("audit", "large.wasm"),
         ("inspect", "large.wasm"),

@@ -252,7 +252,7 @@ except KeyboardInterrupt:
 
 @pytest.mark.parametrize("kind", MODULES | COMPONENTS)
 def test_callbacks_import_nothing(kind: str) -> None:
-    """Where an import is interrupted at the wrong step, importlib's lock stays taken, and its threads wait for ever."""
+    """An import that is interrupted at the wrong step keeps the lock for imports: threads wait for ever."""
     run = subprocess.run(
         [sys.executable, "-c", IMPORTS, PROGRAMS[kind]],
         capture_output=True,

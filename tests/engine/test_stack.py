@@ -304,3 +304,23 @@ def test_what_is_left_is_what_the_thread_has_less_what_is_used() -> None:
 
     on_a_small_thread(work)
     assert with_guest_stack(64 * KIB, threading.get_ident, repr) == threading.get_ident()
+
+
+def test_a_recursion_through_guests_on_threads_of_their_own_ends() -> None:
+    """Each such thread has a stack of Python's of its own; what waits for it counts all the same."""
+    ends_well(
+        """
+    levels = []
+    def here():
+        levels.append(threading.active_count())
+        assert len(levels) < 500
+        with opened(MODULE, here=here) as session:
+            session.call("last", 15_000)
+    try:
+        here()
+    except (WizerError, RecursionError):
+        assert 10 < len(levels) < 100, len(levels)
+    else:
+        raise AssertionError("it came back")
+"""
+    )

@@ -161,6 +161,45 @@ def test_a_function_that_raises_is_heard_of(capfd: pytest.CaptureFixture[str]) -
     assert capfd.readouterr() == ("", "")
 
 
+def test_what_is_written_after_a_run_whose_function_raised_is_given_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whichever thread called the function: the one that reads, or the one that ran the guest."""
+    for named_pipes in (True, False):
+        if not named_pipes:
+            monkeypatch.delattr(os, "mkfifo", raising=False)
+        for _ in range(15):
+            given: list[bytes] = []
+
+            def sink(data: bytes, given: list[bytes] = given) -> None:
+                given.append(data)
+                raise RuntimeError("full")
+
+            with Session(GUEST, wasi=Wasi(stdout=sink)) as session:
+                for calls in range(1, 5):
+                    with pytest.raises(RuntimeError, match="full"):
+                        session.call("write", 1)
+                    assert given == [b"hello"] * calls
+
+
+def test_what_a_function_raises_on_its_thread_is_raised_by_the_next_drain() -> None:
+    called = threading.Event()
+
+    def sink(_data: bytes) -> None:
+        called.set()
+        raise RuntimeError("full")
+
+    outlet = make_outlet(sink, None)
+    writer = os.open(outlet.path, os.O_WRONLY)
+    outlet.start()
+    os.write(writer, b"x")
+    assert called.wait(60)
+    with pytest.raises(RuntimeError, match="full"):
+        outlet.drain()
+    os.close(writer)
+    outlet.close()
+
+
 def test_draining_raises_what_the_function_raises() -> None:
     def sink(_data: bytes) -> None:
         raise RuntimeError("full")

@@ -16,7 +16,7 @@ from wizer.cli.parse import Arguments, UsageError
 from wizer.cli.report import remark
 from wizer.cli.signals import watched
 from wizer.cli.spec import BY_NAME
-from wizer.errors import OptionError
+from wizer.errors import OptionError, asking_for_numpy
 
 if TYPE_CHECKING:
     from wizer.binary.assemble import Chunk
@@ -55,6 +55,7 @@ def main(arguments: Arguments) -> int:
 
         check_report(given.report)
     _check_places(given)
+    _check_numpy(given)
     if not (given.verbose or given.depfile or given.report):
         return _main(given, flags, None)
     from wizer.cli.account import Account
@@ -165,6 +166,13 @@ def _report(path: str, run: RunInfo, wasm: bytes, output: bytes, audit: Audit | 
         audit=None if audit is None else audit.to_dict(),
         run=run,
     )
+
+
+def _check_numpy(given: RunOptions) -> None:
+    """Raise `WizerError` now, and not after the run, where what is to be said of the output takes numpy."""
+    if given.report is not None or given.warn_frozen or given.verify:
+        with asking_for_numpy():
+            import numpy  # noqa: F401
 
 
 def _warn_frozen(options: Options, wasm: bytes) -> Audit:

@@ -49,6 +49,7 @@ class Original:
                 has_bytes.set()
             original._find_expected(settings)
 
+        _import_for_thread()
         original._wait = begin(work)
 
         def wait() -> Original:
@@ -62,6 +63,7 @@ class Original:
     def begin(self, settings: str) -> None:
         """Begin to digest it on a thread, and to read what was last made of it with these settings."""
         if self.is_large and self._wait is None and alone():
+            _import_for_thread()
             self._wait = begin(lambda: self._find_expected(settings))
 
     @property
@@ -104,3 +106,10 @@ class Original:
             self._digest = self._digest or hashlib.sha256(self.wasm).digest()
             key.update(self._digest)
         return key.hexdigest()
+
+
+def _import_for_thread() -> None:
+    """Import what is used on the thread; a process that is forked in such an import waits for it for ever."""
+    import hashlib  # noqa: F401
+
+    import wizer.engine.cache  # noqa: F401

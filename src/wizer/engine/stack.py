@@ -18,6 +18,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, Final, TypeVar
 
 from wizer.engine.config import HOST_STACK, ROOM
@@ -62,6 +63,7 @@ def _on_a_thread(size: int, work: Callable[[], T], stop: Callable[[BaseException
     returned: list[T] = []
     raised: list[BaseException] = []
     context = contextvars.copy_context()
+    context.run(WAITING.set, WAITING.get() + _depth())
     ended = threading.Lock()
     ended.acquire()
 
@@ -95,6 +97,18 @@ def _on_a_thread(size: int, work: Callable[[], T], stop: Callable[[BaseException
     if interrupted is not None or raised:
         raise interrupted or raised[0]
     return returned[0]
+
+
+WAITING: Final = ContextVar("wizer_waiting", default=0)
+"""How many Python frames there are on the threads that wait for this one: a recursion goes through them."""
+
+
+def _depth() -> int:
+    """Return how many Python frames there are on this thread."""
+    depth, frame = 0, sys._getframe()
+    while (caller := frame.f_back) is not None:
+        depth, frame = depth + 1, caller
+    return depth
 
 
 _STARTING = threading.Lock()  # the size for new threads is the process's; whoever starts another here waits

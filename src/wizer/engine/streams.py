@@ -22,8 +22,10 @@ class Outlet:
     """A file for the guest to write to, and a thread that gives what is written there to ``sink``.
 
     Args:
-        sink: called on that thread or on one that calls ``drain``, never on two at once.
-        on_error: given what ``sink`` raised on the thread; nothing is given to ``sink`` afterwards.
+        sink: called on that thread or on one that calls ``drain``, never on two at once. What it raises ends
+            the run: the rest of what the run writes is dropped, and what the next one writes is given again.
+        on_error: given what ``sink`` raised on the thread, so that it stops the guest; None: the next
+            ``drain`` raises that.
 
     Attributes:
         path: the file.
@@ -32,7 +34,9 @@ class Outlet:
     def __init__(self, sink: Sink, on_error: Callable[[BaseException], None] | None) -> None:
         import tempfile
 
-        self._sink: Sink | None = sink
+        self._sink = sink
+        self._error: BaseException | None = None  # what ``sink`` has raised in this run
+        self._told = False  # whether ``on_error`` has that
         self._on_error = on_error
         self._lock = threading.Lock()
         self._giving: int | None = None  # the thread that is in ``sink``
@@ -63,20 +67,31 @@ class Outlet:
         raise NotImplementedError
 
     def drain(self) -> None:
-        """Give ``sink`` everything that was written so far; what it raises comes through."""
+        """Give ``sink`` all that was written so far; raise what it raises, unless ``on_error`` has that."""
         with self._lock:
-            try:
-                self._giving = threading.get_ident()
-                while self._open:
-                    data = self._written()
-                    if data is None:
-                        self._open = False
-                    elif not data:
-                        return
-                    elif self._sink is not None:
+            self._give()
+            error, told = self._error, self._told
+            self._error, self._told = None, False
+        if error is not None and not told:
+            raise error
+
+    def _give(self) -> None:
+        """Give ``sink`` everything that was written so far, until it raises; who calls has the lock."""
+        try:
+            self._giving = threading.get_ident()
+            while self._open:
+                data = self._written()
+                if data is None:
+                    self._open = False
+                elif not data:
+                    return
+                elif self._error is None:
+                    try:
                         self._sink(data)
-            finally:
-                self._giving = None
+                    except BaseException as error:
+                        self._error = error
+        finally:
+            self._giving = None
 
     def giving(self) -> bool:
         """Whether the calling thread is in ``sink``."""
@@ -86,12 +101,11 @@ class Outlet:
         """Read until the end; the thread's body."""
         while self._open:
             self._wait()
-            try:
-                self.drain()
-            except BaseException as error:
-                self._sink = None
-                if self._on_error is not None:
-                    self._on_error(error)
+            with self._lock:  # who drains it next finds the guest stopped
+                self._give()
+                if self._error is not None and self._on_error is not None and not self._told:
+                    self._told = True
+                    self._on_error(self._error)
         os.close(self._end)
 
 

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar
 from wizer.checks import shown
 from wizer.engine.interrupts import ERRORS, HANDLERS, HERE, handle
 from wizer.engine.limits import Limits
+from wizer.engine.stack import WAITING
 from wizer.engine.watch import LEAVE, MANY, NEXT, Watch
 from wizer.errors import LimitError, OptionError
 from wizer.kept import kept, kept_already
@@ -414,11 +415,13 @@ if hasattr(os, "register_at_fork"):
 def _check_depth() -> None:
     """Raise `RecursionError` where Python has half the stack that it may have, or too little is left.
 
+    Frames on the threads that wait for this one count, or each thread for a guest would begin anew.
+
     At the limit itself it may be too late: CPython 3.11 ends the process where a finaliser goes 50 calls deep
     while the error for the limit is made.
     """
     try:
-        sys._getframe(sys.getrecursionlimit() // 2)
+        sys._getframe(max(sys.getrecursionlimit() // 2 - WAITING.get(), 0))
     except ValueError:  # it is not that deep
         _headroom(_LEVELS)
     else:
