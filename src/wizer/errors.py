@@ -134,11 +134,5 @@ def asking_for_numpy() -> Iterator[None]:
         ) from None
 
 
-@asking_for_numpy()
-def check_numpy() -> None:
-    """Raise `WizerError` where numpy is not installed."""
-    import numpy  # noqa: F401
-
-
 WASI_IS_OFF = "WASI is off: provide it with wasi=Wasi() (--allow-wasi)"
 """The way out where something of WASI is missing."""
