@@ -22,15 +22,20 @@ IN_PIECES = """(module (memory (export "memory") 500)
       (br_if $more
         (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 12))) (i32.const 30000000))))))"""
 
+HIDING = """import sys
+class Hiding:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("rich", "numpy"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Hiding())
+"""
+
 
 @pytest.fixture
 def without(tmp_path: Path) -> dict[str, str]:
     """An environment for processes in which neither can be imported."""
-    for name in ("rich", "numpy"):
-        package = tmp_path / "hidden" / name
-        package.mkdir(parents=True)
-        hidden = f"raise ModuleNotFoundError('it is not installed', name={name!r})\n"
-        (package / "__init__.py").write_text(hidden, "utf-8")
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden" / "sitecustomize.py").write_text(HIDING, "utf-8")
     return {"PYTHONPATH": os.pathsep.join([str(tmp_path / "hidden"), environment()["PYTHONPATH"]])}
 
 

@@ -134,5 +134,14 @@ def asking_for_numpy() -> Iterator[None]:
         ) from None
 
 
+@asking_for_numpy()
+def check_numpy() -> None:
+    """Raise `WizerError` where numpy is not installed; it is not imported for that."""
+    from importlib.util import find_spec
+
+    if find_spec("numpy") is None:
+        raise ModuleNotFoundError("No module named 'numpy'", name="numpy")
+
+
 WASI_IS_OFF = "WASI is off: provide it with wasi=Wasi() (--allow-wasi)"
 """The way out where something of WASI is missing."""

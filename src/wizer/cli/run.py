@@ -16,7 +16,7 @@ from wizer.cli.parse import Arguments, UsageError
 from wizer.cli.report import remark
 from wizer.cli.signals import watched
 from wizer.cli.spec import BY_NAME
-from wizer.errors import OptionError
+from wizer.errors import OptionError, check_numpy
 
 if TYPE_CHECKING:
     from wizer.binary.assemble import Chunk
@@ -171,8 +171,6 @@ def _report(path: str, run: RunInfo, wasm: bytes, output: bytes, audit: Audit | 
 def _check_numpy(given: RunOptions) -> None:
     """Raise `WizerError` now, and not after the run, where what is to be said of the output takes numpy."""
     if given.report is not None or given.warn_frozen or given.verify:
-        from wizer.trust.verify import check_numpy
-
         check_numpy()
 
 

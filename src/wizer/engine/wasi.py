@@ -37,7 +37,8 @@ class Wasi:
         read_only: the guest cannot change anything in those directories.
         stdin: "null", "inherit" (this process's), the input itself, or a file.
         stdout: "null", "inherit", "stderr" (this process's standard error), a file, or a function that is
-            given the bytes that the guest writes, soon after it does, on a thread of its own. A file that is
+            given the bytes that the guest writes, soon after it does, on a thread of its own; what it raises
+            ends the run, and the rest of what that run writes is dropped. A file that is
             called like one of the words needs a ``Path`` or "./".
         stderr: the same.
         network: the host's network, for components.

@@ -174,12 +174,6 @@ def verified(session: Session, **changes: Unpack[ExportChanges]) -> list[Chunk]:
 
 
 @asking_for_numpy()
-def check_numpy() -> None:
-    """Raise `WizerError` where numpy is not installed."""
-    import numpy  # noqa: F401
-
-
-@asking_for_numpy()
 def _is_plain(session: Session, chunks: Sequence[Chunk], **changes: Unpack[ExportChanges]) -> bool:
     """Whether a large snapshot is seen to be right without a copy of it, or of a memory.
 
